@@ -1,0 +1,125 @@
+"""Labelled images, a training and a test set, from the embedded MNIST or a folder of IDX files."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data.idx import DataError, read_idx
+
+EMBEDDED = Path(__file__).parent / "mnist"
+LEVELS = ("*", "raw/*", "*/raw/*")  # torchvision keeps its files in MNIST/raw
+# A name is [set-]split-kind-idxN-type[.gz]: train-images-idx3-ubyte, t10k-labels.idx1-ubyte.gz,
+# emnist-letters-test-images-idx3-ubyte.gz, qmnist-train-labels-idx2-int.gz.
+NAME = re.compile(
+    r"(?P<set>.*-)?(?P<split>train|t10k|test)-(?P<kind>images|labels)[-.]idx\d-(ubyte|int)(\.gz)?"
+)
+WANTED = {
+    "train images": "train-images-idx3-ubyte",
+    "train labels": "train-labels-idx1-ubyte",
+    "test images": "t10k-images-idx3-ubyte or test-images-idx3-ubyte",
+    "test labels": "t10k-labels-idx1-ubyte or test-labels-idx1-ubyte",
+}
+QMNIST_COLUMNS = 8  # its labels: class, NIST series, writer, digit, NIST class, index, 2 unused
+MAX_CLASSES = 2**16  # a larger label in an int32 file is damage, and would size the last layer
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled images to train on and to test on, as their files hold them.
+
+    `train_images` and `test_images` are uint8, (n, rows, cols), C-contiguous, 0 is background in
+    MNIST and 255 ink; rows and cols agree between the two. `train_labels` and `test_labels` are
+    (n,), uint8 (QMNIST: int32), class indices below `classes`, which is the largest label plus
+    one. `name` is for people to read.
+    """
+
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    classes: int
+    name: str
+
+
+def load_dataset(folder: str | os.PathLike[str] | None = None) -> Dataset:
+    """Load the embedded MNIST, or the one set whose IDX files lie in `folder`.
+
+    The folder (or `raw` or `*/raw` in it) holds four files named as those of MNIST,
+    Fashion-MNIST, KMNIST, EMNIST or QMNIST, raw or gzip-compressed; where one is there in both
+    forms, the raw one is read. Of QMNIST's extended labels the class is kept. Raises DataError
+    with one line if a file is missing or wrong, or if the files do not fit together.
+    """
+    root, files = _find_files(EMBEDDED if folder is None else Path(folder))
+    train_images, train_labels = _read_split(files["train images"], files["train labels"])
+    test_images, test_labels = _read_split(files["test images"], files["test labels"])
+    if train_images.shape[1:] != test_images.shape[1:]:
+        raise DataError(
+            f"{files['test images']}: images of {_size(test_images)} pixels, "
+            f"but those of {files['train images'].name} have {_size(train_images)}"
+        )
+    classes = 1 + max(int(train_labels.max()), int(test_labels.max()))
+    root = root.resolve()
+    name = "MNIST" if folder is None else root.parent.name if root.name == "raw" else root.name
+    return Dataset(train_images, train_labels, test_images, test_labels, classes, name)
+
+
+def _find_files(folder: Path) -> tuple[Path, dict[str, Path]]:
+    """The folder in which the set lies and the path of each file in WANTED."""
+    sets: dict[tuple[Path, str], dict[str, Path]] = {}
+    try:
+        os.listdir(folder)  # unlike glob, says why a folder cannot be read
+        for level in LEVELS:
+            # Sorted, so that a raw file comes before, and wins over, its .gz.
+            for path in sorted(folder.glob(level)):
+                match = NAME.fullmatch(path.name)
+                if match and path.is_file():
+                    split = "train" if match["split"] == "train" else "test"
+                    files = sets.setdefault((path.parent, match["set"] or ""), {})
+                    files.setdefault(f"{split} {match['kind']}", path)
+            if sets:
+                break
+    except OSError as error:
+        raise DataError(f"{folder}: {error.strerror}") from None
+    if len(sets) > 1:
+        found = ", ".join(str(root.relative_to(folder) / prefix) for root, prefix in sets)
+        raise DataError(f"{folder}: holds several sets ({found}); give each a folder of its own")
+    (root, _), files = sets.popitem() if sets else ((folder, ""), {})
+    for role, names in WANTED.items():
+        if role not in files:
+            raise DataError(
+                f"{root}: no {role}; looked for {names} (also .idx for -idx, with .gz, after NAME-)"
+            )
+    return root, files
+
+
+def _read_split(images_path: Path, labels_path: Path) -> tuple[np.ndarray, np.ndarray]:
+    images, labels = read_idx(images_path), read_idx(labels_path)
+    if images.ndim != 3 or images.dtype != np.uint8:
+        raise DataError(
+            f"{images_path}: {images.ndim}-dimensional {images.dtype}, "
+            "expected images, rows and columns of uint8"
+        )
+    if labels.ndim == 2 and labels.shape[1] == QMNIST_COLUMNS:
+        labels = np.ascontiguousarray(labels[:, 0])
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise DataError(
+            f"{labels_path}: {labels.ndim}-dimensional {labels.dtype}, "
+            "expected one integer label per image"
+        )
+    if len(images) != len(labels):
+        raise DataError(
+            f"{labels_path}: {len(labels)} labels for {len(images)} images of {images_path.name}"
+        )
+    if labels.min() < 0 or labels.max() >= MAX_CLASSES:
+        raise DataError(
+            f"{labels_path}: labels from {labels.min()} to {labels.max()}, "
+            f"expected within 0 to {MAX_CLASSES - 1}"
+        )
+    return images, labels
+
+
+def _size(images: np.ndarray) -> str:
+    return f"{images.shape[1]}x{images.shape[2]}"

@@ -1,0 +1,129 @@
+"""Compiled kernels on disk, one file each.
+
+Numba's own cache looks at one source file per function, so it misses a change in a helper, and
+two processes that fill it at once can mix up their entries. Here the file's name holds a hash of
+everything that the machine code depends on: all sources of this package, the versions of numba,
+NumPy and Python, the CPU and its features, the signature. What is found is therefore right, and
+whoever writes second writes the same.
+"""
+
+import functools
+import hashlib
+import os
+import pickle
+import platform
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numba
+import numpy as np
+from numba.core.compiler import CompileResult
+from numba.core.serialize import dumps
+from numba.misc.appdirs import AppDirs
+
+SOURCES = Path(__file__).parent
+KEEP = 4  # generations of compiled kernels that stay on disk: switching branches costs nothing
+
+compile_callbacks: list[Callable[[str], None]] = []
+
+
+def _generation() -> str:
+    """Hash of all that every kernel depends on."""
+    digest = hashlib.sha256()
+    for path in sorted(SOURCES.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    versions = (numba.__version__, np.__version__, platform.python_version())
+    digest.update(repr((versions, platform.machine(), sys.abiflags)).encode())
+    return digest.hexdigest()[:16]
+
+
+def _candidates() -> list[Path]:
+    """Folders to try, best first: the user's choice, beside the sources, the user's cache."""
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    if chosen:
+        return [Path(chosen) / "jitprop"]
+    return [
+        SOURCES / "__pycache__" / "jit",
+        Path(AppDirs(appname="jitprop", appauthor=False).user_cache_dir),
+    ]
+
+
+@functools.cache
+def folder() -> Path | None:
+    """The folder of this generation, made if need be; None where nothing can be written."""
+    generation = _generation()
+    reason: Exception | None = None
+    for root in _candidates():
+        path = root / generation
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=path) as probe:
+                probe.write(b"\0" * 4096)
+        except (OSError, RuntimeError) as error:
+            reason = error
+            continue
+        _prune(root, path)
+        return path
+    _say(f"compiled kernels are not cached, each run compiles them again ({reason})")
+    return None
+
+
+def _prune(root: Path, current: Path) -> None:
+    """Forget all but the youngest generations."""
+    try:
+        current.touch()
+        generations = sorted(root.iterdir(), key=lambda path: path.stat().st_mtime)
+        for path in generations[:-KEEP]:
+            for file in path.iterdir():
+                file.unlink()
+            path.rmdir()
+    except OSError:  # another process prunes, or somebody else's file: never worth a word
+        pass
+
+
+@functools.cache
+def _say(line: str) -> None:
+    print(f"jitprop: {line}", file=sys.stderr)
+
+
+class KernelCache:
+    """What a numba dispatcher expects of its cache."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self.cache_path = ""
+
+    def _path(self, signature, codegen) -> Path | None:
+        if folder() is None:
+            return None
+        key = repr((signature, codegen.magic_tuple()))
+        return folder() / f"{self.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.bin"
+
+    def load_overload(self, signature, target_context):
+        target_context.refresh()
+        path = self._path(signature, target_context.codegen())
+        try:
+            if path is not None:
+                data = path.read_bytes()
+                if hashlib.sha256(data[32:]).digest() == data[:32]:
+                    return CompileResult._rebuild(target_context, *pickle.loads(data[32:]))
+        except OSError:
+            pass  # not compiled yet
+        for callback in compile_callbacks:
+            callback(self.name)
+        return None
+
+    def save_overload(self, signature, result) -> None:
+        path = self._path(signature, result.codegen)
+        if path is None:
+            return
+        data = dumps(result._reduce())
+        temporary = path.with_suffix(f".{os.getpid()}")
+        try:
+            temporary.write_bytes(hashlib.sha256(data).digest() + data)
+            temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            _say(f"compiled kernels are not cached, the next run compiles them again ({error})")

@@ -1,0 +1,224 @@
+"""Which arguments a kernel takes, said once: `"a(M,K), b(K,N) -> out(M,N)"`.
+
+Grammar: arguments in the order of the call, separated by commas; outputs stand behind the arrow,
+or are read as well and marked: `w!`.
+
+    a(M,K)            array of the kernel's dtype (float32 or float64), C-contiguous; equal letters
+                      are equal sizes
+    x(...)            array of any number of dimensions; all of a call's `...` are one shape
+    labels(batch)<K   int64 array of values in 0 .. K-1
+    images:uint8(n,p) array of the dtype named
+    rate              a number
+
+From this text come two things: the conditions compiled into the kernel's entry, which cost
+nanoseconds on every call, and, once they have failed, `explain`, which finds the argument and says
+what would be right.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+_ARGUMENT = re.compile(
+    r"(?P<name>\w+)(?P<write>!)?(:(?P<dtype>\w+))?(\((?P<dims>[^)]*)\))?(<(?P<bound>\w+))?"
+)
+
+
+@dataclass(frozen=True)
+class Argument:
+    name: str
+    dims: tuple[str, ...] | None  # None: a number
+    dtype: np.dtype | None  # None: the kernel's float dtype
+    bound: str | None  # values are in 0 .. bound-1
+    output: bool
+
+    def shape(self) -> str:
+        assert self.dims is not None
+        return f"({', '.join(self.dims)}{',' if len(self.dims) == 1 else ''})"
+
+
+@numba.njit
+def apart(x, x_bytes, out, out_bytes):
+    """Whether two C-contiguous arrays, given by address and size, share no byte."""
+    return x + x_bytes <= out or out + out_bytes <= x
+
+
+@numba.njit
+def apart_or_same(x, x_bytes, out, out_bytes):
+    """Whether two arrays of one shape and dtype share no byte or every byte."""
+    return x == out or x + x_bytes <= out or out + out_bytes <= x
+
+
+@numba.njit
+def below(labels, bound):
+    """Whether all labels are in 0 .. bound-1."""
+    for label in labels:  # noqa: SIM110 - compiled code, which has no all()
+        if label < 0 or label >= bound:
+            return False
+    return True
+
+
+PREDICATES = {"apart": apart, "apart_or_same": apart_or_same, "below": below}
+
+
+def _plain(function):
+    """The Python function behind a compiled one."""
+    return getattr(function, "py_func", function)
+
+
+class Signature:
+    """A parsed signature; see the module's docstring."""
+
+    def __init__(self, text: str, inplace: str = ""):
+        self.text = text
+        self.inplace = inplace.split()
+        self.arguments: list[Argument] = []
+        for side, output in zip(text.split("->"), (False, True), strict=False):
+            for match in _ARGUMENT.finditer(side):
+                dims = match["dims"]
+                dtype = "int64" if match["bound"] else match["dtype"]
+                self.arguments.append(
+                    Argument(
+                        match["name"],
+                        None if dims is None else tuple(d.strip() for d in dims.split(",")),
+                        None if dtype is None else np.dtype(dtype),
+                        match["bound"],
+                        output or bool(match["write"]),
+                    )
+                )
+        self.arrays = [argument for argument in self.arguments if argument.dims is not None]
+        self.pairs = [
+            (x, out, x.name in self.inplace)
+            for out in self.arrays
+            if out.output
+            for x in self.arrays
+            if x is not out and not (x.output and x.name > out.name)
+        ]
+
+    def entry_source(self) -> str:
+        """Source of `entry(mailbox, *args)`: if sizes agree, labels are in range and outputs
+        overlap nothing, compute and return True; else touch nothing and return False.
+
+        Types, layout and writability are checked by numba's dispatch before that.
+        """
+        conditions = []
+        first: dict[str, str] = {}
+        for argument in self.arrays:
+            assert argument.dims is not None
+            for axis, dim in enumerate(argument.dims):
+                size = f"{argument.name}.shape" + ("" if dim == "..." else f"[{axis}]")
+                if dim in first:
+                    conditions.append(f"{size} == {first[dim]}")
+                first.setdefault(dim, size)
+        conditions += [
+            f"below({argument.name}, {first[argument.bound]})"
+            for argument in self.arrays
+            if argument.bound
+        ]
+        conditions += [
+            f"{'apart_or_same' if same else 'apart'}"
+            f"({x.name}.ctypes.data, {x.name}.nbytes, {out.name}.ctypes.data, {out.name}.nbytes)"
+            for x, out, same in self.pairs
+        ]
+        names = ", ".join(argument.name for argument in self.arguments)
+        return f"""
+def entry(mailbox, {names}):
+    if not ({" and ".join(conditions)}):
+        return False
+    function, data = outline(core, ({names},))
+    count, grain = units({names})
+    parallel(mailbox, function, data, count, grain)
+    return True
+"""
+
+    def kind(self, value) -> types.Type:
+        """The numba type that `value` has in a call."""
+        if isinstance(value, np.ndarray):
+            return numba.typeof(value)
+        return types.float64
+
+    def explain(self, kernel: str, args: tuple) -> None:
+        """Raise TypeError or ValueError for the first argument that does not fit; else return."""
+        if len(args) != len(self.arguments):
+            raise TypeError(
+                f"{kernel}: {len(args)} arguments given, {len(self.arguments)} expected: "
+                f"{self.text}"
+            )
+        values = {argument.name: v for argument, v in zip(self.arguments, args, strict=True)}
+        for argument in self.arguments:
+            self._explain_type(f"{kernel}: {argument.name}", argument, values[argument.name])
+        self._explain_dtypes(kernel, values)
+        self._explain_shapes(kernel, values)
+        for x, out, same in self.pairs:
+            check = _plain(apart_or_same if same else apart)
+            a, b = values[x.name], values[out.name]
+            if not check(a.ctypes.data, a.nbytes, b.ctypes.data, b.nbytes):
+                raise ValueError(
+                    f"{kernel}: {out.name} overlaps {x.name} in memory"
+                    + (f"; it may be the same array as {x.name}, or apart" if same else "")
+                )
+
+    def _explain_type(self, where: str, argument: Argument, value) -> None:
+        if argument.dims is None:
+            if isinstance(value, (bool, np.bool_)) or not isinstance(
+                value, (int, float, np.integer, np.floating)
+            ):
+                raise TypeError(f"{where} is {type(value).__name__}, expected a number")
+            return
+        if not isinstance(value, np.ndarray):
+            raise TypeError(f"{where} is {type(value).__name__}, expected a NumPy array")
+        expected = FLOATS if argument.dtype is None else (argument.dtype,)
+        if value.dtype not in expected or not value.dtype.isnative:
+            names = " or ".join(str(dtype) for dtype in expected)
+            raise TypeError(f"{where} has dtype {value.dtype}, expected {names}")
+        if argument.dims != ("...",) and value.ndim != len(argument.dims):
+            raise ValueError(f"{where} has shape {value.shape}, expected {argument.shape()}")
+        if not value.flags.c_contiguous:
+            raise ValueError(
+                f"{where} is not C-contiguous (strides {value.strides}); "
+                "pass numpy.ascontiguousarray of it"
+            )
+        if not value.flags.aligned:
+            raise ValueError(f"{where} is not aligned in memory; pass a copy")
+        if argument.output and not value.flags.writeable:
+            raise ValueError(f"{where} is read-only, but the result is written there")
+
+    def _explain_dtypes(self, kernel: str, values: dict) -> None:
+        floats = [argument for argument in self.arrays if argument.dtype is None]
+        for argument in floats[1:]:
+            dtype, expected = values[argument.name].dtype, values[floats[0].name].dtype
+            if dtype != expected:
+                raise TypeError(
+                    f"{kernel}: {argument.name} has dtype {dtype}, "
+                    f"but {floats[0].name} has {expected}"
+                )
+
+    def _explain_shapes(self, kernel: str, values: dict) -> None:
+        sizes: dict[str, tuple[Argument, Any]] = {}
+        for argument in self.arrays:
+            assert argument.dims is not None
+            shape = values[argument.name].shape
+            for axis, dim in enumerate(argument.dims):
+                size = shape if dim == "..." else shape[axis]
+                other, expected = sizes.setdefault(dim, (argument, size))
+                if size != expected:
+                    other_shape = values[other.name].shape
+                    raise ValueError(
+                        f"{kernel}: {argument.name} has shape {shape}, which does not fit "
+                        f"{other.name} of shape {other_shape}; expected {self.text}"
+                    )
+        for argument in self.arrays:
+            if argument.bound:
+                bound = sizes[argument.bound][1]
+                for value in values[argument.name]:
+                    if not 0 <= value < bound:
+                        raise ValueError(
+                            f"{kernel}: {argument.name} holds {value}, expected values in "
+                            f"0 .. {bound - 1}"
+                        )

@@ -1,0 +1,130 @@
+"""exp, log and tanh of vectors, for float32 within 1 unit in the last place, for float64 within 2.
+
+Only arithmetic of the vector's own dtype, the same on every CPU: no call into a maths library, no
+detour over float64. What NumPy does with NaN, infinities, signed zeros and subnormals holds here.
+The constants are derived in perf/derive.py; perf/exhaustive.py tries every float32.
+"""
+
+import numpy as np
+
+from kernels.constants import (
+    EXP_32,
+    EXP_64,
+    LN2_32,
+    LN2_64,
+    LOG_32,
+    LOG_64,
+    TANH_32,
+    TANH_64,
+)
+from kernels.jit import inline
+from kernels.simd import (
+    absolute,
+    bits,
+    copysign,
+    fma,
+    for_dtype,
+    from_bits,
+    lookup,
+    polynomial,
+    where,
+)
+
+# (number of bits of the mantissa, exponent of 1.0)
+FORMAT_32 = (23, 127)
+FORMAT_64 = (52, 1023)
+# Added to a number well below, this rounds it to an integer, which the low bits then hold.
+ROUND_32 = (1.5 * 2.0**23, 0x4B400000)
+ROUND_64 = (1.5 * 2.0**52, 0x4338000000000000)
+LOG2_E = 1.4426950408889634
+
+
+@inline
+def exp(x):
+    """e to the power of each lane.
+
+    exp(n ln2 + r) = 2^n (1 + r + r^2 P(r)), n an integer, |r| <= ln2 / 2. The power of two is
+    multiplied on in two halves, the first of them exact: 2^n alone may be out of range, and a
+    subnormal result is rounded once.
+    """
+    lowest, highest = for_dtype(x, (-104.0, 89.0), (-746.0, 710.0))  # beyond: 0 and infinity
+    ln2, ln2_rest = for_dtype(x, LN2_32, LN2_64)
+    mantissa, one = for_dtype(x, FORMAT_32, FORMAT_64)
+    rounder, rounder_bits = for_dtype(x, ROUND_32, ROUND_64)
+    x = where(x < lowest, lowest, x)
+    x = where(x > highest, highest, x)
+    rounded = fma(x, LOG2_E, rounder)
+    n = rounded - rounder
+    high, low = fma(n, -ln2, x), n * ln2_rest  # r in two parts, which keeps its rounding error out
+    r = high - low
+    y = (fma(r * r, polynomial(r, for_dtype(x, EXP_32, EXP_64)), -low) + high) + 1.0
+    power = bits(rounded) - rounder_bits
+    half = power >> 1
+    y *= from_bits((half + one) << mantissa)
+    return y * from_bits((power - half + one) << mantissa)
+
+
+@inline
+def log(x):
+    """Natural logarithm of each lane; NaN below 0, -infinity at 0.
+
+    log(2^n m) = n ln2 + log(m), m between sqrt(1/2) and sqrt(2). With f = m - 1 and s = f / (2 + f),
+    log(m) = log((1+s) / (1-s)) = s (2 + z P(z)), z = s^2, and s (2 + f) = f turns that into
+    f - (f^2/2 - s (f^2/2 + z P(z))), a small correction of an exact f.
+    """
+    ln2, ln2_rest = for_dtype(x, LN2_32, LN2_64)
+    mantissa, _ = for_dtype(x, FORMAT_32, FORMAT_64)
+    rounder, rounder_bits = for_dtype(x, ROUND_32, ROUND_64)
+    normal, up, down = for_dtype(x, (2.0**-126, 2.0**24, -24.0), (2.0**-1022, 2.0**53, -53.0))
+    sqrt_half = for_dtype(x, 0x3F3504F3, 0x3FE6A09E667F3BCD)  # its bits
+    subnormal = x < normal
+    scaled = bits(where(subnormal, x * up, x))
+    power = (scaled - sqrt_half) >> mantissa
+    n = from_bits(power + rounder_bits) - rounder
+    n = where(subnormal, n + down, n)
+    f = from_bits(scaled - (power << mantissa)) - 1.0
+    s = f / (2.0 + f)
+    z = s * s
+    half = 0.5 * f * f
+    correction = half - fma(s, fma(z, polynomial(z, for_dtype(x, LOG_32, LOG_64)), half), n * ln2_rest)
+    y = fma(n, ln2, f - correction)
+    y = where(x > 0.0, y, np.nan)
+    y = where(x == 0.0, -np.inf, y)
+    return where(x == np.inf, x, y)
+
+
+@inline
+def _tanh_32(x):
+    """By a table: |x| lies in one of 32 intervals, told by its exponent and two more bits.
+
+    tanh(c + r) = T + r Q(r) with c, T = tanh(c) and the five coefficients of Q looked up; x - c is
+    exact. In the interval around 0, c is 0 and T infinity, which makes this x + x Q(x).
+    """
+    size = absolute(x)
+    size = where(size > 9.1, 9.1, size)  # tanh is 1 from 9.011 on
+    index = bits(where(size < 0.046, 0.046, size)) >> 21  # all below is one interval
+    r = size - lookup(TANH_32, 0, index)
+    q = lookup(TANH_32, 6, index)
+    q = fma(q, r, lookup(TANH_32, 5, index))
+    q = fma(q, r, lookup(TANH_32, 4, index))
+    q = fma(q, r, lookup(TANH_32, 3, index))
+    q = fma(q, r, lookup(TANH_32, 2, index))
+    t = lookup(TANH_32, 1, index)
+    t = where(size < t, size, t)
+    return copysign(fma(q, r, t), x)
+
+
+@inline
+def _tanh_64(x):
+    """x + x z P(z) with z = x^2 up to 0.625, from there 1 - 2 / (exp(2x) + 1)."""
+    size = absolute(x)
+    z = size * size
+    small = fma(size * z, polynomial(z, TANH_64), size)
+    large = 1.0 - 2.0 / (exp(2.0 * size) + 1.0)
+    return copysign(where(size < 0.625, small, large), x)
+
+
+@inline
+def tanh(x):
+    """Hyperbolic tangent of each lane; exactly odd, and for float32 monotone."""
+    return for_dtype(x, _tanh_32, _tanh_64)(x)

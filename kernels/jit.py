@@ -1,0 +1,167 @@
+"""The one decorator behind every kernel: compilation, caching, checks and threads.
+
+    @kernel("x(batch,n), b(n) -> out(batch,n)", units=rows, inplace="x")
+    def bias_fprop(x, b, out, start, stop): ...
+
+The function below the decorator is the kernel's serial core. It computes the units
+`start .. stop-1` of its output, allocates nothing and touches no Python object; other compiled
+code may call it as `bias_fprop.core`. The `Kernel` that takes its name checks its arguments,
+shares the units out over the threads, and never lets the core reach outside an array.
+"""
+
+import functools
+from collections.abc import Callable
+
+import numba
+from numba import types
+
+from kernels import threads
+from kernels.cache import KernelCache, compile_callbacks
+from kernels.checks import PREDICATES, Signature
+from kernels.threads import Pool, outline, parallel
+
+# NUMBA_CPU_NAME alone would still use every feature of the host; a name means that CPU.
+if numba.config.CPU_NAME is not None and numba.config.CPU_FEATURES is None:
+    numba.config.CPU_FEATURES = ""
+
+# The flags of every kernel. `fastmath` is empty: NaN, infinities, signed zeros and the order of
+# sums are NumPy's, and a multiply-add is fused where the source says `fma` and nowhere else, so
+# that every CPU computes the same bits. `error_model`: x / 0 is an infinity, not an exception.
+FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": set(), "boundscheck": False}
+
+DISABLED = bool(numba.config.DISABLE_JIT)
+
+# Below this many elements a piece of work is not worth another thread's claim (about 1 us).
+GRAIN = 8192
+
+
+def inline(function):
+    """Compile a helper that kernels call: LLVM inlines it, nothing of it is cached by itself."""
+    return numba.njit(**FLAGS)(function)
+
+
+def compiled(name: str, signature=None):
+    """Compile a function that Python calls, cached under `name`."""
+
+    def decorate(function):
+        dispatcher = numba.njit(**FLAGS)(function)
+        if not DISABLED:
+            dispatcher._cache = KernelCache(name)
+            if signature is not None:
+                dispatcher = _Late(dispatcher, signature)
+        return dispatcher
+
+    return decorate
+
+
+class _Late:
+    """Compiles for its one signature at the first call, not at import."""
+
+    def __init__(self, dispatcher, signature):
+        self.dispatcher = dispatcher
+        self.signature = signature
+
+    def __call__(self, *args):
+        if not self.dispatcher.signatures:
+            self.dispatcher.compile(self.signature)
+        return self.dispatcher(*args)
+
+
+pool = Pool(compiled("serve", types.void(types.int64))(threads.serve))
+
+
+def get_num_threads() -> int:
+    """Number of threads that a kernel may use; at first, the CPUs this process may run on."""
+    return pool.threads
+
+
+def set_num_threads(threads: int) -> None:
+    """Let kernels use `threads` threads, at least 1. Results do not depend on it, to the bit."""
+    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
+        raise ValueError(f"threads is {threads!r}, expected an integer of at least 1")
+    if threads != pool.threads:
+        pool.stop()
+        pool.threads = threads
+
+
+def on_compile(callback: Callable[[str], None]) -> None:
+    """Call `callback(name)` each time before a kernel is compiled that was not in the cache."""
+    compile_callbacks.append(callback)
+
+
+@inline
+def rows(*args):
+    """Units are rows of the first argument."""
+    x = args[0]
+    return len(x), max(1, GRAIN * len(x) // max(1, x.size))
+
+
+@inline
+def elements(*args):
+    """Units are elements of the first argument, in the order of memory."""
+    return args[0].size, GRAIN
+
+
+class Kernel:
+    """A checked, threaded, lazily compiled kernel. Call it; `core` is its serial core."""
+
+    def __init__(self, source: Callable, signature: Signature, units: Callable):
+        functools.update_wrapper(self, source)
+        self.signature = signature
+        self.core = inline(source)
+        self.units = units
+        self.entry = self._make_entry()
+
+    def _make_entry(self):
+        """The function `entry(mailbox, *args)` that Python calls."""
+        if DISABLED:
+            return None
+        source = self.signature.entry_source()
+        scope = {"core": self.core, "units": self.units, "outline": outline, **PREDICATES}
+        scope |= {"parallel": parallel, "__name__": __name__}
+        exec(source, scope)  # as dataclasses and named tuples are made
+        entry = compiled(self.__name__)(scope["entry"])
+        # An argument of a new type is a TypeError, which __call__ looks into.
+        entry._can_compile = False
+        return entry
+
+    def __call__(self, *args) -> None:
+        if DISABLED:
+            self.signature.explain(self.__name__, args)
+            self.core(*args, 0, self.units(*args)[0])
+            return
+        if not pool.started:
+            pool.start()
+        try:
+            fitting = self.entry(pool.address, *args)
+        except TypeError:
+            self.signature.explain(self.__name__, args)
+            self._specialise(args)
+            fitting = self.entry(pool.address, *args)
+        if not fitting:
+            self.signature.explain(self.__name__, args)
+
+    def _specialise(self, args) -> None:
+        """Compile for the types of `args`, which fit the signature."""
+        self.entry._can_compile = True
+        try:
+            kinds = [self.signature.kind(value) for value in args]
+            self.entry.compile((types.int64, *kinds))
+        finally:
+            self.entry._can_compile = False
+
+
+def kernel(signature: str, units: Callable = elements, inplace: str = ""):
+    """Make a serial core `f(*arrays, start, stop)` into a `Kernel`.
+
+    Parameters
+    ----------
+    signature : the arguments' shapes, outputs behind the arrow; `kernels.checks` has the grammar
+    units : compiled function of the arguments, returns (number of units, units per piece)
+    inplace : names of inputs, separated by spaces, that may be the very array of an output
+    """
+
+    def decorate(source: Callable) -> Kernel:
+        return Kernel(source, Signature(signature, inplace), units)
+
+    return decorate

@@ -1,0 +1,18 @@
+"""Multiplication by a number: out = x * factor. Its gradient is itself."""
+
+from kernels.jit import kernel
+from kernels.simd import LANES, load, store
+
+
+@kernel("x(...), factor -> out(...)", inplace="x")
+def scale(x, factor, out, start, stop):
+    """`out = x * factor`.
+
+    Parameters
+    ----------
+    x : array of float32 or float64
+    factor : number
+    out : array of the shape and dtype of x, overwritten; may be x
+    """
+    for i in range(start, stop, LANES):
+        store(out, i, load(x, i, stop - i) * factor, stop - i)

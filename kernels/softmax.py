@@ -1,0 +1,71 @@
+"""Softmax of each row.
+
+    y[j]  = exp(x[j] - max x) / sum over k of exp(x[k] - max x)
+    dx[j] = y[j] * (dy[j] - sum over k of dy[k] * y[k])
+
+Source: the slides' Softmax module; the maximum is subtracted so that no exponential overflows.
+Sums run over 16 lanes, then over the lanes, in one order on every CPU.
+"""
+
+import numpy as np
+
+from kernels.functions import exp
+from kernels.jit import inline, kernel, rows
+from kernels.simd import LANES, broadcast, fma, lanes_max, lanes_sum, load, maximum, store
+
+
+@inline
+def row_max(x, row, n):
+    """Largest of the n elements from `row` on."""
+    largest = broadcast(-np.inf, x)
+    for j in range(0, n, LANES):
+        largest = maximum(largest, load(x, row + j, n - j, -np.inf))
+    return lanes_max(largest)
+
+
+@inline
+def row_exp(x, row, n, largest, out):
+    """Write exp(x - largest); return its sum."""
+    total = broadcast(0, x)
+    for j in range(0, n, LANES):
+        e = exp(load(x, row + j, n - j, -np.inf) - largest)
+        store(out, row + j, e, n - j)
+        total += e
+    return lanes_sum(total)
+
+
+@kernel("x(batch,n) -> out(batch,n)", units=rows, inplace="x")
+def softmax_fprop(x, out, start, stop):
+    """`out = softmax(x)`, row by row.
+
+    Parameters
+    ----------
+    x : (batch, n) float32 or float64; a row may hold -inf, but not only that
+    out : (batch, n), overwritten; may be x
+    """
+    n = x.shape[1]
+    for row in range(start * n, stop * n, n):
+        total = row_exp(x, row, n, row_max(x, row, n), out)
+        for j in range(0, n, LANES):
+            store(out, row + j, load(out, row + j, n - j) / total, n - j)
+
+
+@kernel("y(batch,n), dy(batch,n) -> out(batch,n)", units=rows, inplace="y dy")
+def softmax_bprop(y, dy, out, start, stop):
+    """`out = y * (dy - sum(dy * y))`, row by row.
+
+    Parameters
+    ----------
+    y : (batch, n) float32 or float64, what softmax_fprop returned
+    dy : (batch, n), the gradient with respect to y
+    out : (batch, n), the gradient with respect to x, overwritten; may be y or dy
+    """
+    n = y.shape[1]
+    for row in range(start * n, stop * n, n):
+        products = broadcast(0, y)
+        for j in range(0, n, LANES):
+            products = fma(load(dy, row + j, n - j), load(y, row + j, n - j), products)
+        total = lanes_sum(products)
+        for j in range(0, n, LANES):
+            dx = load(y, row + j, n - j) * (load(dy, row + j, n - j) - total)
+            store(out, row + j, dx, n - j)

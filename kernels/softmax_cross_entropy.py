@@ -1,0 +1,80 @@
+"""Softmax and cross-entropy in one: the loss of logits, and its gradient.
+
+    loss = sum over rows of log(sum over k of exp(z[k])) - z[label]
+    dz   = (softmax(z) - onehot(label)) * scale
+
+The logarithm of a sum of exponentials is taken relative to the largest logit, so logits of any
+size are safe. Targets t that are distributions, or any weights, take the place of onehot(label):
+
+    loss = sum over rows of sum over j of t[j] * (log(sum over k of exp(z[k])) - z[j])
+    dz   = (softmax(z) * sum(t) - t) * scale
+
+Source: the slides' Softmax and cross-entropy modules, one after the other.
+"""
+
+from kernels.functions import log
+from kernels.jit import kernel, rows
+from kernels.losses import summed
+from kernels.simd import LANES, broadcast, lanes_sum, load, stack_array, steps, store, where
+from kernels.softmax import row_exp, row_max
+
+
+@kernel("logits(batch,n), labels(batch)<n, scale -> out(batch,n), losses(batch)", units=rows)
+def _of_labels(logits, labels, scale, out, losses, start, stop):
+    n = logits.shape[1]
+    sums, gaps = stack_array(LANES, out), stack_array(LANES, out)
+    for block in range(start, stop, LANES):
+        count = min(LANES, stop - block)
+        for i in range(block, block + count):
+            row = i * n
+            largest = row_max(logits, row, n)
+            total = row_exp(logits, row, n, largest, out)
+            for j in range(0, n, LANES):
+                p = load(out, row + j, n - j) / total
+                p = where(steps(p) == labels[i] - j, p - 1, p)
+                store(out, row + j, p * scale, n - j)
+            sums[i - block] = total
+            gaps[i - block] = largest - logits[i, labels[i]]
+        store(losses, block, log(load(sums, 0, count, 1)) + load(gaps, 0, count), count)
+
+
+@kernel("logits(batch,n), labels(batch,n), scale -> out(batch,n), losses(batch)", units=rows)
+def _of_targets(logits, labels, scale, out, losses, start, stop):
+    n = logits.shape[1]
+    for i in range(start, stop):
+        row = i * n
+        largest = row_max(logits, row, n)
+        total = row_exp(logits, row, n, largest, out)
+        log_total = log(broadcast(total, out))
+        weight, loss = broadcast(0, out), broadcast(0, out)
+        for j in range(0, n, LANES):
+            t = load(labels, row + j, n - j)
+            gap = (largest - load(logits, row + j, n - j)) + log_total
+            loss += where(t == 0, 0, t * gap)  # 0 * inf is 0 here: no weight, no loss
+            weight += t
+        weights = lanes_sum(weight)
+        for j in range(0, n, LANES):
+            dz = load(out, row + j, n - j) / total * weights - load(labels, row + j, n - j)
+            store(out, row + j, dz * scale, n - j)
+        losses[i] = lanes_sum(loss)
+
+
+softmax_cross_entropy = summed(
+    "softmax_cross_entropy",
+    _of_labels,
+    _of_targets,
+    """Loss of logits, summed over the batch; writes its gradient times `scale`.
+
+    Parameters
+    ----------
+    logits : (batch, n) float32 or float64
+    labels : (batch,) int64, the class of each row, in 0 .. n-1;
+        or (batch, n) targets of the dtype of logits
+    scale : number, 1 / batch for the gradient of the mean
+    out : (batch, n), (softmax(logits) - onehot(labels)) * scale, overwritten
+
+    Returns
+    -------
+    float, the sum over rows of -log softmax(logits)[label]
+    """,
+)

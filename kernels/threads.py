@@ -1,0 +1,248 @@
+"""A pool of threads that live inside compiled code and share out the range of a kernel.
+
+A kernel's serial core computes the units `start .. stop-1` of its output. `parallel` cuts
+`0 .. n-1` into pieces of `grain` units; the calling thread and the pool's workers claim pieces
+with an atomic counter until none is left. Every unit is computed alone, by the same code, so who
+computes it cannot change a bit of the result.
+
+Why not `prange`: a launch costs a fraction of a microsecond here, since workers wait by reading
+memory before they fall asleep; one worker that is late or descheduled only claims fewer pieces; a
+forked child simply has no workers (GNU OpenMP aborts there); two Python threads may call kernels
+at once (numba's own pool aborts there); and nothing has to be compiled per kernel.
+
+The workers and the callers meet in the *mailbox*, one int64 array. Its slots lie a cache line
+apart. All of them are read and written with sequentially consistent atomics.
+"""
+
+import atexit
+import ctypes
+import os
+import threading
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+LINE = 8  # int64 per cache line, the distance between slots
+JOB = 0 * LINE  # number of the open job; 0: none
+FUNCTION = 1 * LINE  # the open job: address of its trampoline,
+DATA = 2 * LINE  # address of its arguments,
+UNITS = 3 * LINE  # number of units,
+GRAIN = 4 * LINE  # units claimed at a time
+NEXT = 5 * LINE  # first unit that nobody has claimed
+ACTIVE = 6 * LINE  # workers that may be looking at the open job
+BUSY = 7 * LINE  # 1 while some thread has a job open
+WORKERS = 8 * LINE  # number of workers
+COUNT = 9 * LINE  # number of jobs so far
+QUIT = 10 * LINE  # 1: workers return
+SLOTS = 11 * LINE
+
+SPINS = 64  # reads before the first yield: a piece of work is often shorter than a system call
+YIELDS = 1000  # yields before the first nap, 0.2 to 0.5 ms: the gap between two kernels in Python
+NAP = 5000  # longest nap in microseconds: what a call after a long pause may wait for helpers
+
+# POSIX; where they are missing (Windows) kernels run on the calling thread.
+HAVE_WORKERS = hasattr(ctypes.CDLL(None), "sched_yield") if os.name == "posix" else False
+_sched_yield = types.ExternalFunction("sched_yield", types.int32())
+_usleep = types.ExternalFunction("usleep", types.int32(types.uint32))
+
+
+def _slot(builder, mailbox, slot):
+    """Pointer to int64 number `slot` behind the address `mailbox`."""
+    base = builder.inttoptr(mailbox, ir.IntType(64).as_pointer())
+    return builder.gep(base, [slot])
+
+
+@intrinsic
+def peek(typingctx, mailbox, slot):
+    """Atomic read of a slot."""
+
+    def codegen(context, builder, signature, args):
+        return builder.load_atomic(_slot(builder, *args), "seq_cst", 8, typ=ir.IntType(64))
+
+    return types.int64(types.int64, types.int64), codegen
+
+
+@intrinsic
+def poke(typingctx, mailbox, slot, value):
+    """Atomic write of a slot."""
+
+    def codegen(context, builder, signature, args):
+        builder.store_atomic(args[2], _slot(builder, *args[:2]), "seq_cst", 8)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def fetch_add(typingctx, mailbox, slot, value):
+    """Atomic addition to a slot; returns what was there before."""
+
+    def codegen(context, builder, signature, args):
+        return builder.atomic_rmw("add", _slot(builder, *args[:2]), args[2], "seq_cst")
+
+    return types.int64(types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def swap(typingctx, mailbox, slot, value):
+    """Atomic exchange of a slot; returns what was there before."""
+
+    def codegen(context, builder, signature, args):
+        return builder.atomic_rmw("xchg", _slot(builder, *args[:2]), args[2], "seq_cst")
+
+    return types.int64(types.int64, types.int64, types.int64), codegen
+
+
+_TRAMPOLINE = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 3)  # (data, start, stop)
+
+
+@intrinsic
+def _call(typingctx, function, data, start, stop):
+    """Call the trampoline at the address `function`."""
+
+    def codegen(context, builder, signature, args):
+        builder.call(builder.inttoptr(args[0], _TRAMPOLINE.as_pointer()), args[1:])
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 4), codegen
+
+
+@intrinsic
+def outline(typingctx, core, args):
+    """Put `args` on the stack and return (address of a trampoline of `core`, address of `args`).
+
+    The trampoline `(data, start, stop)` calls `core(*args, start, stop)`: what a C compiler
+    makes of the body of an OpenMP loop.
+    """
+    call = core.get_call_type(typingctx, (*args.types, types.int64, types.int64), {})
+
+    def codegen(context, builder, signature, llvm_args):
+        result = core.dispatcher.get_compile_result(call)
+        context.active_code_library.add_linking_library(result.library)
+        module = builder.module
+        trampoline = ir.Function(module, _TRAMPOLINE, module.get_unique_name("trampoline"))
+        trampoline.linkage = "internal"
+        inner = ir.IRBuilder(trampoline.append_basic_block())
+        packed = context.get_value_type(args)
+        data, start, stop = trampoline.args
+        values = inner.load(inner.inttoptr(data, packed.as_pointer()))
+        unpacked = cgutils.unpack_tuple(inner, values, len(args.types))
+        context.call_internal_no_propagate(inner, result.fndesc, call, [*unpacked, start, stop])
+        inner.ret_void()
+
+        memory = cgutils.alloca_once_value(builder, llvm_args[1])
+        word = ir.IntType(64)
+        pair = [builder.ptrtoint(trampoline, word), builder.ptrtoint(memory, word)]
+        return context.make_tuple(builder, signature.return_type, pair)
+
+    return types.UniTuple(types.int64, 2)(core, args), codegen
+
+
+@numba.njit(nogil=True)
+def _claim(mailbox):
+    """Compute pieces of the open job until none is left."""
+    function, data = peek(mailbox, FUNCTION), peek(mailbox, DATA)
+    units, grain = peek(mailbox, UNITS), peek(mailbox, GRAIN)
+    while True:
+        start = fetch_add(mailbox, NEXT, grain)
+        if start >= units:
+            return
+        _call(function, data, start, min(start + grain, units))
+
+
+@numba.njit(nogil=True)
+def parallel(mailbox, function, data, units, grain):
+    """Compute what `outline` returned for pieces that make up `0 .. units-1`.
+
+    In one piece where there are no workers, nothing to share, or a job is open already.
+    """
+    if units <= grain or peek(mailbox, WORKERS) == 0 or swap(mailbox, BUSY, 1) == 1:
+        _call(function, data, 0, units)
+        return
+    poke(mailbox, FUNCTION, function)
+    poke(mailbox, DATA, data)
+    poke(mailbox, UNITS, units)
+    poke(mailbox, GRAIN, grain)
+    poke(mailbox, NEXT, 0)
+    poke(mailbox, JOB, fetch_add(mailbox, COUNT, 1) + 1)
+    _claim(mailbox)
+    poke(mailbox, JOB, 0)
+    spins = 0
+    while peek(mailbox, ACTIVE) > 0:  # then nobody reads the arguments, and every piece is done
+        spins += 1
+        if spins > SPINS:
+            _sched_yield()
+    poke(mailbox, BUSY, 0)
+
+
+def serve(mailbox):
+    """A worker: help with each job as it opens, and sleep longer the longer none does."""
+    seen = 0
+    waited = 0
+    while peek(mailbox, QUIT) == 0:
+        job = peek(mailbox, JOB)
+        if job in (0, seen):
+            waited += 1
+            if waited > SPINS + YIELDS:
+                _usleep(min(50 * (waited - SPINS - YIELDS), NAP))
+            elif waited > SPINS:
+                _sched_yield()
+            continue
+        fetch_add(mailbox, ACTIVE, 1)
+        if peek(mailbox, JOB) == job:  # else it closed before we were counted
+            _claim(mailbox)
+        fetch_add(mailbox, ACTIVE, -1)
+        seen = job
+        waited = 0
+
+
+class Pool:
+    """The worker threads of this process, started when the first kernel runs."""
+
+    def __init__(self, serve):
+        self.serve = serve  # compiled by kernels.jit
+        self.threads = int(numba.config.NUMBA_DEFAULT_NUM_THREADS)
+        self.workers: list[threading.Thread] = []
+        self.started = False
+        self.lock = threading.Lock()
+        self.memory = np.zeros(SLOTS + LINE, np.int64)
+        skip = -self.memory.ctypes.data // 8 % LINE  # to the next multiple of 64 bytes
+        self.mailbox = self.memory[skip : skip + SLOTS]
+        self.address = self.mailbox.ctypes.data
+        atexit.register(self.stop)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forget)
+
+    def start(self):
+        with self.lock:
+            if self.started:
+                return
+            self.started = True
+            self.mailbox[:] = 0
+            count = self.threads - 1 if HAVE_WORKERS else 0
+            self.workers = [
+                threading.Thread(target=self.serve, args=(self.address,), daemon=True)
+                for _ in range(count)
+            ]
+            for worker in self.workers:
+                worker.start()
+            self.mailbox[WORKERS] = count
+
+    def stop(self):
+        with self.lock:
+            self.mailbox[QUIT] = 1  # a job that is open now ends without those who leave
+            for worker in self.workers:
+                worker.join()
+            self.workers = []
+            self.started = False
+
+    def _forget(self):
+        """In a forked child: the workers did not come along."""
+        self.lock = threading.Lock()
+        self.workers = []
+        self.started = False
+        self.mailbox[:] = 0

@@ -1,0 +1,318 @@
+"""The microkernel of every matrix product: one tile of the output, held in registers.
+
+    out[r, c] = a[r, 0] * b[0, c] + a[r, 1] * b[1, c] + ...
+
+Each output element is one chain of fused multiply-adds in the order k = 0, 1, 2, ..., started
+from zero or from what `out` holds. Neither the tile's size nor the vector's width shows in the
+bits: lanes are different columns, and no sum is ever split.
+
+The tile is `rows` <= MR by `columns` <= NR, taken apart into vectors of the CPU's own width. One
+step of k loads a row of b (NR / width vectors) and broadcasts MR elements of a, so MR * NR / width
+multiply-adds wait for MR + NR / width loads: large tiles keep the multipliers busy, as long as
+all accumulators fit the registers. The scheme is that of BLIS (Van Zee, van de Geijn, 2015).
+"""
+
+from dataclasses import dataclass
+
+import llvmlite.binding as llvm
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core.registry import cpu_target
+
+from kernels.simd import I32, I64, Emit, llvm_element, lowers
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Size of a tile: MR rows by `vectors` registers of `bits` each."""
+
+    bits: int
+    rows: int
+    vectors: int
+
+
+# By what the compiler makes of a multiply-add of 16 floats: the widest register it uses. The
+# accumulators, a row of b and one element of a fit in 32 registers (AVX-512, NEON) or 16 (AVX2).
+SHAPES = {
+    "avx512": Shape(512, 8, 3),
+    "avx2": Shape(256, 4, 3),
+    "neon": Shape(128, 8, 2),
+    "plain": Shape(128, 4, 2),  # without a fused instruction each fma is a call: slow, same bits
+}
+
+
+def detect() -> str:
+    """The name of the instructions that numba compiles for: a key of SHAPES."""
+    codegen = cpu_target.target_context.codegen()
+    machine = llvm.Target.from_triple(codegen._llvm_module.triple).create_target_machine(
+        cpu=codegen._get_host_cpu_name(), features=codegen._tm_features, opt=2
+    )
+    module = llvm.parse_assembly(
+        f"""target triple = "{codegen._llvm_module.triple}"
+        declare <16 x float> @llvm.fma.v16f32(<16 x float>, <16 x float>, <16 x float>)
+        define void @f(ptr %p, ptr %q) {{
+            %x = load <16 x float>, ptr %p
+            %y = load <16 x float>, ptr %q
+            %z = call <16 x float> @llvm.fma.v16f32(<16 x float> %x, <16 x float> %y,
+                                                    <16 x float> %y)
+            store <16 x float> %z, ptr %p
+            ret void
+        }}"""
+    )
+    assembly = machine.emit_assembly(module)
+    if "fmla" in assembly:
+        return "neon"
+    if "vfmadd" in assembly:
+        return "avx512" if "zmm" in assembly else "avx2"
+    return "plain"
+
+
+INSTRUCTIONS = "plain" if numba.config.DISABLE_JIT else detect()
+SHAPE = SHAPES[INSTRUCTIONS]
+MR = SHAPE.rows
+VECTORS = SHAPE.vectors
+
+
+def columns_per_tile(itemsize: int) -> int:
+    return SHAPE.vectors * SHAPE.bits // 8 // itemsize
+
+
+NR32 = columns_per_tile(4)
+NR64 = columns_per_tile(8)
+
+
+def tile(a, a_at, a_row, a_k, b, b_at, b_k, out, out_at, out_row, depth, rows, columns, resume):
+    """One tile of `out`, from `depth` steps of k.
+
+    Element (r, k) of the left operand is a.flat[a_at + r*a_row + k*a_k], element (k, c) of the
+    right one b.flat[b_at + k*b_k + c], element (r, c) of the tile out.flat[out_at + r*out_row + c].
+    With `resume`, the chains go on from what the tile holds. `1 <= rows <= MR`,
+    `1 <= columns <= NR`.
+    """
+    a, b, out = a.reshape(-1), b.reshape(-1), out.reshape(-1)
+    wide = np.float64 if a.dtype == np.float32 else np.longdouble
+    for r in range(rows):
+        at = out_at + r * out_row
+        total = out[at : at + columns].copy() if resume else np.zeros(columns, out.dtype)
+        for k in range(depth):
+            right = b[b_at + k * b_k : b_at + k * b_k + columns]
+            with np.errstate(all="ignore"):
+                total = (wide(a[a_at + r * a_row + k * a_k]) * right + total).astype(out.dtype)
+        out[at : at + columns] = total
+
+
+def _resolve_tile(*kinds):
+    a, b, out = kinds[0], kinds[4], kinds[7]
+    integers = [types.int64] * 3
+    resolved = (a, *integers, b, *integers[:2], out, *integers[:2], *integers, types.boolean)
+    return types.void, resolved
+
+
+@lowers(tile, _resolve_tile)
+def _tile(emit, result, kinds, args):
+    (a, a_at, a_row, a_k, b, b_at, b_k, out, out_at, out_row, depth, rows, columns, resume) = args
+    values = [
+        emit.pointer(kinds[0], a, a_at), a_row, a_k, emit.pointer(kinds[4], b, b_at), b_k,
+        emit.pointer(kinds[7], out, out_at), out_row, depth, rows, columns, resume,
+    ]  # fmt: skip
+    name = f"jitprop.tile.{kinds[7].dtype}"
+    if name not in emit.builder.module.globals:
+        _define_tile(emit, name, kinds[7].dtype, [value.type for value in values])
+    emit.builder.call(emit.builder.module.globals[name], values)
+    return emit.context.get_dummy_value()
+
+
+def _define_tile(outer, name, dtype, kinds):
+    """The LLVM function `name`: one block of code per size of tile, and a switch."""
+    function = ir.Function(outer.builder.module, ir.FunctionType(ir.VoidType(), kinds), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    builder = ir.IRBuilder(function.append_basic_block())
+    emit = Emit(outer.context, builder)
+    a, a_row, a_k, b, b_k, out, out_row, depth, rows, columns, resume = function.args
+    width = SHAPE.bits // dtype.bitwidth
+    vectors = builder.sdiv(builder.add(columns, I64(width - 1)), I64(width))
+    full = builder.mul(builder.sub(vectors, I64(1)), I64(width))
+    mask = emit.first(builder.sub(columns, full), width)
+    never = builder.append_basic_block("never")
+    which = builder.add(builder.mul(builder.sub(vectors, I64(1)), I64(MR)), rows)
+    switch = builder.switch(which, never)
+    for vector_count in range(1, SHAPE.vectors + 1):
+        for row_count in range(1, MR + 1):
+            block = builder.append_basic_block(f"tile.{row_count}x{vector_count}")
+            switch.add_case(I64((vector_count - 1) * MR + row_count), block)
+            builder.position_at_end(block)
+            registers = _Registers(emit, dtype, width, row_count, vector_count, mask)
+            registers.multiply((a, a_row, a_k), (b, b_k), (out, out_row), depth, resume)
+            builder.ret_void()
+    builder.position_at_end(never)
+    builder.unreachable()
+
+
+class _Registers:
+    """Emits the code of one size of tile: `rows` by `vectors`, the last vector masked."""
+
+    def __init__(self, emit: Emit, dtype, width, rows, vectors, mask):
+        self.emit = emit
+        self.builder = emit.builder
+        self.vector = ir.VectorType(llvm_element(dtype), width)
+        self.align = dtype.bitwidth // 8
+        self.name = f"v{width}f{dtype.bitwidth}"
+        self.width, self.rows, self.vectors, self.mask = width, rows, vectors, mask
+
+    def _at(self, pointer, j):
+        moved = self.builder.gep(pointer, [I64(j * self.width)])
+        return self.builder.bitcast(moved, self.vector.as_pointer())
+
+    def load(self, pointer):
+        """A row of the tile's vectors."""
+        row = [
+            self.builder.load(self._at(pointer, j), align=self.align, typ=self.vector)
+            for j in range(self.vectors - 1)
+        ]
+        last = self.emit.intrinsic(
+            f"llvm.masked.load.{self.name}.p0",
+            self.vector,
+            self._at(pointer, self.vectors - 1),
+            I32(self.align),
+            self.mask,
+            ir.Constant(self.vector, None),
+        )
+        return [*row, last]
+
+    def store(self, pointer, row):
+        for j in range(self.vectors - 1):
+            self.builder.store(row[j], self._at(pointer, j), align=self.align)
+        self.emit.intrinsic(
+            f"llvm.masked.store.{self.name}.p0",
+            ir.VoidType(),
+            row[-1],
+            self._at(pointer, self.vectors - 1),
+            I32(self.align),
+            self.mask,
+        )
+
+    def multiply(self, left, right, target, depth, resume):
+        builder = self.builder
+        (a, a_row, a_k), (b, b_k), (out, out_row) = left, right, target
+        zero = ir.Constant(self.vector, None)
+        out_rows = [builder.gep(out, [builder.mul(out_row, I64(r))]) for r in range(self.rows)]
+        a_rows = [builder.mul(a_row, I64(r)) for r in range(self.rows)]
+
+        before = builder.block
+        with builder.if_then(resume):
+            held = [self.load(pointer) for pointer in out_rows]
+            loaded = builder.block
+        start = [[self._phi(before, zero, loaded, v) for v in row] for row in held]
+
+        entry = builder.block
+        loop = builder.append_basic_block("tile.k")
+        done = builder.append_basic_block("tile.done")
+        builder.cbranch(builder.icmp_signed(">", depth, I64(0)), loop, done)
+        builder.position_at_end(loop)
+        k = builder.phi(I64)
+        a_now, b_now = builder.phi(a.type), builder.phi(b.type)
+        sums = [[builder.phi(self.vector) for _ in range(self.vectors)] for _ in range(self.rows)]
+        b_row = self.load(b_now)
+        totals = []
+        for r in range(self.rows):
+            element = builder.load(builder.gep(a_now, [a_rows[r]]), typ=self.vector.element)
+            spread = self.emit.splat(element, self.vector)
+            fma = f"llvm.fma.{self.name}"
+            totals.append(
+                [
+                    self.emit.intrinsic(fma, self.vector, spread, b_row[j], sums[r][j])
+                    for j in range(self.vectors)
+                ]
+            )
+        k_next = builder.add(k, I64(1))
+        a_next, b_next = builder.gep(a_now, [a_k]), builder.gep(b_now, [b_k])
+        latch = builder.block
+        back = builder.cbranch(builder.icmp_signed("<", k_next, depth), loop, done)
+        back.set_metadata("llvm.loop", _no_unrolling(builder.module))
+        for phi, first, following in ((k, I64(0), k_next), (a_now, a, a_next), (b_now, b, b_next)):
+            phi.add_incoming(first, entry)
+            phi.add_incoming(following, latch)
+        builder.position_at_end(done)
+        for r in range(self.rows):
+            for j in range(self.vectors):
+                sums[r][j].add_incoming(start[r][j], entry)
+                sums[r][j].add_incoming(totals[r][j], latch)
+        final = [
+            [self._phi(entry, start[r][j], latch, totals[r][j]) for j in range(self.vectors)]
+            for r in range(self.rows)
+        ]
+        for pointer, row in zip(out_rows, final, strict=True):
+            self.store(pointer, row)
+
+    def _phi(self, block, value, other_block, other):
+        phi = self.builder.phi(self.vector)
+        phi.add_incoming(value, block)
+        phi.add_incoming(other, other_block)
+        return phi
+
+
+def _no_unrolling(module):
+    """Loop metadata: the body is a full pipeline already, copies of it only cost compile time."""
+    if "jitprop.loop" not in module.namedmetadata:
+        unroll = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
+        loop = module.add_metadata([unroll])
+        loop.operands = (loop, unroll)  # loop metadata names itself first
+        module.add_named_metadata("jitprop.loop", loop)
+    return module.namedmetadata["jitprop.loop"].operands[0]
+
+
+@numba.njit
+def block(itemsize):
+    """Rows and columns of what `transpose` turns: 64 bytes of each row."""
+    return 64 // itemsize
+
+
+def transpose(x, at, row, out, out_at, out_row):
+    """Transpose a block of 64 bytes by as many rows as these are elements.
+
+    out.flat[out_at + c*out_row + r] = x.flat[at + r*row + c]
+    """
+    x, out = x.reshape(-1), out.reshape(-1)
+    for r in range(block(x.itemsize)):
+        for c in range(block(x.itemsize)):
+            out[out_at + c * out_row + r] = x[at + r * row + c]
+
+
+@lowers(
+    transpose,
+    lambda x, at, row, out, out_at, out_row: (
+        types.void,
+        (x, types.int64, types.int64, out, types.int64, types.int64),
+    ),
+)
+def _transpose(emit, result, kinds, args):
+    x, at, row, out, out_at, out_row = args
+    builder = emit.builder
+    dtype = kinds[0].dtype
+    align = dtype.bitwidth // 8
+    size = 64 // align
+    vector = ir.VectorType(llvm_element(dtype), size)
+    index = ir.VectorType(I32, size)
+
+    def place(array, position, stride, r):
+        start = emit.pointer(kinds[args.index(array)], array, position)
+        return builder.bitcast(
+            builder.gep(start, [builder.mul(stride, I64(r))]), vector.as_pointer()
+        )
+
+    rows = [builder.load(place(x, at, row, r), align=align, typ=vector) for r in range(size)]
+    # Interleave each row of the upper half with its partner below: log2(size) perfect shuffles
+    # of the block, seen as one row of size * size elements, transpose it. (Swapping quadrants
+    # does so too, but LLVM needs minutes to find instructions for it.)
+    half = size // 2
+    low = ir.Constant(index, [lane for i in range(half) for lane in (i, size + i)])
+    high = ir.Constant(index, [lane for i in range(half, size) for lane in (i, size + i)])
+    for _ in range(size.bit_length() - 1):
+        pairs = zip(rows[:half], rows[half:], strict=True)
+        rows = [builder.shuffle_vector(*pair, lanes) for pair in pairs for lanes in (low, high)]
+    for c in range(size):
+        builder.store(rows[c], place(out, out_at, out_row, c), align=align)
+    return emit.context.get_dummy_value()

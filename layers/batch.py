@@ -1,0 +1,75 @@
+"""Batches, one sample a row: the buffers that layers own and the checks of what they are given.
+
+A check is a few comparisons, under a microsecond, so it is made at every call: an array of a shape
+seen before may still differ in dtype or layout.
+"""
+
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+# What bprop returns is None only where need_dx=False asked for it; Any, as in typeshed, spares
+# every other caller an assertion.
+MaybeNone: TypeAlias = Any
+T = TypeVar("T")
+
+
+class Buffer:
+    """Memory for a batch that is allocated once and grows with the largest batch seen.
+
+    A shorter batch takes the first rows, which are C-contiguous like the whole.
+    """
+
+    def __init__(self) -> None:
+        self._memory: Array = np.empty((0, 0), np.float32)
+
+    def rows(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+        """Return an array of this shape, (batch, features), with undefined content."""
+        memory = self._memory
+        if len(memory) < shape[0] or memory.shape[1:] != shape[1:] or memory.dtype != dtype:
+            self._memory = memory = np.empty(shape, dtype)
+        return memory[: shape[0]]
+
+
+def as_input(
+    layer: object, name: str, x: npt.ArrayLike, features: int | None = None, dtype: Any = None
+) -> Array:
+    """Return `x` as a C-contiguous (batch, features) array, copied only if it is not one.
+
+    `features` None takes any width, `dtype` None takes float32 and float64. Another dtype is
+    an error, for converting it silently would hide that someone meant the other precision.
+    """
+    x = np.asarray(x, order="C")
+    if x.ndim != 2 or (features is not None and x.shape[1] != features):
+        width = "features" if features is None else features
+        raise ValueError(f"{layer!r}: {name} has shape {x.shape}, expected (batch, {width})")
+    if dtype is None and x.dtype != np.float32 and x.dtype != np.float64:
+        raise TypeError(
+            f"{layer!r}: {name} is {x.dtype}, expected float32 or float64: "
+            f"convert it with {name}.astype"
+        )
+    if dtype is not None and x.dtype != dtype:
+        raise TypeError(
+            f"{layer!r}: {name} is {x.dtype}, the parameters are {dtype}: "
+            f"convert it with {name}.astype(np.{dtype})"
+        )
+    return x
+
+
+def as_gradient(layer: object, dy: npt.ArrayLike, shape: tuple[int, ...], dtype: Any) -> Array:
+    """Return `dy` as a C-contiguous array; it must have the shape and dtype of the last output."""
+    dy = np.asarray(dy, order="C")
+    if dy.shape != shape:
+        raise ValueError(f"{layer!r}: dy has shape {dy.shape}, the last fprop returned {shape}")
+    if dy.dtype != dtype:
+        raise TypeError(f"{layer!r}: dy is {dy.dtype}, the last fprop returned {dtype}")
+    return dy
+
+
+def remembered(layer: object, value: T | None) -> T:
+    """Return what the last `fprop` left for `bprop`."""
+    if value is None:
+        raise RuntimeError(f"{layer!r}: bprop before fprop")
+    return value

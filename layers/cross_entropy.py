@@ -1,0 +1,82 @@
+"""Cross-entropy losses, summed over the batch: `-sum(t * log p)`.
+
+On probabilities (`CrossEntropy`, after a `Softmax`) the gradient is `-t / p`. On logits
+(`SoftmaxCrossEntropy`, in place of a `Softmax`) it is `softmax(z) - t`, and nothing is lost where a
+probability underflows, because the logarithm is never taken of one.
+
+Targets `t` are class indices, (batch,) of any integer dtype, or one-hot or soft targets,
+(batch, classes): of the dtype of `z`, or of bool or integers.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+import kernels
+from layers.batch import Array, Buffer, as_input, remembered
+from layers.module import Loss
+
+
+class CrossEntropy(Loss):
+    """Cross-entropy of probabilities."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Array, Array] | None = None
+        self._dz = Buffer()
+
+    def fprop(self, z: Array, t: npt.ArrayLike) -> float:
+        """Return the loss of the probabilities `z`, (batch, classes), summed over the batch."""
+        z = as_input(self, "z", z)
+        labels = _as_labels(self, t, z)
+        loss = float(kernels.cross_entropy_fprop(z, labels))
+        self._last = z, labels
+        return loss
+
+    def bprop(self, scale: float) -> Array:
+        """Return `-t / z * scale`, (batch, classes)."""
+        z, labels = remembered(self, self._last)
+        dz = self._dz.rows(z.shape, z.dtype)
+        kernels.cross_entropy_bprop(z, labels, scale, dz)
+        return dz
+
+
+class SoftmaxCrossEntropy(Loss):
+    """Cross-entropy of logits by log-sum-exp, with the softmax in it."""
+
+    def __init__(self) -> None:
+        self._last_gradient: Array | None = None
+        self._gradient = Buffer()
+        self._dz = Buffer()
+
+    def fprop(self, z: Array, t: npt.ArrayLike) -> float:
+        """Return the loss of the logits `z`, (batch, classes), summed over the batch."""
+        z = as_input(self, "z", z)
+        labels = _as_labels(self, t, z)
+        gradient = self._gradient.rows(z.shape, z.dtype)
+        # Unscaled: a product with 1 is exact, so bprop gives the bits of scaling right here.
+        loss = float(kernels.softmax_cross_entropy(z, labels, 1.0, gradient))
+        self._last_gradient = gradient
+        return loss
+
+    def bprop(self, scale: float) -> Array:
+        """Return `(softmax(z) - t) * scale`, (batch, classes)."""
+        gradient = remembered(self, self._last_gradient)
+        dz = self._dz.rows(gradient.shape, gradient.dtype)
+        kernels.scale(gradient, scale, dz)
+        return dz
+
+
+def _as_labels(loss: Loss, t: npt.ArrayLike, z: Array) -> Array:
+    """Return `t` as the kernels take it: int64 (batch,), or (batch, classes) of `z`'s dtype."""
+    t = np.asarray(t, order="C")
+    if t.shape != z.shape[:1] and t.shape != z.shape:
+        raise ValueError(
+            f"{loss!r}: t has shape {t.shape}, expected {z.shape[:1]} or {z.shape} "
+            f"for z of shape {z.shape}"
+        )
+    if t.ndim == 1:
+        if t.dtype.kind not in "iu":
+            raise TypeError(f"{loss!r}: t is {t.dtype}, class indices must be integers")
+        return t.astype(np.int64, copy=False)
+    if t.dtype != z.dtype and t.dtype.kind not in "biu":
+        raise TypeError(f"{loss!r}: t is {t.dtype}, z is {z.dtype}: convert one with astype")
+    return t.astype(z.dtype, copy=False)

@@ -1,0 +1,88 @@
+"""Fully connected layer.
+
+    y  = x @ w + b       (batch, in_features) (in_features, out_features) (out_features,)
+    dw = x.T @ dy        db = column sums of dy        dx = dy @ w.T
+
+The exercise's slides 6 to 12 derive these, there with one sample a column.
+"""
+
+from math import sqrt
+from operator import index
+
+import numpy as np
+import numpy.typing as npt
+
+import kernels
+from layers.batch import Array, Buffer, MaybeNone, as_gradient, as_input, remembered
+from layers.module import Module, Parameter
+
+
+class Linear(Module):
+    """`y = x @ w + b`.
+
+    Args:
+        in_features: width of `x`, at least 1.
+        out_features: width of `y`, at least 1.
+        rng: a NumPy Generator, a seed for one, or None for a fresh one. Layers of one network
+            should share a Generator: the same seed twice draws the same numbers twice.
+        dtype: float32 or float64, of the parameters and of every array that passes through.
+
+    Attributes:
+        w: (in_features, out_features), drawn from N(0, sqrt(2 / (in_features + out_features)))
+            (Glorot and Bengio 2010). Drawn in float64 and rounded to `dtype`, so that both
+            precisions start from the same network.
+        b: (out_features,), zeros.
+        dw, db: their gradients from the last `bprop`, zeros before it.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        rng: np.random.Generator | int | None = None,
+        dtype: npt.DTypeLike = np.float32,
+    ) -> None:
+        self.in_features = index(in_features)
+        self.out_features = index(out_features)
+        if self.in_features < 1 or self.out_features < 1:
+            raise ValueError(f"{self!r}: both sizes must be at least 1")
+        dtype = np.dtype(dtype)
+        if dtype not in (np.float32, np.float64):
+            raise TypeError(f"{self!r}: dtype is {dtype}, expected float32 or float64")
+        deviation = sqrt(2 / (self.in_features + self.out_features))
+        normal = np.random.default_rng(rng).standard_normal((self.in_features, self.out_features))
+        self.w = (normal * deviation).astype(dtype)
+        self.b = np.zeros(self.out_features, dtype)
+        self.dw = np.zeros_like(self.w)
+        self.db = np.zeros_like(self.b)
+        self._x: Array | None = None
+        self._y = Buffer()
+        self._dx = Buffer()
+
+    def fprop(self, x: Array) -> Array:
+        """Return `x @ w + b`, (batch, out_features), for `x` of shape (batch, in_features)."""
+        x = as_input(self, "x", x, self.in_features, self.w.dtype)
+        y = self._y.rows((len(x), self.out_features), x.dtype)
+        kernels.matmul_nn(x, self.w, y)
+        kernels.bias_fprop(y, self.b, y)
+        self._x = x
+        return y
+
+    def bprop(self, dy: Array, need_dx: bool = True) -> Array | MaybeNone:
+        """Overwrite `dw` and `db`; return `dx`, (batch, in_features), unless it is not needed."""
+        x = remembered(self, self._x)
+        dy = as_gradient(self, dy, (len(x), self.out_features), x.dtype)
+        kernels.matmul_tn(x, dy, self.dw)
+        kernels.bias_bprop(dy, self.db)
+        if not need_dx:
+            return None
+        dx = self._dx.rows((len(x), self.in_features), x.dtype)
+        kernels.matmul_nt(dy, self.w, dx)
+        return dx
+
+    def parameters(self) -> list[Parameter]:
+        """Return `w` and `b`."""
+        return [Parameter("w", self.w, self.dw), Parameter("b", self.b, self.db)]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.in_features}, {self.out_features})"

@@ -1,0 +1,51 @@
+"""Networks by their hidden widths, and the gradient check of such a network."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from layers import Linear, Tanh
+from training import ARCHITECTURES, gradcheck_mlp, mlp
+
+
+@pytest.mark.parametrize("arch", ["linear", "mlp200", "mlp800"])
+def test_linear_layers_with_tanh_between(arch):
+    widths = [784, *ARCHITECTURES[arch], 10]
+    net = mlp(784, ARCHITECTURES[arch], 10, 0)
+    assert [type(module) for module in net] == ([Linear, Tanh] * len(widths))[: len(net)]
+    assert len(net) == 2 * len(widths) - 3
+    shapes = [parameter.value.shape for parameter in net.parameters()]
+    assert shapes[::2] == list(pairwise(widths))
+    assert shapes[1::2] == [(width,) for width in widths[1:]]
+
+
+def test_weights_come_from_one_generator():
+    """Equal seeds give equal networks, and no two layers of one network the same numbers."""
+    rng = np.random.default_rng(7)
+    ours = mlp(3, (3, 3), 3, rng)
+    again = mlp(3, (3, 3), 3, 7)
+    for a, b in zip(ours.parameters(), again.parameters(), strict=True):
+        np.testing.assert_array_equal(a.value, b.value)
+    first, second, third = (p.value for p in ours.parameters() if p.name.endswith("w"))
+    assert not np.array_equal(first, second)
+    assert not np.array_equal(second, third)
+
+
+def test_precisions_agree():
+    double = mlp(5, (4,), 3, 0, np.float64)
+    for a, b in zip(mlp(5, (4,), 3, 0).parameters(), double.parameters(), strict=True):
+        assert a.value.dtype == np.float32
+        np.testing.assert_array_equal(a.value, b.value.astype(np.float32))
+
+
+@pytest.mark.parametrize("hidden_layers", [0, 1, 5])
+def test_gradcheck_passes(hidden_layers):
+    assert gradcheck_mlp(hidden_layers)
+
+
+def test_gradcheck_finds_a_wrong_layer(monkeypatch):
+    right = Tanh.bprop
+    monkeypatch.setattr(Tanh, "bprop", lambda self, dy, need_dx=True: right(self, dy) * 1.001)
+    assert not gradcheck_mlp(1)
+    assert gradcheck_mlp(0)

@@ -1,0 +1,67 @@
+"""Batches of images, gathered and divided by 255."""
+
+import numpy as np
+import pytest
+
+from layers import Tanh
+from training import mlp
+from training.batches import Batches
+
+rng = np.random.default_rng(11)
+IMAGES = rng.integers(0, 256, (9, 3, 4), np.uint8)
+LABELS = rng.integers(0, 5, 9).astype(np.uint8)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_take(dtype):
+    batches = Batches(mlp(12, (), 5, 0, dtype), IMAGES, LABELS, 4)
+    index = np.array([8, 0, 3, 3])
+    x, t = batches.take(index)
+    assert x.dtype == dtype
+    assert t.dtype == np.int64
+    pixels = IMAGES.reshape(9, 12)[index]
+    # One correctly rounded division, or a product with a rounded 1 / 255: within an ulp.
+    np.testing.assert_allclose(x, pixels / 255, rtol=np.finfo(dtype).eps, atol=0)
+    np.testing.assert_array_equal(t, LABELS[index])
+
+
+def test_a_short_batch_takes_the_first_rows_of_the_same_memory():
+    batches = Batches(mlp(12, (), 5, 0), IMAGES, LABELS, 4)
+    x, t = batches.take(np.arange(4))
+    short_x, short_t = batches.take(np.array([5]))
+    assert short_x.shape == (1, 12)
+    assert np.shares_memory(short_x, x[:1])
+    assert np.shares_memory(short_t, t[:1])
+
+
+@pytest.mark.parametrize(("batch_size", "size"), [(1, 1), (9, 9), (10, 9), (None, 9)])
+def test_size(batch_size, size):
+    batches = Batches(mlp(12, (), 5, 0), IMAGES, LABELS, batch_size)
+    assert (len(batches), batches.size) == (9, size)
+
+
+def test_what_is_given_stays():
+    images, labels = IMAGES.copy(), LABELS.copy()
+    Batches(mlp(12, (), 5, 0), images, labels, 4).take(np.arange(4))
+    np.testing.assert_array_equal(images, IMAGES)
+    np.testing.assert_array_equal(labels, LABELS)
+
+
+def test_a_network_without_parameters_gets_float32():
+    assert Batches(Tanh(), IMAGES, LABELS, 2).take(np.arange(2))[0].dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "error", "message"),
+    [
+        (IMAGES / 255, LABELS, TypeError, "images.*uint8.*float64"),
+        (IMAGES[0, 0], LABELS, TypeError, r"images.*\(4,\)"),
+        (IMAGES, LABELS / 1, TypeError, "labels.*float64"),
+        (IMAGES, np.eye(9, dtype=int), TypeError, r"labels.*\(9, 9\)"),
+        (IMAGES, LABELS[:8], ValueError, "9 images and 8 labels"),
+        (IMAGES[:0], LABELS[:0], ValueError, "0 images and 0 labels"),
+    ],
+)
+def test_refuses_what_does_not_fit(images, labels, error, message):
+    with pytest.raises(error, match=message):
+        Batches(mlp(12, (), 5, 0), images, labels, 4)

@@ -1,0 +1,348 @@
+"""The command line: what it prints, writes and refuses, and how it ends."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import kernels
+import train
+
+ROOT = Path(__file__).parents[1]
+LAST_LINE = re.compile(r"test errors: (\d+) / (\d+) \((\d+\.\d\d)%\)\n")
+
+
+def write_idx(path, array):
+    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+    path.write_bytes(header + array.tobytes())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """300 + 100 images of 4 x 6 pixels in 4 classes, each with a bright row, in noise."""
+    path = tmp_path_factory.mktemp("rows")
+    rng = np.random.default_rng(2)
+    for split, count in (("train", 300), ("t10k", 100)):
+        labels = rng.integers(0, 4, count).astype(np.uint8)
+        images = rng.integers(0, 100, (count, 4, 6), np.uint8)
+        images[np.arange(count), labels] += 100
+        write_idx(path / f"{split}-images-idx3-ubyte", images)
+        write_idx(path / f"{split}-labels-idx1-ubyte", labels)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def process(monkeypatch):
+    """Undo what `train.main` does to the process, and let no later test hear of its kernels."""
+    handler, threads = signal.getsignal(signal.SIGINT), kernels.get_num_threads()
+    monkeypatch.setattr(kernels, "on_compile", lambda callback: None)
+    yield
+    signal.signal(signal.SIGINT, handler)
+    kernels.set_num_threads(threads)
+
+
+@pytest.fixture
+def run(folder, tmp_path):
+    """Run on the small data and return the metrics."""
+
+    def run(args):
+        path = tmp_path / "metrics.json"
+        code = train.main([f"--data={folder}", f"--metrics={path}", *args.split()])
+        assert code == 0
+        return json.loads(path.read_text())
+
+    return run
+
+
+@contextmanager
+def started(*args, **options):
+    """Start `python train.py`, and leave nothing running."""
+    command = [sys.executable, "train.py", *map(str, args)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def refused(capsys, *args, code=2):
+    """Assert that the arguments are refused with one line, and return it."""
+    with pytest.raises(SystemExit) as caught:
+        train.main(list(map(str, args)))
+    out, err = capsys.readouterr()
+    assert caught.value.code == code
+    assert re.fullmatch(r"train\.py: error: .+\n", err)
+    return out, err
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        "--arch foo",
+        "--arch linear --hidden 3",
+        "--hidden 0",
+        "--hidden 3,,4",
+        "--hidden abc",
+        "--hidden 10000000000",
+        "--batch-size 0",
+        "--batch-size -1",
+        "--batch-size all",
+        "--epochs -1",
+        "--epochs 1.5",
+        "--lr nan",
+        "--lr -1",
+        "--lr 0",
+        "--lr inf",
+        "--lr x",
+        "--momentum 1.5",
+        "--momentum -0.1",
+        "--momentum nan",
+        "--seed -1",
+        "--threads 0",
+        "--threads 1000000",
+        "--validation -1",
+        "--metrics",
+        "--batch 10",
+        "surplus",
+    ],
+)
+def test_refuses_arguments(args, capsys):
+    out, err = refused(capsys, *args.split())
+    assert out == ""
+    *_, last = args.split()
+    assert last in err or "not allowed with" in err
+
+
+def test_refuses_data(folder, tmp_path, capsys):
+    for name in os.listdir(folder):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(b"no idx")
+    assert "t10k-labels" in refused(capsys, "--data", tmp_path)[1]
+    assert "none" in refused(capsys, "--data", tmp_path / "none")[1]
+    assert "300" in refused(capsys, "--data", folder, "--validation", 300)[1]
+
+
+def test_refuses_a_network_beyond_memory(folder, capsys, monkeypatch):
+    def mlp(*args):
+        raise MemoryError("Unable to allocate 5.70 TiB")
+
+    monkeypatch.setattr("training.mlp", mlp)
+    assert "memory: Unable" in refused(capsys, "--data", folder)[1]
+
+
+def test_refuses_metrics_that_cannot_be_written_before_training(folder, tmp_path, capsys):
+    path = tmp_path / "none" / "run.json"
+    out, err = refused(capsys, "--data", folder, "--metrics", path)
+    assert out == ""
+    assert str(path) in err
+
+
+def test_metrics_that_cannot_be_written_after_training(folder, tmp_path, capsys, monkeypatch):
+    def full(path, record):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("training.write_json", full)
+    path = tmp_path / "run.json"
+    out, err = refused(capsys, "--data", folder, "--epochs", 1, "--metrics", path, code=1)
+    assert LAST_LINE.fullmatch(out.splitlines(keepends=True)[-1])
+    assert "No space" in err
+
+
+def test_a_loss_that_diverges(folder, tmp_path, capsys):
+    path = tmp_path / "run.json"
+    args = ("--data", folder, "--lr", 1e38, "--metrics", path)
+    _, err = refused(capsys, *args, code=1)
+    assert re.search(r"became (nan|-?inf) in epoch \d+, batch \d+.*lower --lr", err)
+    assert not path.exists()
+
+
+def test_a_failed_gradient_check(folder, capsys, monkeypatch):
+    from layers import Tanh
+
+    right = Tanh.bprop
+    monkeypatch.setattr(Tanh, "bprop", lambda self, dy, need_dx=True: -right(self, dy))
+    out, err = refused(capsys, "--data", folder, "--gradcheck", code=1)
+    assert "gradient check failed" in err
+    assert "test errors" not in out
+
+
+def test_what_it_prints(run, capsys):
+    run("--hidden 8,5 --epochs 3 --batch-size 64 --validation 44 --gradcheck --threads 1")
+    out, err = capsys.readouterr()
+    lines = out.splitlines(keepends=True)
+    assert err == ""
+    assert "256 train, 44 validation, 100 test" in lines[0]
+    assert "24-8-5-4" in lines[1]
+    assert f"{24 * 8 + 8 + 8 * 5 + 5 + 5 * 4 + 4} parameters" in lines[1]
+    assert "epochs 3, batch size 64" in lines[2]
+    assert "threads 1" in lines[3]
+    assert lines[4].startswith("gradient check passed, worst: ")
+    table = lines[-5:-1]
+    assert re.split(r" {2,}", table[0].strip()) == [
+        *("epoch", "train loss", "train errors", "validation errors", "test errors", "seconds")
+    ]
+    assert [line.split()[0] for line in table[1:]] == ["1/3", "2/3", "3/3"]
+    assert len({len(line) for line in table}) == 1
+    errors, images, share = LAST_LINE.fullmatch(lines[-1]).groups()
+    assert images == "100"
+    assert float(share) == int(errors)
+
+
+def test_metrics(run, capsys):
+    metrics = run("--hidden 8 --epochs 3 --batch-size full --lr 0.5 --seed 4")
+    out = capsys.readouterr().out
+    assert int(LAST_LINE.search(out)[1]) == metrics["test_errors"]
+    assert metrics["settings"] == {
+        "arch": None,
+        "hidden": [8],
+        "data": metrics["settings"]["data"],
+        "validation": 0,
+        "epochs": 3,
+        "batch_size": "full",
+        "lr": 0.5,
+        "momentum": 0.9,
+        "seed": 4,
+    }
+    assert [epoch["epoch"] for epoch in metrics["epochs"]] == [1, 2, 3]
+    for epoch in metrics["epochs"]:
+        assert epoch.keys() == {
+            *("epoch", "train_loss", "train_errors", "train_seconds", "test_loss", "test_errors")
+        }
+    assert metrics["test_errors"] == metrics["epochs"][-1]["test_errors"]
+    assert metrics["test_images"] == 100
+    assert metrics["interrupted"] is False
+    assert re.fullmatch("[0-9a-f]{64}", metrics["weights_sha256"])
+    assert metrics["compile_seconds"] == 0
+    assert metrics["threads"] == kernels.get_num_threads()
+    assert metrics["cpu"]
+    assert metrics["versions"].keys() == {"python", "numpy", "numba"}
+
+
+def test_one_seed_one_result(run):
+    """Twice, by any number of threads, and whatever else is looked at meanwhile."""
+    common = "--hidden 8 --epochs 2 "
+    digest = run(common)["weights_sha256"]
+    for more in ("", "--threads 1", "--threads 2", "--gradcheck --quiet", "--momentum 0.9"):
+        assert run(common + more)["weights_sha256"] == digest
+    assert run(common + "--seed 1")["weights_sha256"] != digest
+
+
+def test_validation_images_are_not_trained_on(run):
+    assert run("--validation 50")["epochs"][-1]["validation_errors"] <= 5
+    assert run("--validation 50")["weights_sha256"] != run("")["weights_sha256"]
+
+
+def test_no_epochs(run):
+    metrics = run("--epochs 0")
+    assert metrics["epochs"] == []
+    assert metrics["test_errors"] > 25
+
+
+@pytest.mark.parametrize("arch", ["linear", "mlp800"])
+def test_architectures(run, arch):
+    metrics = run(f"--arch {arch} --epochs 1 --lr 0.01")
+    assert metrics["settings"]["arch"] == arch
+    assert metrics["test_errors"] < 75
+
+
+def test_quiet(folder, capsys):
+    assert train.main(["--data", str(folder), "--quiet", "--gradcheck"]) == 0
+    out, err = capsys.readouterr()
+    assert LAST_LINE.fullmatch(out)
+    assert err == ""
+
+
+def test_mnist(capsys):
+    """The figures of the slides: about 250 errors with 200 hidden units."""
+    assert train.main(["--arch", "mlp200", "--quiet"]) == 0
+    errors, images, _ = LAST_LINE.fullmatch(capsys.readouterr().out).groups()
+    assert images == "10000"
+    assert int(errors) <= 250
+
+
+def test_help_needs_no_numba():
+    code = (
+        "import sys, train\ntry: train.main(['--help'])\nfinally: assert 'numpy' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    for word in ("--batch-size N|full", "0.01 to 0.1", "100 to 1000", "mlp200", "--gradcheck"):
+        assert word in done.stdout
+
+
+def test_ctrl_c(folder, tmp_path):
+    path = tmp_path / "run.json"
+    with started("--data", folder, "--epochs", 10**9, "--metrics", path) as process:
+        for line in process.stdout:
+            if line.split()[:1] == [f"3/{10**9}"]:
+                break
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+    assert (process.returncode, err) == (130, "")
+    *_, interrupted, last = out.splitlines(keepends=True)
+    assert re.fullmatch(r"interrupted in epoch \d+, after batch \d\n", interrupted)
+    errors, images, _ = LAST_LINE.fullmatch(last).groups()
+    metrics = json.loads(path.read_text())
+    assert images == "100"
+    assert int(errors) == metrics["test_errors"]
+    assert len(metrics["epochs"]) >= 3
+    assert metrics["interrupted"] is True
+
+
+INTERRUPT = """
+import os, signal, train
+interrupt = train.Interrupt()
+interrupt.training = {training}
+os.kill(os.getpid(), signal.SIGINT)
+assert interrupt.asked
+os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+@pytest.mark.parametrize(
+    ("training", "code", "message"),
+    [(False, 130, "train.py: interrupted before training\n"), (True, -signal.SIGINT, "")],
+)
+def test_ctrl_c_before_training_and_twice_in_training(training, code, message):
+    command = [sys.executable, "-c", INTERRUPT.format(training=training)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", message)
+
+
+def test_a_closed_pipe(folder):
+    with started("--data", folder, "--epochs", 10**9) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait() == -signal.SIGPIPE
+
+
+def test_a_terminal_shows_progress(folder):
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 30, 100, 0, 0))
+    shown = b""
+    with started("--data", folder, "--epochs", 500, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        try:
+            while chunk := os.read(ours, 4096):
+                shown += chunk
+        except OSError:  # what Linux says when the other end is closed
+            pass
+        os.close(ours)
+        assert process.wait() == 0
+    text = shown.decode()
+    assert re.search(r"epoch \d+/500 +\d+% .* \d\d:\d\d left, loss \d", text)
+    assert LAST_LINE.fullmatch(text.splitlines()[-1] + "\n")

@@ -1,0 +1,420 @@
+"""Train a network on handwritten digits: `python train.py --help`."""
+
+import argparse
+import math
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields, replace
+from time import perf_counter
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+# numba takes half a second to load: a page of help and a refused argument do not wait for it.
+from training.settings import ARCHITECTURES, DEFAULTS, Settings
+
+if TYPE_CHECKING:
+    from training import Epoch
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+MAX_WIDTH = 10**9  # two such sizes make a matrix of fewer than 2**63 bytes: no overflow
+MAX_THREADS = 1024
+
+EXAMPLES = """\
+examples:
+  python train.py --arch linear
+  python train.py --hidden 300,100 --epochs 20 --momentum 0
+  python train.py --batch-size 1 --lr 0.01 --momentum 0    stochastic learning
+  python train.py --batch-size full --epochs 200           batch learning
+  python train.py --validation 10000 --metrics run.json    to choose settings by
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0, 1 if training failed, or 130 after Ctrl-C."""
+    interrupt = Interrupt()
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    given = {f.name: getattr(args, f.name) for f in fields(Settings) if hasattr(args, f.name)}
+    try:
+        settings = replace(DEFAULTS[args.arch], **given)
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        return run(args, settings, parser, interrupt)
+    except MemoryError as error:
+        parser.error(f"not enough memory: {error}")
+
+
+def run(
+    args: argparse.Namespace, settings: Settings, parser: "Parser", interrupt: "Interrupt"
+) -> int:
+    """Load, compile, train and report; return the exit code."""
+    import numpy as np
+
+    import kernels
+    import training
+    from data import DataError, load_dataset
+    from layers import SoftmaxCrossEntropy
+
+    if args.metrics:
+        try:
+            training.check_writable(args.metrics)
+        except OSError as error:
+            parser.error(f"argument --metrics: {args.metrics}: {error.strerror}")
+    try:
+        dataset = load_dataset(args.data)
+    except DataError as error:
+        parser.error(str(error))
+    images, labels = dataset.train_images, dataset.train_labels
+    kept = len(images) - args.validation
+    if kept < 1:
+        parser.error(f"argument --validation: {args.validation} of {len(images)} images")
+    sets = {"train": (images[:kept], labels[:kept])}
+    if args.validation:
+        sets["validation"] = images[kept:], labels[kept:]
+    sets["test"] = dataset.test_images, dataset.test_labels
+
+    if args.threads:
+        kernels.set_num_threads(args.threads)
+    hidden = args.hidden or ARCHITECTURES[args.arch]
+    rng = np.random.default_rng(args.seed)
+    net = training.mlp(images[0].size, hidden, dataset.classes, rng)
+    loss = SoftmaxCrossEntropy()
+
+    counts = {name: len(labels) for name, (_, labels) in sets.items()}
+    size = min(settings.batch_size or kept, kept)
+    pixels = "x".join(map(str, images[0].shape))
+    split = ", ".join(f"{count} {name}" for name, count in counts.items())
+    widths = "-".join(map(str, (images[0].size, *hidden, dataset.classes)))
+    parameters = sum(parameter.value.size for parameter in net.parameters())
+    report = Report(args.quiet, settings.epochs, math.ceil(kept / size), counts)
+    report.line(
+        f"data      {dataset.name}: {split}, {pixels} pixels, {dataset.classes} classes\n"
+        f"network   {widths}{', tanh' if hidden else ''}, {parameters} parameters\n"
+        f"training  epochs {settings.epochs}, batch size {size}, learning rate {settings.rate:g}, "
+        f"momentum {settings.momentum:g}, seed {args.seed}\n"
+        f"machine   {training.cpu_model()}, threads {kernels.get_num_threads()}"
+    )
+
+    kernels.on_compile(report.compiling)
+    if args.gradcheck:
+        checked = training.gradcheck_mlp(len(hidden))
+        if not checked:
+            parser.fail(f"gradient check failed: {checked}")
+        report.line(f"gradient check passed, worst: {checked}")
+    training.warm_up(net, loss, *sets["train"], batch_size=size, momentum=settings.momentum)
+    compile_seconds = report.compiled()
+
+    history: list[Epoch] = []
+
+    def on_batch(epoch: int, batch: int, batch_loss: float) -> None:
+        report.batch(epoch, batch_loss)
+        if interrupt.asked:
+            raise KeyboardInterrupt(f"interrupted in epoch {epoch}, after batch {batch}")
+
+    def on_epoch(epoch: "Epoch") -> None:
+        history.append(epoch)
+        report.epoch(epoch)
+
+    interrupt.training = True
+    report.start()
+    try:
+        training.fit(
+            net,
+            loss,
+            *sets["train"],
+            **asdict(settings),
+            rng=rng,
+            validation=sets.get("validation"),
+            test=sets["test"],
+            on_epoch=on_epoch,
+            on_batch=on_batch,
+        )
+    except KeyboardInterrupt as stop:
+        report.line(str(stop))
+    except training.DivergedError as error:
+        parser.fail(f"{error}; try a lower --lr than {settings.rate:g}")
+    finally:
+        report.stop()
+
+    errors = history[-1].test_errors if len(history) == settings.epochs > 0 else None
+    if errors is None:
+        errors = training.evaluate(net, loss, *sets["test"]).errors
+    print(f"test errors: {errors} / {counts['test']} ({errors / counts['test']:.2%})", flush=True)
+    if args.metrics:
+        record = {
+            "settings": {
+                "arch": None if args.hidden else args.arch,
+                "hidden": hidden,
+                "data": dataset.name,
+                "validation": args.validation,
+                "epochs": settings.epochs,
+                "batch_size": settings.batch_size or "full",
+                "lr": settings.rate,
+                "momentum": settings.momentum,
+                "seed": args.seed,
+            },
+            "epochs": [
+                {name: value for name, value in asdict(epoch).items() if value is not None}
+                for epoch in history
+            ],
+            "interrupted": interrupt.asked,
+            "test_errors": errors,
+            "test_images": counts["test"],
+            "weights_sha256": training.weights_sha256(net),
+            "compile_seconds": compile_seconds,
+            "versions": training.versions(),
+            "cpu": training.cpu_model(),
+            "threads": kernels.get_num_threads(),
+        }
+        try:
+            training.write_json(args.metrics, record)
+        except OSError as error:
+            parser.fail(f"argument --metrics: {args.metrics}: {error.strerror}")
+    return INTERRUPTED if interrupt.asked else 0
+
+
+class Report:
+    """What a person sees of a run: lines on stdout and, on a terminal, a progress bar below."""
+
+    def __init__(self, quiet: bool, epochs: int, batches: int, counts: dict[str, int]) -> None:
+        self.quiet = quiet
+        self.epochs = epochs
+        self.batches = batches
+        self.counts = counts
+        self.bar: Any = None
+        self.loss = 0.0
+        self.compiling_since: float | None = None
+
+    def line(self, text: str) -> None:
+        if self.bar:
+            self.bar.clear()
+        if not self.quiet:
+            print(text, flush=True)
+
+    def compiling(self, kernel: str) -> None:
+        """Say, before the first kernel that is not in the cache, why nothing moves."""
+        if self.compiling_since is None:
+            self.compiling_since = perf_counter()
+            self.line("compiling kernels for this CPU, once ...")
+
+    def compiled(self) -> float:
+        """Say how long that took; return the seconds."""
+        if self.compiling_since is None:
+            return 0.0
+        seconds = perf_counter() - self.compiling_since
+        self.line(f"compiled in {seconds:.1f} s")
+        return seconds
+
+    def start(self) -> None:
+        """Begin the table of epochs, and the bar."""
+        errors = "".join(f"{name + ' errors':>19}" for name in self.counts)
+        self.line(f"\n{'epoch':>7}{'train loss':>12}{errors}{'seconds':>9}")
+        if not self.quiet and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self.bar = tqdm(
+                total=self.epochs * self.batches,
+                bar_format="{desc} {percentage:3.0f}% {bar} {remaining} left{postfix}",
+                leave=False,
+                dynamic_ncols=True,
+            )
+
+    def batch(self, epoch: int, loss: float) -> None:
+        if self.bar:
+            self.loss += (loss - self.loss) / 50 if self.loss else loss  # steady enough to read
+            self.bar.set_description_str(f"epoch {epoch}/{self.epochs}", refresh=False)
+            self.bar.set_postfix_str(f"loss {self.loss:#.3g}", refresh=False)
+            self.bar.update()
+
+    def epoch(self, epoch: "Epoch") -> None:
+        columns = [f"{f'{epoch.epoch}/{self.epochs}':>7}{epoch.train_loss:#12.4g}"]
+        for name, count in self.counts.items():
+            errors = getattr(epoch, f"{name}_errors")
+            columns.append(f"{f'{errors} ({errors / count:.2%})':>19}")
+        self.line("".join(columns) + f"{epoch.train_seconds:9.2f}")
+
+    def stop(self) -> None:
+        if self.bar:
+            self.bar.close()
+            self.bar = None
+
+
+class Interrupt:
+    """Ctrl-C. While training, the first asks for an end after this batch, the second ends at once.
+
+    Before training nothing has been learned, so the first ends the process, and does so right here:
+    as an exception it would come up anywhere in a compiler that does not expect one.
+    """
+
+    def __init__(self) -> None:
+        self.training = False
+        self.asked = False
+        signal.signal(signal.SIGINT, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if not self.training:
+            os.write(2, b"train.py: interrupted before training\n")
+            os._exit(INTERRUPTED)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        self.asked = True
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """End because of what was asked for."""
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+    def fail(self, message: str) -> NoReturn:
+        """End because of what came out."""
+        self.exit(1, f"{self.prog}: error: {message}\n")
+
+
+def make_parser() -> Parser:
+    """Return the parser of all arguments; what makes no sense in `Settings` is found there."""
+    rows = "".join(
+        f"  {name:8}{s.epochs:>8}{s.batch_size or 'full':>12}{s.rate:>8g}{s.momentum:>10g}\n"
+        for name, s in DEFAULTS.items()
+    )
+    parser = Parser(
+        prog="train.py",
+        description="Train a network of linear layers, with tanh between them, on handwritten\n"
+        "digits by gradient descent on the cross-entropy, and count its errors on the\n"
+        "test set after every epoch.",
+        epilog=f"defaults    epochs  batch size      lr  momentum\n{rows}\n{EXAMPLES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    group = parser.add_argument_group("network")
+    either = group.add_mutually_exclusive_group()
+    either.add_argument(
+        "--arch",
+        choices=ARCHITECTURES,
+        default="mlp200",
+        help="linear: no hidden layer; mlp200, mlp800: one, of that width; deep: "
+        f"{'-'.join(map(str, ARCHITECTURES['deep']))} (default: mlp200)",
+    )
+    either.add_argument(
+        "--hidden",
+        type=hidden_widths,
+        metavar="N,N,...",
+        help="hidden layers of your own, such as 300,100",
+    )
+
+    group = parser.add_argument_group("training", "Defaults per architecture below.")
+    unset = argparse.SUPPRESS
+    group.add_argument(
+        "--epochs", type=int, default=unset, metavar="N", help="passes over the training set"
+    )
+    group.add_argument(
+        "--batch-size",
+        type=batch_size,
+        default=unset,
+        metavar="N|full",
+        help="images a step, typically 100 to 1000; 1 is stochastic learning, full is batch "
+        "learning; a last short batch is trained, too",
+    )
+    group.add_argument(
+        "--lr",
+        dest="rate",
+        type=float,
+        default=unset,
+        metavar="RATE",
+        help="learning rate, typically 0.01 to 0.1",
+    )
+    group.add_argument(
+        "--momentum",
+        type=float,
+        default=unset,
+        metavar="M",
+        help="share of the last step that goes into the next, 0 to below 1",
+    )
+    group.add_argument(
+        "--seed",
+        type=integer(0),
+        default=0,
+        metavar="N",
+        help="of the initial weights and the order of the images; the same seed gives the same "
+        "network to the bit (default: 0)",
+    )
+
+    group = parser.add_argument_group("data")
+    group.add_argument(
+        "--data",
+        metavar="DIR",
+        help="folder of IDX files, raw or .gz, such as Fashion-MNIST's (default: MNIST, embedded)",
+    )
+    group.add_argument(
+        "--validation",
+        type=integer(0),
+        default=0,
+        metavar="N",
+        help="hold out the last N training images and count errors on them, too (default: 0)",
+    )
+
+    group = parser.add_argument_group("machine")
+    group.add_argument(
+        "--threads",
+        type=integer(1, MAX_THREADS),
+        metavar="N",
+        help="threads of the kernels (default: one per CPU); the result does not depend on it",
+    )
+    group.add_argument(
+        "--gradcheck",
+        action="store_true",
+        help="first compare bprop with numerical differentiation, on a small network of such "
+        "layers; end if they differ",
+    )
+
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "--metrics", metavar="FILE", help="write settings, history and results as JSON"
+    )
+    group.add_argument(
+        "--quiet", action="store_true", help="print nothing but the last line, the test errors"
+    )
+    return parser
+
+
+def integer(lowest: int, highest: int | None = None) -> Callable[[str], int]:
+    """Return a converter of arguments to integers within bounds."""
+    bounds = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
+
+    def convert(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = lowest - 1
+        if value < lowest or (highest is not None and value > highest):
+            raise argparse.ArgumentTypeError(f"expected an integer {bounds}, not {text!r}")
+        return value
+
+    return convert
+
+
+def batch_size(text: str) -> int | None:
+    """Return the number, or None for "full"; whether it makes sense is for `Settings` to say."""
+    try:
+        return None if text == "full" else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected an integer or full, not {text!r}") from None
+
+
+def hidden_widths(text: str) -> tuple[int, ...]:
+    """Return the numbers between the commas."""
+    try:
+        return tuple(integer(1, MAX_WIDTH)(width) for width in text.split(","))
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"expected integers from 1 to {MAX_WIDTH} such as 300,100, not {text!r}"
+        ) from None
+
+
+if __name__ == "__main__":
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this as it ends other tools
+    sys.exit(main())

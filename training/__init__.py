@@ -1,0 +1,66 @@
+"""The training loop and what surrounds it: all that `train.py` does, as a library.
+
+A name loads its module, and with that numba, when it is first used: the command line reads the
+settings, and refuses what makes no sense, without waiting half a second for them.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from training.settings import ARCHITECTURES, DEFAULTS, Settings
+
+if TYPE_CHECKING:
+    from training.architectures import gradcheck_mlp, mlp
+    from training.evaluation import Evaluation, evaluate
+    from training.loop import DivergedError, Epoch, fit, warm_up
+    from training.metrics import (
+        check_writable,
+        cpu_model,
+        versions,
+        weights_sha256,
+        write_json,
+    )
+    from training.optimisers import SGD
+
+_MODULES = {
+    "DivergedError": "loop",
+    "Epoch": "loop",
+    "Evaluation": "evaluation",
+    "SGD": "optimisers",
+    "check_writable": "metrics",
+    "cpu_model": "metrics",
+    "evaluate": "evaluation",
+    "fit": "loop",
+    "gradcheck_mlp": "architectures",
+    "mlp": "architectures",
+    "versions": "metrics",
+    "warm_up": "loop",
+    "weights_sha256": "metrics",
+    "write_json": "metrics",
+}
+
+__all__ = [
+    "ARCHITECTURES",
+    "DEFAULTS",
+    "SGD",
+    "DivergedError",
+    "Epoch",
+    "Evaluation",
+    "Settings",
+    "check_writable",
+    "cpu_model",
+    "evaluate",
+    "fit",
+    "gradcheck_mlp",
+    "mlp",
+    "versions",
+    "warm_up",
+    "weights_sha256",
+    "write_json",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,0 +1,41 @@
+"""Networks of the exercise: linear layers with a tanh between each two."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from layers import GradCheckResult, Linear, Module, Sequential, SoftmaxCrossEntropy, Tanh, gradcheck
+
+
+def mlp(
+    in_features: int,
+    hidden: Sequence[int],
+    classes: int,
+    rng: np.random.Generator | int | None = None,
+    dtype: npt.DTypeLike = np.float32,
+) -> Sequential:
+    """Return Linear, Tanh, ..., Linear: from images to logits, over layers of `hidden` widths.
+
+    The weights are drawn from `rng`, a Generator, a seed or None, layer by layer.
+    """
+    rng = np.random.default_rng(rng)
+    modules: list[Module] = []
+    for width in hidden:
+        modules += [Linear(in_features, width, rng, dtype), Tanh()]
+        in_features = width
+    return Sequential(*modules, Linear(in_features, classes, rng, dtype))
+
+
+def gradcheck_mlp(hidden_layers: int) -> GradCheckResult:
+    """Run the gradient check on a small `mlp` of as many hidden layers, and on its loss.
+
+    Returns the worst relative error of both. The widths differ from each other, so that a
+    transposed product cannot pass.
+    """
+    rng = np.random.default_rng(0)
+    net = mlp(6, [5 + layer % 2 for layer in range(hidden_layers)], 4, rng, np.float64)
+    x = rng.standard_normal((3, 6))
+    t = rng.integers(4, size=3)
+    results = gradcheck(net, x), gradcheck(SoftmaxCrossEntropy(), net.fprop(x), t)
+    return max(results, key=lambda result: result.error)
