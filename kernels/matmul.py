@@ -15,15 +15,17 @@ of k at a time and continue each chain from the stored value.
 """
 
 from kernels.jit import inline, kernel
-from kernels.simd import LANES, flat, load, stack_array, store
+from kernels.simd import LANES, flat, load, prefetch, stack_array, store
 from kernels.tile import MR, NR32, NR64, VECTORS, block, tile, transpose
 
-KC = 256  # steps of k per pass over a packed group: MR x KC of a fit the first-level cache
+KC = 512  # steps of k per pass over a packed group: MR x KC of a fit the first-level cache
 PANELS = 4  # tiles side by side in a group: KC x 4 x 192 bytes of b fit the second-level cache
-PACKED_A, PACKED_B = KC * MR, KC * PANELS * NR32  # elements of the scratch arrays
+ROWS = 64
+PACKED_A, PACKED_B = KC * ROWS, KC * PANELS * NR32  # elements of the scratch arrays
 UNITS = 32  # smaller products are cut into narrower groups until there are so many units
 PIECE = 2**18  # multiply-adds that are worth another thread's claim: 2 us
 FAR = 1024  # elements from one row to the next from which on packing pays,
+AHEAD = 8
 PACK_STRIPS = 12  # if so many strips use what is packed
 
 
@@ -52,6 +54,7 @@ def _pack(b, b_k, b_j, k, steps, j, columns, width, packed, at):
     if b_j == 1:
         for p in range(steps):
             for c in range(0, columns, LANES):
+                prefetch(b, (k + p + AHEAD) * b_k + j + c)
                 lanes = load(b, (k + p) * b_k + j + c, columns - c)
                 store(packed, at + p * width + c, lanes, columns - c)
         return
@@ -66,10 +69,29 @@ def _pack(b, b_k, b_j, k, steps, j, columns, width, packed, at):
 
 
 @inline
-def _pack_strip(a, a_k, k, steps, i, rows, packed):
-    """Copy steps k .. k+steps-1 of rows i .. i+rows-1 of a, whose rows lie side by side."""
+def _pack_rows(a, a_k, k, steps, i, rows, packed):
+    """Copy steps k .. k+steps-1 of rows i .. i+rows-1 of a, which lie side by side, into blocks
+    of LANES rows."""
     for p in range(steps):
-        store(packed, p * MR, load(a, (k + p) * a_k + i, rows), MR)
+        for r in range(0, rows, LANES):
+            prefetch(a, (k + p + AHEAD) * a_k + i + r)
+            store(packed, (r * KC) + p * LANES, load(a, (k + p) * a_k + i + r, rows - r))
+
+
+@inline
+def _prefetch_next(a, a_row, i, k, steps, out, panel, panels, j):
+    """Ask for what comes after this tile: the next tile of out, and a share of the next strip of
+    a. (Each chain starts from what out holds, so a tile waits for its part of out.)"""
+    n = out.shape[1]
+    if a_row != 1:
+        for r in range(MR * panel // panels, MR * (panel + 1) // panels):
+            for p in range(0, steps, LANES):
+                prefetch(a, (i + MR + r) * a_row + k + p)
+    if k > 0:
+        row, column = (i, j) if panel + 1 < panels else (i + MR, j - panels * 48)
+        for r in range(MR):
+            for c in range(0, 48, LANES):
+                prefetch(out, (row + r) * n + column + c)
 
 
 @inline
@@ -109,8 +131,11 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, start, stop):
                 rows = min(MR, m - i)
                 left, left_at, left_row, left_k = a, i * a_row + k * a_k, a_row, a_k
                 if pack_a:
-                    _pack_strip(a, a_k, k, steps, i, rows, packed_a)
-                    left, left_at, left_row, left_k = packed_a, 0, 1, MR
+                    base = i // ROWS * ROWS
+                    if i in (base, first * MR):
+                        _pack_rows(a, a_k, k, steps, base, min(ROWS, m - base), packed_a)
+                    left, left_row, left_k = packed_a, 1, LANES
+                    left_at = (i - base) // LANES * LANES * KC + (i - base) % LANES
                 for panel in range(panels):
                     j = _edge(v0, v1, panel, panels, width, n)
                     columns = _edge(v0, v1, panel + 1, panels, width, n) - j
@@ -118,6 +143,8 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, start, stop):
                     if pack_b:
                         right, right_at = packed_b, (j - v0 * width) * KC
                         right_k = _ceil(columns, width) * width
+                    if pack_b:
+                        _prefetch_next(a, a_row, i, k, steps, out, panel, panels, j + columns)
                     tile(
                         left, left_at, left_row, left_k, right, right_at, right_k,
                         out, i * n + j, n, steps, rows, columns, k > 0,

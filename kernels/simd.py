@@ -113,6 +113,19 @@ class Emit:
         struct = self.context.make_array(array_type)(self.context, self.builder, array)
         return self.builder.gep(struct.data, [index])
 
+    def counting(self, start, stop):
+        """The constant vector start, start + 1, .. stop - 1, which chooses lanes in a shuffle."""
+        return ir.Constant(ir.VectorType(I32, stop - start), list(range(start, stop)))
+
+    def halves(self, vector):
+        """The lower and the upper half of the lanes."""
+        undefined = ir.Constant(vector.type, ir.Undefined)
+        count = vector.type.count
+        return [
+            self.builder.shuffle_vector(vector, undefined, self.counting(*ends))
+            for ends in ((0, count // 2), (count // 2, count))
+        ]
+
     def first(self, count, lanes=LANES):
         """Mask of the first `count` lanes; all of them from LANES on, none up to 0."""
         vector = ir.VectorType(I64, lanes)
@@ -232,6 +245,19 @@ def _stack_array(emit, result, kinds, args):
     memory.align = 64
     data = builder.bitcast(memory, element.as_pointer())
     return _array_of(emit, result, data, I64(count))
+
+
+def prefetch(x, index):
+    """Ask for the cache line of element `index` ahead of its use; may lie outside `x`."""
+
+
+@lowers(prefetch, lambda x, index: (types.void, (x, types.int64)) if _array(x) else None)
+def _prefetch(emit, result, kinds, args):
+    pointer = emit.pointer(kinds[0], *args)
+    pointer = emit.builder.bitcast(pointer, ir.IntType(8).as_pointer())
+    read, keep, data = I32(0), I32(3), I32(1)
+    emit.intrinsic("llvm.prefetch.p0", ir.VoidType(), pointer, read, keep, data)
+    return emit.context.get_dummy_value()
 
 
 def flat(x):
@@ -497,18 +523,8 @@ def _lower_fold(function, combine):
     @lowers(function, lambda x: (x.dtype, (x,)) if isinstance(x, Lanes) else None)
     def codegen(emit, result, kinds, args):
         builder, x = emit.builder, args[0]
-        half = LANES
-        while half > 1:
-            half //= 2
-            undefined = ir.Constant(x.type, ir.Undefined)
-            index = ir.VectorType(I32, half)
-            low = ir.Constant(index, list(range(half)))
-            high = ir.Constant(index, list(range(half, 2 * half)))
-            x = combine(
-                builder,
-                builder.shuffle_vector(x, undefined, low),
-                builder.shuffle_vector(x, undefined, high),
-            )
+        while x.type.count > 1:
+            x = combine(builder, *emit.halves(x))
         return builder.extract_element(x, I32(0))
 
 
@@ -540,30 +556,49 @@ def lookup(table, row, index):
     ),
 )
 def _lookup(emit, result, kinds, args):
-    from kernels.tile import INSTRUCTIONS
+    from kernels.tile import INSTRUCTIONS  # which imports this module
 
     builder = emit.builder
     table, row, index = args
-    start = builder.mul(row, I64(ENTRIES))
-    vector = ir.VectorType(ir.FloatType(), LANES)
-    if INSTRUCTIONS == "avx512":
-        halves = [
-            builder.load(
-                builder.bitcast(emit.pointer(kinds[0], table, at), vector.as_pointer()),
-                align=4,
-                typ=vector,
-            )
-            for at in (start, builder.add(start, I64(LANES)))
-        ]
-        name = "llvm.x86.avx512.vpermi2var.ps.512"  # reads the low five bits of an index
-        return emit.intrinsic(name, vector, halves[0], index, halves[1])
+    start = emit.pointer(kinds[0], table, builder.mul(row, I64(ENTRIES)))
+
+    def entries(first, count):
+        """Elements `first .. first+count-1` of the row."""
+        vector = ir.VectorType(ir.FloatType(), count)
+        pointer = builder.bitcast(builder.gep(start, [I64(first)]), vector.as_pointer())
+        return builder.load(pointer, align=4, typ=vector)
+
+    if INSTRUCTIONS == "avx512":  # one instruction chooses among 32 elements of two registers
+        low, high = entries(0, LANES), entries(LANES, LANES)
+        return emit.intrinsic("llvm.x86.avx512.vpermi2var.ps.512", low.type, low, index, high)
+    if INSTRUCTIONS == "avx2":  # one among the 8 of a register: take all four and choose
+        halves = [_choose_of_four(emit, entries, half) for half in emit.halves(index)]
+        return builder.shuffle_vector(*halves, emit.counting(0, LANES))
     index = builder.and_(index, emit.splat(I32(ENTRIES - 1), index.type))
-    value = ir.Constant(vector, ir.Undefined)
+    value = ir.Constant(ir.VectorType(ir.FloatType(), LANES), ir.Undefined)
     for lane in range(LANES):
-        at = builder.zext(builder.extract_element(index, I32(lane)), I64)
-        element = builder.load(emit.pointer(kinds[0], table, builder.add(start, at)))
-        value = builder.insert_element(value, element, I32(lane))
+        at = builder.extract_element(index, I32(lane))
+        value = builder.insert_element(value, builder.load(builder.gep(start, [at])), I32(lane))
     return value
+
+
+def _choose_of_four(emit, entries, index):
+    """Lookup of 8 lanes: bits 0 to 2 of an index are the place in a register, 3 and 4 tell which."""
+    builder = emit.builder
+    eight = ir.VectorType(ir.FloatType(), 8)
+    zero = ir.Constant(index.type, None)
+    found = [
+        emit.intrinsic("llvm.x86.avx2.permps", eight, entries(first, 8), index)
+        for first in range(0, ENTRIES, 8)
+    ]
+    for bit in (3, 4):  # to the sign, where a blend instruction looks for it
+        shifted = builder.shl(index, emit.splat(I32(31 - bit), index.type))
+        mask = builder.icmp_signed("<", shifted, zero)
+        found = [
+            builder.select(mask, high, low)
+            for low, high in zip(found[::2], found[1::2], strict=True)
+        ]
+    return found[0]
 
 
 # --- Constants ----------------------------------------------------------------------------------

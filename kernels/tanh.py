@@ -1,7 +1,9 @@
 """Hyperbolic tangent, element by element.
 
-y  = tanh(x)            forwards
-dx = dy * (1 - y * y)   backwards
+    y  = tanh(x)               forwards
+    dx = dy * (1 - y * y)      backwards
+
+The function itself is in kernels/functions.py.
 """
 
 from kernels.functions import tanh
@@ -11,12 +13,32 @@ from kernels.simd import LANES, fma, load, store
 
 @kernel("x(...) -> out(...)", inplace="x")
 def tanh_fprop(x, out, start, stop):
-    for i in range(start, stop, LANES):
-        store(out, i, tanh(load(x, i, stop - i)), stop - i)
+    """`out = tanh(x)`, for float32 within 1 unit in the last place, for float64 within 2.
+
+    Parameters
+    ----------
+    x : (...) float32 or float64
+    out : shape and dtype of x, overwritten; may be x
+    """
+    whole = stop - (stop - start) % LANES  # without masks the loop is half as long again as fast
+    for i in range(start, whole, LANES):
+        store(out, i, tanh(load(x, i)))
+    store(out, whole, tanh(load(x, whole, stop - whole)), stop - whole)
 
 
 @kernel("y(...), dy(...) -> out(...)", inplace="y dy")
 def tanh_bprop(y, dy, out, start, stop):
-    for i in range(start, stop, LANES):
-        lanes = load(y, i, stop - i)
-        store(out, i, load(dy, i, stop - i) * fma(-lanes, lanes, 1.0), stop - i)
+    """`out = dy * (1 - y * y)`, where 1 - y * y is rounded once.
+
+    Parameters
+    ----------
+    y : (...) float32 or float64, what tanh_fprop returned
+    dy : shape and dtype of y, the gradient of y
+    out : shape and dtype of y, overwritten with the gradient of x; may be y or dy
+    """
+    whole = stop - (stop - start) % LANES
+    for i in range(start, whole, LANES):
+        lanes = load(y, i)
+        store(out, i, load(dy, i) * fma(-lanes, lanes, 1.0))
+    lanes = load(y, whole, stop - whole)
+    store(out, whole, load(dy, whole, stop - whole) * fma(-lanes, lanes, 1.0), stop - whole)

@@ -28,6 +28,8 @@ FUNCTIONS = ("exp", "log", "tanh")
 BOUND = 1.0  # units in the last place
 SIGN = np.uint32(1 << 31)
 CHUNK = 1 << 14  # inputs at a time: they and their results stay in the cache
+# By the exponent field of a float64: how many units in the last place of a float32 make 1.
+UNITS_IN_ONE = 2.0 ** (23 - np.clip(np.arange(2048) - 1023.0, -126, 127))
 
 
 @dataclass(frozen=True)
@@ -64,36 +66,44 @@ def compiled(name: str) -> Callable[[np.ndarray], np.ndarray]:
     return call
 
 
-def measure(x: np.ndarray, y: np.ndarray, exact: np.ndarray) -> Result:
-    """Judge results `y` by float64 references.
+@numba.njit(**FLAGS)
+def compare(y, exact):
+    """Largest error of `y` in units in the last place, its index, and whether NaN and signs agree.
 
     Infinity counts as 2^128, the number after the largest one.
     """
-    faults = set()
-    if (np.isnan(y) != np.isnan(exact)).any():
-        faults.add("NaN")
-    zero = y == 0
-    if (np.signbit(y[zero]) != np.signbit(exact[zero])).any():
-        faults.add("sign of zero")
     limit = 2.0**128
-    power = (exact.view(np.int64) & np.int64(0x7FF << 52)).view(np.float64)
-    unit = np.clip(power, 2.0**-126, limit / 2) * 2.0**-23
-    error = np.abs(np.clip(y, -limit, limit, dtype=np.float64) - np.clip(exact, -limit, limit))
-    error /= unit
-    worst = np.argmax(np.nan_to_num(error, copy=False))
-    return Result(float(error[worst]), float(x[worst]), frozenset(faults))
+    y_bits, exact_bits = y.view(np.int32), exact.view(np.int64)
+    largest, place, same_nan, same_sign = -1.0, 0, True, True
+    for i in range(y.size):
+        value, target = np.float64(y[i]), exact[i]
+        if value != value or target != target:
+            same_nan &= value != value and target != target
+            continue
+        same_sign &= (y_bits[i] < 0) == (exact_bits[i] < 0)
+        error = abs(min(max(value, -limit), limit) - min(max(target, -limit), limit))
+        error *= UNITS_IN_ONE[(exact_bits[i] >> 52) & 0x7FF]
+        if error > largest:
+            largest, place = error, i
+    return largest, place, same_nan, same_sign
+
+
+def judge(x: np.ndarray, y: np.ndarray, exact: np.ndarray) -> Result:
+    error, place, same_nan, same_sign = compare(y, exact)
+    faults = [name for name, same in (("NaN", same_nan), ("sign", same_sign)) if not same]
+    return Result(error, float(x[place]), frozenset(faults))
 
 
 @np.errstate(all="ignore")
-def judge(name: str, function: Callable, start: int, stride: int) -> Result:
+def check_chunk(name: str, function: Callable, start: int, stride: int) -> Result:
     """Check CHUNK inputs of each sign, every `stride`-th float32 from the bits `start` on."""
     reference = getattr(np, name)
     bits = start + stride * np.arange(CHUNK + 1, dtype=np.int64)  # one more, for the monotony
     x = bits[bits < SIGN].astype(np.uint32).view(np.float32)
     y, mirrored = function(x), function(-x)
-    result = measure(x, y, reference(x, dtype=np.float64))
+    result = judge(x, y, reference(x, dtype=np.float64))
     if name != "tanh":
-        result |= measure(-x, mirrored, reference(-x, dtype=np.float64))
+        result |= judge(-x, mirrored, reference(-x, dtype=np.float64))
     elif ((y.view(np.uint32) ^ SIGN) != mirrored.view(np.uint32)).any():
         result |= Result(faults=frozenset({"oddness"}))
     if (y[1:] < y[:-1]).any() or (mirrored[1:] > mirrored[:-1]).any():
@@ -107,7 +117,7 @@ def check(name: str, stride: int = 1, threads: int = 1) -> Result:
     starts = range(0, int(SIGN), CHUNK * stride)
     with ThreadPoolExecutor(threads) as pool:
         total = Result()
-        for result in pool.map(lambda start: judge(name, function, start, stride), starts):
+        for result in pool.map(lambda start: check_chunk(name, function, start, stride), starts):
             total |= result
     return total
 

@@ -1,0 +1,74 @@
+"""Cross-entropy of probabilities and its gradient. A shape is (batch, classes)."""
+
+import numpy as np
+
+from perf.cases import Case, empty, indices, number, probabilities, scaled
+
+SHAPES = ((100, 10), (1000, 10))
+LOG_FLOPS = 25  # of one logarithm, as in kernels/functions.py
+
+
+def cases():
+    for batch, n in SHAPES:
+        rows = np.arange(batch)
+        yield Case(
+            "cross_entropy_fprop",
+            (batch, n),
+            [probabilities(batch, n), indices(batch, n)],
+            {
+                "jitprop": lambda kernels: kernels.cross_entropy_fprop,
+                "numpy": lambda np, rows=rows: lambda p, t: float(-np.log(p[rows, t]).sum()),
+                "torch": lambda torch: lambda p, t: torch.nn.functional.nll_loss(
+                    p.log(), t, reduction="sum"
+                ).item(),
+                "jax": lambda jax, rows=rows: lambda p, t: (-jax.numpy.log(p[rows, t]).sum(),),
+            },
+            lambda p, t, rows=rows: [scaled(-np.log(p[rows, t]).sum())],
+            flops=(LOG_FLOPS + 1) * batch,
+            floats=batch,
+            other_bytes=8 * batch,
+            outputs=(),
+            returns=True,
+            tolerance=16.0,  # a sum
+        )
+        yield Case(
+            "cross_entropy_bprop",
+            (batch, n),
+            [probabilities(batch, n), indices(batch, n), number(1 / batch), empty(batch, n)],
+            {
+                "jitprop": lambda kernels: kernels.cross_entropy_bprop,
+                "numpy": numpy_bprop,
+                "torch": torch_bprop,
+                "jax": lambda jax, rows=rows: lambda p, t, scale, out: (
+                    jax.numpy.zeros_like(p).at[rows, t].set(-scale / p[rows, t])
+                ),
+            },
+            reference,
+            flops=2 * batch,
+            floats=batch + batch * n,
+            other_bytes=8 * batch,
+        )
+
+
+def reference(p, t, scale, out):
+    rows = np.arange(len(t))
+    dp = np.zeros_like(p)
+    dp[rows, t] = -scale / p[rows, t]
+    return [scaled(dp)]
+
+
+def numpy_bprop(np):
+    def bprop(p, t, scale, out):
+        rows = np.arange(len(t))
+        out.fill(0)
+        out[rows, t] = -scale / p[rows, t]
+
+    return bprop
+
+
+def torch_bprop(torch):
+    def bprop(p, t, scale, out):
+        column = t[:, None]
+        out.zero_().scatter_(1, column, -scale / p.gather(1, column))
+
+    return bprop

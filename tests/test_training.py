@@ -1,0 +1,18 @@
+"""The names that `training` makes public, which load when they are first used."""
+
+import pytest
+
+import training
+
+
+def test_every_public_name_is_there():
+    assert sorted(training.__all__, key=str.casefold) == sorted(
+        [*training._MODULES, "ARCHITECTURES", "DEFAULTS", "Settings"], key=str.casefold
+    )
+    for name in training.__all__:
+        assert getattr(training, name) is not None
+
+
+def test_no_other_name_is():
+    with pytest.raises(AttributeError, match="'training' has no attribute 'train'"):
+        training.train  # noqa: B018
