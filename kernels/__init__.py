@@ -10,7 +10,7 @@ from kernels.bias import bias_bprop, bias_fprop
 from kernels.cross_entropy import cross_entropy_bprop, cross_entropy_fprop
 from kernels.gather import gather
 from kernels.jit import get_num_threads, on_compile, set_num_threads
-from kernels.matmul import matmul_nn, matmul_nt, matmul_tn
+from kernels.matmul import linear_fprop, linear_tanh_fprop, matmul_nn, matmul_nt, matmul_tn
 from kernels.scale import scale
 from kernels.softmax import softmax_bprop, softmax_fprop
 from kernels.softmax_cross_entropy import softmax_cross_entropy
@@ -24,6 +24,8 @@ __all__ = [
     "cross_entropy_fprop",
     "gather",
     "get_num_threads",
+    "linear_fprop",
+    "linear_tanh_fprop",
     "matmul_nn",
     "matmul_nt",
     "matmul_tn",

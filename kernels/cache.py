@@ -96,10 +96,11 @@ class KernelCache:
         self.cache_path = ""
 
     def _path(self, signature, codegen) -> Path | None:
-        if folder() is None:
+        root = folder()
+        if root is None:
             return None
         key = repr((signature, codegen.magic_tuple()))
-        return folder() / f"{self.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.bin"
+        return root / f"{self.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.bin"
 
     def load_overload(self, signature, target_context):
         target_context.refresh()

@@ -46,12 +46,14 @@ class Argument:
 @numba.njit
 def apart(x, x_bytes, out, out_bytes):
     """Whether two C-contiguous arrays, given by address and size, share no byte."""
+    x, out = np.int64(x), np.int64(out)  # addresses are unsigned; mixed, numba would use floats
     return x + x_bytes <= out or out + out_bytes <= x
 
 
 @numba.njit
 def apart_or_same(x, x_bytes, out, out_bytes):
     """Whether two arrays of one shape and dtype share no byte or every byte."""
+    x, out = np.int64(x), np.int64(out)
     return x == out or x + x_bytes <= out or out + out_bytes <= x
 
 
@@ -137,11 +139,12 @@ def entry(mailbox, {names}):
     return True
 """
 
-    def kind(self, value) -> types.Type:
-        """The numba type that `value` has in a call."""
-        if isinstance(value, np.ndarray):
-            return numba.typeof(value)
-        return types.float64
+    def kinds(self, args: tuple) -> list[types.Type]:
+        """The numba types of arguments that fit: numbers are float64."""
+        return [
+            types.float64 if argument.dims is None else numba.typeof(value)
+            for argument, value in zip(self.arguments, args, strict=True)
+        ]
 
     def explain(self, kernel: str, args: tuple) -> None:
         """Raise TypeError or ValueError for the first argument that does not fit; else return."""
@@ -170,6 +173,10 @@ def entry(mailbox, {names}):
                 value, (int, float, np.integer, np.floating)
             ):
                 raise TypeError(f"{where} is {type(value).__name__}, expected a number")
+            try:
+                float(value)
+            except OverflowError:
+                raise ValueError(f"{where} is too large for a float") from None
             return
         if not isinstance(value, np.ndarray):
             raise TypeError(f"{where} is {type(value).__name__}, expected a NumPy array")

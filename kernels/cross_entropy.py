@@ -9,7 +9,7 @@ p is 0. Source: the slides' cross-entropy loss.
 
 from kernels.functions import log
 from kernels.jit import kernel, rows
-from kernels.losses import summed
+from kernels.losses import is_targets, sum_of_losses
 from kernels.simd import LANES, broadcast, lanes_sum, load, stack_array, steps, store, where
 
 
@@ -53,10 +53,7 @@ def _bprop_of_targets(p, labels, scale, out, start, stop):
             store(out, i * n + j, where(t == 0, 0, -t / q * scale), n - j)
 
 
-cross_entropy_fprop = summed(
-    "cross_entropy_fprop",
-    _fprop_of_labels,
-    _fprop_of_targets,
+def cross_entropy_fprop(p, labels) -> float:
     """Sum over the batch of -log p[label].
 
     Parameters
@@ -68,8 +65,12 @@ cross_entropy_fprop = summed(
     Returns
     -------
     float
-    """,
-)
+    """
+    kernel = _fprop_of_targets if is_targets(labels) else _fprop_of_labels
+    return sum_of_losses(kernel, p, labels)
+
+
+_fprop_of_labels.__name__ = _fprop_of_targets.__name__ = "cross_entropy_fprop"
 
 
 def cross_entropy_bprop(p, labels, scale, out) -> None:
@@ -83,7 +84,7 @@ def cross_entropy_bprop(p, labels, scale, out) -> None:
     scale : number, 1 / batch for the gradient of the mean
     out : (batch, n), overwritten; may be p
     """
-    kernel = _bprop_of_targets if getattr(labels, "ndim", 1) == 2 else _bprop_of_labels
+    kernel = _bprop_of_targets if is_targets(labels) else _bprop_of_labels
     kernel(p, labels, scale, out)
 
 

@@ -16,6 +16,8 @@ from kernels.constants import (
     LOG_64,
     TANH_32,
     TANH_64,
+    TANH_ENDS_32,
+    TANH_SMALL_64,
 )
 from kernels.jit import inline
 from kernels.simd import (
@@ -30,13 +32,14 @@ from kernels.simd import (
     where,
 )
 
-# (number of bits of the mantissa, exponent of 1.0)
+LOG2_E = 1.4426950408889634
+# Bits of the mantissa, and what the bits of the exponent hold for 1.0.
 FORMAT_32 = (23, 127)
 FORMAT_64 = (52, 1023)
-# Added to a number well below, this rounds it to an integer, which the low bits then hold.
-ROUND_32 = (1.5 * 2.0**23, 0x4B400000)
-ROUND_64 = (1.5 * 2.0**52, 0x4338000000000000)
-LOG2_E = 1.4426950408889634
+# A number whose unit in the last place is 1, and its bits. Adding it to a small number rounds that
+# to an integer n, and leaves the bits of the sum n above its own.
+ROUNDER_32 = (1.5 * 2.0**23, 0x4B400000)
+ROUNDER_64 = (1.5 * 2.0**52, 0x4338000000000000)
 
 
 @inline
@@ -50,7 +53,7 @@ def exp(x):
     lowest, highest = for_dtype(x, (-104.0, 89.0), (-746.0, 710.0))  # beyond: 0 and infinity
     ln2, ln2_rest = for_dtype(x, LN2_32, LN2_64)
     mantissa, one = for_dtype(x, FORMAT_32, FORMAT_64)
-    rounder, rounder_bits = for_dtype(x, ROUND_32, ROUND_64)
+    rounder, rounder_bits = for_dtype(x, ROUNDER_32, ROUNDER_64)
     x = where(x < lowest, lowest, x)
     x = where(x > highest, highest, x)
     rounded = fma(x, LOG2_E, rounder)
@@ -68,13 +71,13 @@ def exp(x):
 def log(x):
     """Natural logarithm of each lane; NaN below 0, -infinity at 0.
 
-    log(2^n m) = n ln2 + log(m), m between sqrt(1/2) and sqrt(2). With f = m - 1 and s = f / (2 + f),
-    log(m) = log((1+s) / (1-s)) = s (2 + z P(z)), z = s^2, and s (2 + f) = f turns that into
-    f - (f^2/2 - s (f^2/2 + z P(z))), a small correction of an exact f.
+    log(2^n m) = n ln2 + log(m), m from sqrt(1/2) to sqrt(2). With f = m - 1 and s = f / (2 + f),
+    log(m) = log((1+s) / (1-s)) = s (2 + z P(z)), z = s^2. Since 2 s = f - s f, that is f minus a
+    small correction, f^2/2 - s (f^2/2 + z P(z)), and f is exact.
     """
     ln2, ln2_rest = for_dtype(x, LN2_32, LN2_64)
     mantissa, _ = for_dtype(x, FORMAT_32, FORMAT_64)
-    rounder, rounder_bits = for_dtype(x, ROUND_32, ROUND_64)
+    rounder, rounder_bits = for_dtype(x, ROUNDER_32, ROUNDER_64)
     normal, up, down = for_dtype(x, (2.0**-126, 2.0**24, -24.0), (2.0**-1022, 2.0**53, -53.0))
     sqrt_half = for_dtype(x, 0x3F3504F3, 0x3FE6A09E667F3BCD)  # its bits
     subnormal = x < normal
@@ -86,8 +89,8 @@ def log(x):
     s = f / (2.0 + f)
     z = s * s
     half = 0.5 * f * f
-    correction = half - fma(s, fma(z, polynomial(z, for_dtype(x, LOG_32, LOG_64)), half), n * ln2_rest)
-    y = fma(n, ln2, f - correction)
+    tail = fma(z, polynomial(z, for_dtype(x, LOG_32, LOG_64)), half)
+    y = fma(n, ln2, f - (half - fma(s, tail, n * ln2_rest)))
     y = where(x > 0.0, y, np.nan)
     y = where(x == 0.0, -np.inf, y)
     return where(x == np.inf, x, y)
@@ -100,9 +103,10 @@ def _tanh_32(x):
     tanh(c + r) = T + r Q(r) with c, T = tanh(c) and the five coefficients of Q looked up; x - c is
     exact. In the interval around 0, c is 0 and T infinity, which makes this x + x Q(x).
     """
+    first, last = TANH_ENDS_32  # one interval up to the first; tanh is 1 before the last
     size = absolute(x)
-    size = where(size > 9.1, 9.1, size)  # tanh is 1 from 9.011 on
-    index = bits(where(size < 0.046, 0.046, size)) >> 21  # all below is one interval
+    size = where(size > last, last, size)
+    index = bits(where(size < first, first, size)) >> 21
     r = size - lookup(TANH_32, 0, index)
     q = lookup(TANH_32, 6, index)
     q = fma(q, r, lookup(TANH_32, 5, index))
@@ -116,12 +120,12 @@ def _tanh_32(x):
 
 @inline
 def _tanh_64(x):
-    """x + x z P(z) with z = x^2 up to 0.625, from there 1 - 2 / (exp(2x) + 1)."""
+    """x + x z P(z), z = x^2, for small |x|; else 1 - 2 / (exp(2x) + 1)."""
     size = absolute(x)
     z = size * size
     small = fma(size * z, polynomial(z, TANH_64), size)
     large = 1.0 - 2.0 / (exp(2.0 * size) + 1.0)
-    return copysign(where(size < 0.625, small, large), x)
+    return copysign(where(size < TANH_SMALL_64, small, large), x)
 
 
 @inline

@@ -13,16 +13,14 @@ import functools
 from collections.abc import Callable
 
 import numba
+import numpy as np
 from numba import types
 
+import kernels.cpu  # noqa: F401 - says which CPU, before anything is compiled
 from kernels import threads
 from kernels.cache import KernelCache, compile_callbacks
 from kernels.checks import PREDICATES, Signature
 from kernels.threads import Pool, outline, parallel
-
-# NUMBA_CPU_NAME alone would still use every feature of the host; a name means that CPU.
-if numba.config.CPU_NAME is not None and numba.config.CPU_FEATURES is None:
-    numba.config.CPU_FEATURES = ""
 
 # The flags of every kernel. `fastmath` is empty: NaN, infinities, signed zeros and the order of
 # sums are NumPy's, and a multiply-add is fused where the source says `fma` and nowhere else, so
@@ -61,13 +59,18 @@ class _Late:
         self.dispatcher = dispatcher
         self.signature = signature
 
+    def compile(self):
+        self.dispatcher.compile(self.signature)
+
     def __call__(self, *args):
-        if not self.dispatcher.signatures:
-            self.dispatcher.compile(self.signature)
+        self.compile()
         return self.dispatcher(*args)
 
 
-pool = Pool(compiled("serve", types.void(types.int64))(threads.serve))
+_of_mailbox = types.void(types.int64)
+pool = Pool(
+    compiled("serve", _of_mailbox)(threads.serve), compiled("take", _of_mailbox)(threads.take)
+)
 
 
 def get_num_threads() -> int:
@@ -80,8 +83,7 @@ def set_num_threads(threads: int) -> None:
     if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
         raise ValueError(f"threads is {threads!r}, expected an integer of at least 1")
     if threads != pool.threads:
-        pool.stop()
-        pool.threads = threads
+        pool.resize(threads)
 
 
 def on_compile(callback: Callable[[str], None]) -> None:
@@ -105,6 +107,8 @@ def elements(*args):
 class Kernel:
     """A checked, threaded, lazily compiled kernel. Call it; `core` is its serial core."""
 
+    __name__: str
+
     def __init__(self, source: Callable, signature: Signature, units: Callable):
         functools.update_wrapper(self, source)
         self.signature = signature
@@ -120,15 +124,21 @@ class Kernel:
         scope = {"core": self.core, "units": self.units, "outline": outline, **PREDICATES}
         scope |= {"parallel": parallel, "__name__": __name__}
         exec(source, scope)  # as dataclasses and named tuples are made
-        entry = compiled(self.__name__)(scope["entry"])
-        # An argument of a new type is a TypeError, which __call__ looks into.
-        entry._can_compile = False
+        entry = compiled(f"{self.__module__}.{self.__name__}")(scope["entry"])
+
+        def specialise(mailbox, *args, **kwargs):
+            """What numba's dispatch calls for arguments of new types."""
+            self.signature.explain(self.__name__, args)
+            return entry.compile((types.int64, *self.signature.kinds(args)))
+
+        entry._compile_for_args = specialise
         return entry
 
     def __call__(self, *args) -> None:
         if DISABLED:
             self.signature.explain(self.__name__, args)
-            self.core(*args, 0, self.units(*args)[0])
+            with np.errstate(all="ignore"):  # compiled code is silent, too
+                self.core(*args, 0, self.units(*args)[0])
             return
         if not pool.started:
             pool.start()
@@ -136,19 +146,9 @@ class Kernel:
             fitting = self.entry(pool.address, *args)
         except TypeError:
             self.signature.explain(self.__name__, args)
-            self._specialise(args)
-            fitting = self.entry(pool.address, *args)
+            raise
         if not fitting:
             self.signature.explain(self.__name__, args)
-
-    def _specialise(self, args) -> None:
-        """Compile for the types of `args`, which fit the signature."""
-        self.entry._can_compile = True
-        try:
-            kinds = [self.signature.kind(value) for value in args]
-            self.entry.compile((types.int64, *kinds))
-        finally:
-            self.entry._can_compile = False
 
 
 def kernel(signature: str, units: Callable = elements, inplace: str = ""):

@@ -1,7 +1,5 @@
 """What all losses share: a loss per row, summed in the order of the rows, in float64."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from kernels.jit import Kernel, compiled
@@ -16,17 +14,13 @@ def total(x):
     return result
 
 
-def summed(name: str, of_labels: Kernel, of_targets: Kernel, doc: str) -> Callable[..., float]:
-    """A loss that takes class indices or targets and returns the sum over the batch."""
+def is_targets(labels) -> bool:
+    """Whether `labels` are a (batch, n) array of targets rather than class indices."""
+    return getattr(labels, "ndim", 1) == 2
 
-    def loss(*args) -> float:
-        kernel = of_targets if len(args) > 1 and np.ndim(args[1]) == 2 else of_labels
-        x = args[0] if args else None
-        losses = np.empty(np.shape(x)[:1], getattr(x, "dtype", None))
-        kernel(*args, losses)
-        return float(total(losses))
 
-    loss.__name__ = loss.__qualname__ = name
-    of_labels.__name__ = of_targets.__name__ = name
-    loss.__doc__ = doc
-    return loss
+def sum_of_losses(kernel: Kernel, x, *args) -> float:
+    """Call a kernel whose last argument is the loss of each row of `x`; return their sum."""
+    losses = np.empty(getattr(x, "shape", (0,))[:1], getattr(x, "dtype", np.float32))
+    kernel(x, *args, losses)
+    return float(total(losses))

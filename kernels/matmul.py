@@ -9,24 +9,31 @@ multiply-adds, k = 0, 1, 2, ..., whatever the blocking: see `kernels.tile`.
 
 The output is cut into groups of columns and these into strips of MR rows. A unit of work is one
 strip of one group. Its tiles share MR rows of a, which stay in the first-level cache; the strips
-of a group share its columns of b, which stay in the second-level cache, packed into a scratch
-array if they lie badly in memory: transposed, or many rows far apart. Deep products go KC steps
-of k at a time and continue each chain from the stored value.
+of a group share its columns of b, which stay in the second-level cache. What lies badly in memory,
+transposed or with its rows far apart, is first copied to a scratch array in the order of its use.
+Deep products then go KC steps of k at a time and continue each chain from the stored value, and
+tiles ask for the cache lines that the next copy will read (without that, a product with 100 rows
+waits for memory a quarter of its time).
 """
 
+import numpy as np
+
+from kernels.functions import tanh
 from kernels.jit import inline, kernel
 from kernels.simd import LANES, flat, load, prefetch, stack_array, store
 from kernels.tile import MR, NR32, NR64, VECTORS, block, tile, transpose
 
-KC = 512  # steps of k per pass over a packed group: MR x KC of a fit the first-level cache
-PANELS = 4  # tiles side by side in a group: KC x 4 x 192 bytes of b fit the second-level cache
-ROWS = 64
+KC = 512  # steps of k in one pass over packed operands
+PANELS = 4  # tiles side by side in a group: KC x 192 floats of b are 3/8 of a second-level cache
+ROWS = 64  # rows of a transposed left operand that are packed together, a whole number of LANES
 PACKED_A, PACKED_B = KC * ROWS, KC * PANELS * NR32  # elements of the scratch arrays
+FAR = 512  # elements from one row to the next from which on packing pays,
+PACK_STRIPS = 12  # for b: if so many strips use what is packed
+AHEAD = 24  # rows that packing asks for before it reads them
 UNITS = 32  # smaller products are cut into narrower groups until there are so many units
 PIECE = 2**18  # multiply-adds that are worth another thread's claim: 2 us
-FAR = 1024  # elements from one row to the next from which on packing pays,
-AHEAD = 8
-PACK_STRIPS = 12  # if so many strips use what is packed
+
+PLAIN, BIAS, BIAS_TANH = np.int64(0), np.int64(1), np.int64(2)  # what follows the last step
 
 
 @inline
@@ -40,23 +47,33 @@ def _tile_columns(out):
 
 
 @inline
-def _groups(m, n, nr):
-    """(strips, groups) that the output of `m` by `n` is cut into."""
-    strips, panels = _ceil(m, MR), _ceil(n, nr)
+def _groups(m, n, columns):
+    """(strips, groups) that the output of `m` by `n` is cut into, for tiles of `columns`."""
+    strips, panels = _ceil(m, MR), _ceil(n, columns)
     wanted = max(_ceil(panels, PANELS), min(panels, _ceil(UNITS, max(1, strips))))
     even = 4 if panels >= 16 else 2  # so that two or four threads get equal shares
     return strips, max(1, min(panels, _ceil(wanted, even) * even))
 
 
 @inline
-def _pack(b, b_k, b_j, k, steps, j, columns, width, packed, at):
+def _edge(v0, v1, panel, panels, width, n):
+    """First column of a panel: a group's vectors v0 .. v1-1 are dealt out evenly."""
+    return min((v0 + (v1 - v0) * panel // panels) * width, n)
+
+
+@inline
+def _pack_b(b, b_k, b_j, k, steps, j, columns, width, packed, at):
     """Copy steps k .. k+steps-1 of columns j .. j+columns-1 of b into rows of `width` elements."""
     if b_j == 1:
+        whole = columns // LANES * LANES
         for p in range(steps):
-            for c in range(0, columns, LANES):
-                prefetch(b, (k + p + AHEAD) * b_k + j + c)
-                lanes = load(b, (k + p) * b_k + j + c, columns - c)
-                store(packed, at + p * width + c, lanes, columns - c)
+            source, target = (k + p) * b_k + j, at + p * width
+            for c in range(0, whole, LANES):
+                prefetch(b, source + c + AHEAD * b_k)
+                store(packed, target + c, load(b, source + c))
+            if whole < columns:
+                lanes = load(b, source + whole, columns - whole)
+                store(packed, target + whole, lanes, columns - whole)
         return
     size = block(b.itemsize)
     whole_steps, whole_columns = steps // size * size, columns // size * size
@@ -69,39 +86,43 @@ def _pack(b, b_k, b_j, k, steps, j, columns, width, packed, at):
 
 
 @inline
-def _pack_rows(a, a_k, k, steps, i, rows, packed):
+def _pack_a(a, a_k, k, steps, i, rows, packed):
     """Copy steps k .. k+steps-1 of rows i .. i+rows-1 of a, which lie side by side, into blocks
     of LANES rows."""
     for p in range(steps):
         for r in range(0, rows, LANES):
-            prefetch(a, (k + p + AHEAD) * a_k + i + r)
-            store(packed, (r * KC) + p * LANES, load(a, (k + p) * a_k + i + r, rows - r))
+            source = (k + p) * a_k + i + r
+            prefetch(a, source + AHEAD * a_k)
+            store(packed, r * KC + p * LANES, load(a, source, rows - r))
 
 
 @inline
-def _prefetch_next(a, a_row, i, k, steps, out, panel, panels, j):
-    """Ask for what comes after this tile: the next tile of out, and a share of the next strip of
-    a. (Each chain starts from what out holds, so a tile waits for its part of out.)"""
+def _prefetch_next(a, a_row, i, k, steps, out, j, panel, panels):
+    """Ask for the tile of out that follows (each chain starts from what it holds) and for this
+    tile's share of the strip of a that follows."""
     n = out.shape[1]
     if a_row != 1:
         for r in range(MR * panel // panels, MR * (panel + 1) // panels):
             for p in range(0, steps, LANES):
                 prefetch(a, (i + MR + r) * a_row + k + p)
     if k > 0:
-        row, column = (i, j) if panel + 1 < panels else (i + MR, j - panels * 48)
         for r in range(MR):
-            for c in range(0, 48, LANES):
-                prefetch(out, (row + r) * n + column + c)
+            for c in range(0, _tile_columns(out), LANES):
+                prefetch(out, (i + r) * n + j + c)
 
 
 @inline
-def _edge(v0, v1, panel, panels, width, n):
-    """First column of a panel: a group's vectors v0 .. v1-1 are dealt out evenly."""
-    return min((v0 + (v1 - v0) * panel // panels) * width, n)
+def _finish(out, bias, finish, i, rows, j0, j1):
+    """Add the bias, and take the tanh, of rows i .. i+rows-1, columns j0 .. j1-1."""
+    n = out.shape[1]
+    for r in range(i, i + rows):
+        for j in range(j0, j1, LANES):
+            y = load(out, r * n + j, j1 - j) + load(bias, j, j1 - j)
+            store(out, r * n + j, tanh(y) if finish == BIAS_TANH else y, j1 - j)
 
 
 @inline
-def _product(a, a_row, a_k, b, b_k, b_j, out, depth, start, stop):
+def _product(a, a_row, a_k, b, b_k, b_j, out, depth, bias, finish, start, stop):
     """Units start .. stop-1 of out; element (i, k) of the left operand is a[i*a_row + k*a_k],
     element (k, j) of the right one b[k*b_k + j*b_j]."""
     m, n = out.shape
@@ -115,6 +136,7 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, start, stop):
         first, last = unit - group * strips, min(stop - group * strips, strips)
         unit += last - first
         v0, v1 = vectors * group // groups, vectors * (group + 1) // groups
+        j0, j1 = v0 * width, min(v1 * width, n)
         panels = _ceil(v1 - v0, VECTORS)
         pack_a = a_row == 1 and a_k >= FAR and panels > 1
         pack_b = b_j != 1 or (b_k >= FAR and last - first >= PACK_STRIPS)
@@ -125,30 +147,36 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, start, stop):
                 for panel in range(panels):
                     j = _edge(v0, v1, panel, panels, width, n)
                     columns = _edge(v0, v1, panel + 1, panels, width, n) - j
-                    space = _ceil(columns, width) * width
-                    _pack(b, b_k, b_j, k, steps, j, columns, space, packed_b, (j - v0 * width) * KC)
-            for i in range(first * MR, min(last * MR, m), MR):
+                    right_k = _ceil(columns, width) * width
+                    _pack_b(b, b_k, b_j, k, steps, j, columns, right_k, packed_b, (j - j0) * KC)
+            for strip in range(first, last):
+                i = strip * MR
                 rows = min(MR, m - i)
                 left, left_at, left_row, left_k = a, i * a_row + k * a_k, a_row, a_k
                 if pack_a:
                     base = i // ROWS * ROWS
-                    if i in (base, first * MR):
-                        _pack_rows(a, a_k, k, steps, base, min(ROWS, m - base), packed_a)
+                    if i == base or strip == first:
+                        _pack_a(a, a_k, k, steps, base, min(ROWS, m - base), packed_a)
                     left, left_row, left_k = packed_a, 1, LANES
                     left_at = (i - base) // LANES * LANES * KC + (i - base) % LANES
                 for panel in range(panels):
                     j = _edge(v0, v1, panel, panels, width, n)
                     columns = _edge(v0, v1, panel + 1, panels, width, n) - j
                     right, right_at, right_k = b, k * b_k + j, b_k
+                    soon_at, soon_k = 0, 0
                     if pack_b:
-                        right, right_at = packed_b, (j - v0 * width) * KC
+                        right, right_at = packed_b, (j - j0) * KC
                         right_k = _ceil(columns, width) * width
-                    if pack_b:
-                        _prefetch_next(a, a_row, i, k, steps, out, panel, panels, j + columns)
+                        _prefetch_next(a, a_row, i, k, steps, out, j + columns, panel, panels)
+                        if b_j == 1 and panel == 0 and strip - first < v1 - v0:
+                            soon_at = (k + steps) * b_k + j0 + (strip - first) * width
+                            soon_k = b_k
                     tile(
                         left, left_at, left_row, left_k, right, right_at, right_k,
-                        out, i * n + j, n, steps, rows, columns, k > 0,
+                        out, i * n + j, n, steps, rows, columns, k > 0, b, soon_at, soon_k,
                     )  # fmt: skip
+                if finish != PLAIN and k + steps == depth:
+                    _finish(out, bias, finish, i, rows, j0, j1)
 
 
 @inline
@@ -164,19 +192,24 @@ def _units(a, b, out):
 def _units_nt(a, b, out):
     """(units, units per piece): whole groups, since each is packed once."""
     units, piece = _units(a, b, out)
-    strips = _ceil(out.shape[0], MR)
-    return units, _ceil(piece, max(1, strips)) * strips
+    strips = max(1, _ceil(out.shape[0], MR))
+    return units, _ceil(piece, strips) * strips
 
 
 @inline
-def _rows(x):
-    """Elements from one row to the next. (A number, not the literal 1 of a constant: so that
-    _product is compiled once for the three forms.)"""
+def _units_linear(x, w, b, out):
+    return _units(x, w, out)
+
+
+@inline
+def _row(x):
+    """Elements from one row to the next. (No literal numbers here and below, so that _product is
+    compiled once for all kernels.)"""
     return x.strides[0] // x.itemsize
 
 
 @inline
-def _columns(x):
+def _column(x):
     return x.strides[1] // x.itemsize
 
 
@@ -190,10 +223,11 @@ def matmul_nn(a, b, out, start, stop):
     b : (K, N) of the dtype of a
     out : (M, N), overwritten
     """
-    depth = a.shape[1]
+    left, right, none = flat(a), flat(b), flat(out)
     _product(
-        flat(a), _rows(a), _columns(a), flat(b), _rows(b), _columns(b), out, depth, start, stop
-    )
+        left, _row(a), _column(a), right, _row(b), _column(b), out, a.shape[1], none, PLAIN,
+        start, stop,
+    )  # fmt: skip
 
 
 @kernel("a(M,K), b(N,K) -> out(M,N)", units=_units_nt)
@@ -206,10 +240,11 @@ def matmul_nt(a, b, out, start, stop):
     b : (N, K) of the dtype of a
     out : (M, N), overwritten
     """
-    depth = a.shape[1]
+    left, right, none = flat(a), flat(b), flat(out)
     _product(
-        flat(a), _rows(a), _columns(a), flat(b), _columns(b), _rows(b), out, depth, start, stop
-    )
+        left, _row(a), _column(a), right, _column(b), _row(b), out, a.shape[1], none, PLAIN,
+        start, stop,
+    )  # fmt: skip
 
 
 @kernel("a(K,M), b(K,N) -> out(M,N)", units=_units)
@@ -222,7 +257,44 @@ def matmul_tn(a, b, out, start, stop):
     b : (K, N) of the dtype of a
     out : (M, N), overwritten
     """
-    depth = a.shape[0]
+    left, right, none = flat(a), flat(b), flat(out)
     _product(
-        flat(a), _columns(a), _rows(a), flat(b), _rows(b), _columns(b), out, depth, start, stop
-    )
+        left, _column(a), _row(a), right, _row(b), _column(b), out, a.shape[0], none, PLAIN,
+        start, stop,
+    )  # fmt: skip
+
+
+@kernel("x(M,K), w(K,N), b(N) -> out(M,N)", units=_units_linear)
+def linear_fprop(x, w, b, out, start, stop):
+    """`out = x @ w + b`: matmul_nn, then bias_fprop while the result is in the cache, same bits.
+
+    Parameters
+    ----------
+    x : (M, K) float32 or float64
+    w : (K, N) of the dtype of x
+    b : (N,)
+    out : (M, N), overwritten
+    """
+    left, right, bias = flat(x), flat(w), flat(b)
+    _product(
+        left, _row(x), _column(x), right, _row(w), _column(w), out, x.shape[1], bias, BIAS,
+        start, stop,
+    )  # fmt: skip
+
+
+@kernel("x(M,K), w(K,N), b(N) -> out(M,N)", units=_units_linear)
+def linear_tanh_fprop(x, w, b, out, start, stop):
+    """`out = tanh(x @ w + b)`: linear_fprop, then tanh_fprop, same bits.
+
+    Parameters
+    ----------
+    x : (M, K) float32 or float64
+    w : (K, N) of the dtype of x
+    b : (N,)
+    out : (M, N), overwritten
+    """
+    left, right, bias = flat(x), flat(w), flat(b)
+    _product(
+        left, _row(x), _column(x), right, _row(w), _column(w), out, x.shape[1], bias, BIAS_TANH,
+        start, stop,
+    )  # fmt: skip

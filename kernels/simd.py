@@ -20,6 +20,8 @@ from numba.core import cgutils
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import lower_builtin, models, register_model
 
+from kernels.cpu import INSTRUCTIONS
+
 LANES = 16
 
 I1 = ir.IntType(1)
@@ -126,10 +128,18 @@ class Emit:
             for ends in ((0, count // 2), (count // 2, count))
         ]
 
+    def prefetch(self, pointer, level=2):
+        """Ask for the cache line at `pointer`, into the cache of that level or nearer."""
+        pointer = self.builder.bitcast(pointer, ir.IntType(8).as_pointer())
+        read, keep, data = I32(0), I32(4 - level), I32(1)
+        self.intrinsic("llvm.prefetch.p0", ir.VoidType(), pointer, read, keep, data)
+
     def first(self, count, lanes=LANES):
         """Mask of the first `count` lanes; all of them from LANES on, none up to 0."""
-        vector = ir.VectorType(I64, lanes)
+        vector = ir.VectorType(I32, lanes)
         steps = ir.Constant(vector, list(range(lanes)))
+        enough = self.builder.icmp_signed("<", count, I64(lanes))
+        count = self.builder.trunc(self.builder.select(enough, count, I64(lanes)), I32)
         return self.builder.icmp_signed("<", steps, self.splat(count, vector))
 
 
@@ -253,10 +263,7 @@ def prefetch(x, index):
 
 @lowers(prefetch, lambda x, index: (types.void, (x, types.int64)) if _array(x) else None)
 def _prefetch(emit, result, kinds, args):
-    pointer = emit.pointer(kinds[0], *args)
-    pointer = emit.builder.bitcast(pointer, ir.IntType(8).as_pointer())
-    read, keep, data = I32(0), I32(3), I32(1)
-    emit.intrinsic("llvm.prefetch.p0", ir.VoidType(), pointer, read, keep, data)
+    emit.prefetch(emit.pointer(kinds[0], *args), level=1)
     return emit.context.get_dummy_value()
 
 
@@ -556,8 +563,6 @@ def lookup(table, row, index):
     ),
 )
 def _lookup(emit, result, kinds, args):
-    from kernels.tile import INSTRUCTIONS  # which imports this module
-
     builder = emit.builder
     table, row, index = args
     start = emit.pointer(kinds[0], table, builder.mul(row, I64(ENTRIES)))
@@ -583,7 +588,7 @@ def _lookup(emit, result, kinds, args):
 
 
 def _choose_of_four(emit, entries, index):
-    """Lookup of 8 lanes: bits 0 to 2 of an index are the place in a register, 3 and 4 tell which."""
+    """Lookup of 8 lanes: bits 0 to 2 of an index are a place in a register, 3 and 4 tell which."""
     builder = emit.builder
     eight = ir.VectorType(ir.FloatType(), 8)
     zero = ir.Constant(index.type, None)

@@ -44,7 +44,8 @@ def softmax_fprop(x, out, start, stop):
     out : (batch, n), overwritten; may be x
     """
     n = x.shape[1]
-    for row in range(start * n, stop * n, n):
+    for i in range(start, stop):
+        row = i * n
         total = row_exp(x, row, n, row_max(x, row, n), out)
         for j in range(0, n, LANES):
             store(out, row + j, load(out, row + j, n - j) / total, n - j)
@@ -61,7 +62,8 @@ def softmax_bprop(y, dy, out, start, stop):
     out : (batch, n), the gradient with respect to x, overwritten; may be y or dy
     """
     n = y.shape[1]
-    for row in range(start * n, stop * n, n):
+    for i in range(start, stop):
+        row = i * n
         products = broadcast(0, y)
         for j in range(0, n, LANES):
             products = fma(load(dy, row + j, n - j), load(y, row + j, n - j), products)

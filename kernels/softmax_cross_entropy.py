@@ -14,7 +14,7 @@ Source: the slides' Softmax and cross-entropy modules, one after the other.
 
 from kernels.functions import log
 from kernels.jit import kernel, rows
-from kernels.losses import summed
+from kernels.losses import is_targets, sum_of_losses
 from kernels.simd import LANES, broadcast, lanes_sum, load, stack_array, steps, store, where
 from kernels.softmax import row_exp, row_max
 
@@ -59,10 +59,7 @@ def _of_targets(logits, labels, scale, out, losses, start, stop):
         losses[i] = lanes_sum(loss)
 
 
-softmax_cross_entropy = summed(
-    "softmax_cross_entropy",
-    _of_labels,
-    _of_targets,
+def softmax_cross_entropy(logits, labels, scale, out) -> float:
     """Loss of logits, summed over the batch; writes its gradient times `scale`.
 
     Parameters
@@ -76,5 +73,9 @@ softmax_cross_entropy = summed(
     Returns
     -------
     float, the sum over rows of -log softmax(logits)[label]
-    """,
-)
+    """
+    kernel = _of_targets if is_targets(labels) else _of_labels
+    return sum_of_losses(kernel, logits, labels, scale, out)
+
+
+_of_labels.__name__ = _of_targets.__name__ = "softmax_cross_entropy"

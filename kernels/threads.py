@@ -200,11 +200,17 @@ def serve(mailbox):
         waited = 0
 
 
+def take(mailbox):
+    """Wait until no job is open; none opens from now on, callers compute alone."""
+    while swap(mailbox, BUSY, 1) == 1:
+        _sched_yield()
+
+
 class Pool:
     """The worker threads of this process, started when the first kernel runs."""
 
-    def __init__(self, serve):
-        self.serve = serve  # compiled by kernels.jit
+    def __init__(self, serve, take):
+        self.serve, self.take = serve, take  # compiled by kernels.jit
         self.threads = int(numba.config.NUMBA_DEFAULT_NUM_THREADS)
         self.workers: list[threading.Thread] = []
         self.started = False
@@ -213,7 +219,7 @@ class Pool:
         skip = -self.memory.ctypes.data // 8 % LINE  # to the next multiple of 64 bytes
         self.mailbox = self.memory[skip : skip + SLOTS]
         self.address = self.mailbox.ctypes.data
-        atexit.register(self.stop)
+        atexit.register(self._dismiss)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget)
 
@@ -221,9 +227,10 @@ class Pool:
         with self.lock:
             if self.started:
                 return
-            self.started = True
-            self.mailbox[:] = 0
             count = self.threads - 1 if HAVE_WORKERS else 0
+            if count:
+                self.serve.compile()  # not in a worker: a fork must not copy a locked compiler
+            self.mailbox[:] = 0
             self.workers = [
                 threading.Thread(target=self.serve, args=(self.address,), daemon=True)
                 for _ in range(count)
@@ -231,14 +238,22 @@ class Pool:
             for worker in self.workers:
                 worker.start()
             self.mailbox[WORKERS] = count
+            self.started = True
 
-    def stop(self):
+    def resize(self, threads):
+        """Use `threads` threads from the next kernel on."""
         with self.lock:
-            self.mailbox[QUIT] = 1  # a job that is open now ends without those who leave
-            for worker in self.workers:
-                worker.join()
-            self.workers = []
+            if self.workers:
+                self.take(self.address)
+                self._dismiss()
+            self.threads = threads
             self.started = False
+
+    def _dismiss(self):
+        self.mailbox[QUIT] = 1  # a job that is open now ends without those who leave
+        for worker in self.workers:
+            worker.join()
+        self.workers = []
 
     def _forget(self):
         """In a forked child: the workers did not come along."""

@@ -14,13 +14,12 @@ all accumulators fit the registers. The scheme is that of BLIS (Van Zee, van de 
 
 from dataclasses import dataclass
 
-import llvmlite.binding as llvm
 import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core.registry import cpu_target
 
+from kernels.cpu import INSTRUCTIONS
 from kernels.simd import I32, I64, Emit, llvm_element, lowers
 
 
@@ -43,33 +42,6 @@ SHAPES = {
 }
 
 
-def detect() -> str:
-    """The name of the instructions that numba compiles for: a key of SHAPES."""
-    codegen = cpu_target.target_context.codegen()
-    machine = llvm.Target.from_triple(codegen._llvm_module.triple).create_target_machine(
-        cpu=codegen._get_host_cpu_name(), features=codegen._tm_features, opt=2
-    )
-    module = llvm.parse_assembly(
-        f"""target triple = "{codegen._llvm_module.triple}"
-        declare <16 x float> @llvm.fma.v16f32(<16 x float>, <16 x float>, <16 x float>)
-        define void @f(ptr %p, ptr %q) {{
-            %x = load <16 x float>, ptr %p
-            %y = load <16 x float>, ptr %q
-            %z = call <16 x float> @llvm.fma.v16f32(<16 x float> %x, <16 x float> %y,
-                                                    <16 x float> %y)
-            store <16 x float> %z, ptr %p
-            ret void
-        }}"""
-    )
-    assembly = machine.emit_assembly(module)
-    if "fmla" in assembly:
-        return "neon"
-    if "vfmadd" in assembly:
-        return "avx512" if "zmm" in assembly else "avx2"
-    return "plain"
-
-
-INSTRUCTIONS = "plain" if numba.config.DISABLE_JIT else detect()
 SHAPE = SHAPES[INSTRUCTIONS]
 MR = SHAPE.rows
 VECTORS = SHAPE.vectors
@@ -83,13 +55,17 @@ NR32 = columns_per_tile(4)
 NR64 = columns_per_tile(8)
 
 
-def tile(a, a_at, a_row, a_k, b, b_at, b_k, out, out_at, out_row, depth, rows, columns, resume):
+def tile(
+    a, a_at, a_row, a_k, b, b_at, b_k, out, out_at, out_row, depth, rows, columns, resume,
+    soon, soon_at, soon_k,
+):  # fmt: skip
     """One tile of `out`, from `depth` steps of k.
 
     Element (r, k) of the left operand is a.flat[a_at + r*a_row + k*a_k], element (k, c) of the
     right one b.flat[b_at + k*b_k + c], element (r, c) of the tile out.flat[out_at + r*out_row + c].
     With `resume`, the chains go on from what the tile holds. `1 <= rows <= MR`,
-    `1 <= columns <= NR`.
+    `1 <= columns <= NR`. Each step asks for one cache line that will be wanted soon, the one of
+    element soon_at + k*soon_k of `soon`, wherever that lies.
     """
     a, b, out = a.reshape(-1), b.reshape(-1), out.reshape(-1)
     wide = np.float64 if a.dtype == np.float32 else np.longdouble
@@ -106,16 +82,22 @@ def tile(a, a_at, a_row, a_k, b, b_at, b_k, out, out_at, out_row, depth, rows, c
 def _resolve_tile(*kinds):
     a, b, out = kinds[0], kinds[4], kinds[7]
     integers = [types.int64] * 3
+    soon = (kinds[14], *integers[:2])
     resolved = (a, *integers, b, *integers[:2], out, *integers[:2], *integers, types.boolean)
+    resolved += soon
     return types.void, resolved
 
 
 @lowers(tile, _resolve_tile)
 def _tile(emit, result, kinds, args):
-    (a, a_at, a_row, a_k, b, b_at, b_k, out, out_at, out_row, depth, rows, columns, resume) = args
+    (a, a_at, a_row, a_k, b, b_at, b_k, out, out_at, out_row, depth, rows, columns, resume) = args[
+        :14
+    ]
+    soon, soon_at, soon_k = args[14:]
     values = [
         emit.pointer(kinds[0], a, a_at), a_row, a_k, emit.pointer(kinds[4], b, b_at), b_k,
         emit.pointer(kinds[7], out, out_at), out_row, depth, rows, columns, resume,
+        emit.pointer(kinds[14], soon, soon_at), soon_k,
     ]  # fmt: skip
     name = f"jitprop.tile.{kinds[7].dtype}"
     if name not in emit.builder.module.globals:
@@ -131,7 +113,8 @@ def _define_tile(outer, name, dtype, kinds):
     function.attributes.add("noinline")
     builder = ir.IRBuilder(function.append_basic_block())
     emit = Emit(outer.context, builder)
-    a, a_row, a_k, b, b_k, out, out_row, depth, rows, columns, resume = function.args
+    a, a_row, a_k, b, b_k, out, out_row, depth, rows, columns, resume = function.args[:11]
+    soon = function.args[11:]
     width = SHAPE.bits // dtype.bitwidth
     vectors = builder.sdiv(builder.add(columns, I64(width - 1)), I64(width))
     full = builder.mul(builder.sub(vectors, I64(1)), I64(width))
@@ -145,7 +128,7 @@ def _define_tile(outer, name, dtype, kinds):
             switch.add_case(I64((vector_count - 1) * MR + row_count), block)
             builder.position_at_end(block)
             registers = _Registers(emit, dtype, width, row_count, vector_count, mask)
-            registers.multiply((a, a_row, a_k), (b, b_k), (out, out_row), depth, resume)
+            registers.multiply((a, a_row, a_k), (b, b_k), (out, out_row), depth, resume, soon)
             builder.ret_void()
     builder.position_at_end(never)
     builder.unreachable()
@@ -194,7 +177,7 @@ class _Registers:
             self.mask,
         )
 
-    def multiply(self, left, right, target, depth, resume):
+    def multiply(self, left, right, target, depth, resume, soon):
         builder = self.builder
         (a, a_row, a_k), (b, b_k), (out, out_row) = left, right, target
         zero = ir.Constant(self.vector, None)
@@ -214,7 +197,10 @@ class _Registers:
         builder.position_at_end(loop)
         k = builder.phi(I64)
         a_now, b_now = builder.phi(a.type), builder.phi(b.type)
+        soon_now = builder.phi(b.type)
         sums = [[builder.phi(self.vector) for _ in range(self.vectors)] for _ in range(self.rows)]
+        self.emit.prefetch(soon_now)
+        soon_next = builder.gep(soon_now, [soon[1]])
         b_row = self.load(b_now)
         totals = []
         for r in range(self.rows):
@@ -232,7 +218,12 @@ class _Registers:
         latch = builder.block
         back = builder.cbranch(builder.icmp_signed("<", k_next, depth), loop, done)
         back.set_metadata("llvm.loop", _no_unrolling(builder.module))
-        for phi, first, following in ((k, I64(0), k_next), (a_now, a, a_next), (b_now, b, b_next)):
+        for phi, first, following in (
+            (k, I64(0), k_next),
+            (a_now, a, a_next),
+            (b_now, b, b_next),
+            (soon_now, soon[0], soon_next),
+        ):
             phi.add_incoming(first, entry)
             phi.add_incoming(following, latch)
         builder.position_at_end(done)

@@ -63,8 +63,7 @@ class Linear(Module):
         """Return `x @ w + b`, (batch, out_features), for `x` of shape (batch, in_features)."""
         x = as_input(self, "x", x, self.in_features, self.w.dtype)
         y = self._y.rows((len(x), self.out_features), x.dtype)
-        kernels.matmul_nn(x, self.w, y)
-        kernels.bias_fprop(y, self.b, y)
+        kernels.linear_fprop(x, self.w, self.b, y)
         self._x = x
         return y
 

@@ -137,7 +137,7 @@ def tanh_interval(start: float, stop: float) -> list[np.float32]:
 
 
 def tanh_table() -> list[list[np.float32]]:
-    """Rows of 7 for 32 intervals, at the index that exponent and two mantissa bits give, mod 32."""
+    """c, T, q0 .. q4 of 32 intervals, in the order of exponent and two mantissa bits, mod 32."""
     edges = [TANH_FIRST]
     while edges[-1] < 8:
         edges.append(edges[-1] + 2.0 ** math.floor(math.log2(edges[-1])) / 4)
@@ -152,19 +152,17 @@ def _index(x: float) -> int:
     return int(single(x).view(np.int32) >> 21) % 32
 
 
-def text(value: np.floating) -> str:
-    """The shortest literal that gives this value."""
-    literal = str(value) if np.isfinite(value) else "np.inf"
-    assert not np.isfinite(value) or type(value)(float(literal)) == value
-    return literal
+def literal(value: np.floating) -> str:
+    """The shortest text that reads as this value."""
+    text = str(value) if np.isfinite(value) else "np.inf"
+    assert text == "np.inf" or type(value)(float(text)) == value
+    return text
 
 
-def listing(values: Iterable, dtype: Callable) -> str:
-    """The values, rounded, as indented lines of literals."""
-    return fill(
-        ", ".join(text(dtype(value)) for value in values),
-        width=96, initial_indent="    ", subsequent_indent="    ",
-    )
+def listing(values: Iterable[np.floating]) -> str:
+    """Indented lines of literals."""
+    text = ", ".join(map(literal, values))
+    return fill(f"{text},", width=100, initial_indent="    ", subsequent_indent="    ")
 
 
 def derive() -> str:
@@ -172,17 +170,21 @@ def derive() -> str:
     ln2 = Decimal(2).ln()
     lines = [HEADER]
 
-    def define(name: str, values: list[Decimal], dtype: Callable) -> None:
-        lines.append(f"{name} = (\n{listing(values, dtype)},\n)")
+    def define(name: str, values: Iterable[Decimal | float], dtype: Callable) -> None:
+        lines.append(f"{name} = (\n{listing(map(dtype, values))}\n)")
 
     for bits, dtype, exp_terms, log_terms in ((32, single, 6, 4), (64, double, 11, 8)):
         high = Decimal(float(dtype(ln2)))
         define(f"LN2_{bits}", [high, ln2 - high], dtype)
         define(f"EXP_{bits}", fit(exp_tail, -HALF_LN2, HALF_LN2, exp_terms), dtype)
         define(f"LOG_{bits}", fit(log_tail, 0, LARGEST_S**2, log_terms), dtype)
+    lines.append(f"TANH_SMALL_64 = {TANH_SMALL}")
     define("TANH_64", fit(tanh_tail, 0, TANH_SMALL**2, 11), double)
-    columns = [f"    [\n{listing(column, single)},\n    ]," for column in zip(*tanh_table(), strict=True)]
-    lines += ["TANH_32 = np.array([", *columns, "], np.float32)"]
+    define("TANH_ENDS_32", [np.nextafter(single(TANH_FIRST), single(0)), TANH_LAST], single)
+    lines.append("# A column for each interval; in the rows c, T, q0 .. q4.")
+    rows = zip(*tanh_table(), strict=True)
+    lines += ["TANH_32 = np.array([", *(f"    [\n{listing(row)}\n    ]," for row in rows)]
+    lines.append("], np.float32)")
     return "\n".join(lines) + "\n"
 
 

@@ -1,0 +1,184 @@
+"""A process that measures one library: `python -m perf.worker LIBRARY THREADS DTYPE`.
+
+It reads pickled requests from stdin and answers on stdout:
+
+    ("prepare", name, shape, seconds)  make the case's arguments, call it once, choose how many calls
+                                  take `seconds`; answer: what the call computed
+    ("measure", name, shape)      answer: seconds per call
+    ("release", name, shape)      forget the case; answer: None
+
+Every library is measured by the one loop in `Prepared.measure`.
+"""
+
+import gc
+import importlib
+import itertools
+import os
+import pickle
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from perf.cases import Case, find
+
+LONG = 0.05  # seconds; a call that takes so long needs no warming up
+
+
+class Prepared:
+    """A case with its arguments, ready to be measured again and again."""
+
+    def __init__(self, case: Case, call: Callable, arguments: list):
+        self.case = case
+        self.call = partial(call, *arguments)
+        self.arguments = arguments
+        self.repeats = 1
+
+    def results(self) -> list:
+        """Call once; compiles if need be."""
+        return self.case.results(self.call(), self.arguments)
+
+    def choose_repeats(self, seconds: float) -> None:
+        while (taken := self._time(self.repeats)) < seconds:
+            self.repeats = max(self.repeats + 1, int(self.repeats * min(10, 1.2 * seconds / taken)))
+
+    def measure(self) -> float:
+        taken = self._time(1)
+        if taken < LONG:  # wakes this library's threads and brings the arrays back into the cache
+            self._time(self.repeats)
+        return self._time(self.repeats) / self.repeats
+
+    def _time(self, repeats: int) -> float:
+        call = self.call
+        start = time.perf_counter()
+        for _ in itertools.repeat(None, repeats):
+            call()
+        return time.perf_counter() - start
+
+
+class Numpy:
+    """NumPy, and what is called with its arrays: the kernels."""
+
+    name = "numpy"
+
+    def __init__(self, threads: int):
+        self.library = importlib.import_module(self.name)
+
+    def describe(self) -> str:
+        try:
+            from threadpoolctl import threadpool_info
+        except ImportError:
+            return f"numpy {np.__version__}"
+        blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+        cores = ", ".join(f"{pool['internal_api']} {pool.get('architecture')}" for pool in blas)
+        return f"numpy {np.__version__} ({cores})"
+
+    def prepare(self, case: Case, arguments: list) -> tuple[Callable, list]:
+        return case.calls[self.name](self.library), arguments
+
+    def array(self, result) -> np.ndarray:
+        return np.asarray(result)
+
+
+class Jitprop(Numpy):
+    name = "jitprop"
+
+    def __init__(self, threads: int):
+        self.library = importlib.import_module("kernels")
+        self.library.set_num_threads(threads)
+
+    def describe(self) -> str:
+        import numba
+
+        from kernels.tile import INSTRUCTIONS
+
+        return f"numba {numba.__version__} ({INSTRUCTIONS})"
+
+
+class Torch(Numpy):
+    name = "torch"
+
+    def __init__(self, threads: int):
+        super().__init__(threads)
+        self.library.set_num_threads(threads)
+
+    def describe(self) -> str:
+        return f"torch {self.library.__version__}"
+
+    def prepare(self, case: Case, arguments: list) -> tuple[Callable, list]:
+        def tensor(value):
+            return self.library.from_numpy(value) if isinstance(value, np.ndarray) else value
+
+        return super().prepare(case, [tensor(value) for value in arguments])
+
+    def array(self, result) -> np.ndarray:
+        return self.library.as_tensor(result).detach().numpy()
+
+
+class Jax(Numpy):
+    name = "jax"
+
+    def describe(self) -> str:
+        return f"jax {self.library.__version__}"
+
+    def prepare(self, case: Case, arguments: list) -> tuple[Callable, list]:
+        jax = self.library
+        pure = case.calls["jax"](jax)
+        call = jax.jit(lambda *args: jax.tree.leaves(pure(*args)))
+        on_device = [jax.device_put(v) if isinstance(v, np.ndarray) else v for v in arguments]
+
+        def finished(*args):
+            return tuple(jax.block_until_ready(call(*args)))
+
+        return finished, on_device
+
+
+LIBRARIES = {library.name: library for library in (Jitprop, Numpy, Torch, Jax)}
+
+
+def answer(library: Numpy, prepared: dict, dtype: np.dtype, request: tuple):
+    kind, *key = request[:3]
+    if kind == "prepare":
+        case = find(*key)
+        one = Prepared(case, *library.prepare(case, case.arguments(dtype)))
+        results = [library.array(result).copy() for result in one.results()]
+        one.choose_repeats(request[3])
+        prepared[tuple(key)] = one
+        return results
+    if kind == "release":
+        prepared.pop(tuple(key), None)
+        gc.collect()
+        return None
+    return prepared[tuple(key)].measure()
+
+
+def main() -> None:
+    name, threads, dtype = sys.argv[1], int(sys.argv[2]), np.dtype(sys.argv[3])
+    requests = sys.stdin.buffer
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints is no answer
+    try:
+        library = LIBRARIES[name](threads)
+        reply: tuple = ("ok", library.describe())
+    except Exception as error:
+        reply = ("error", f"{type(error).__name__}: {error}")
+    gc.disable()
+    gc.freeze()  # what a library has made so far, stays
+    prepared: dict = {}
+    while True:
+        pickle.dump(reply, answers, protocol=5)
+        answers.flush()
+        try:
+            request = pickle.load(requests)
+        except EOFError:
+            return
+        try:
+            reply = ("ok", answer(library, prepared, dtype, request))
+        except Exception as error:
+            reply = ("error", " ".join(f"{type(error).__name__}: {error}".split()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""Arrays that notice when a kernel leaves them."""
+
+import ctypes
+import mmap
+import sys
+
+import numpy as np
+import pytest
+
+MARGIN = 67  # elements on either side: more than a vector, and no multiple of one
+
+
+@pytest.fixture
+def guarded():
+    """Make copies of arrays inside larger buffers, checked when the test ends.
+
+    Floats are surrounded by NaN: a kernel that reads outside shows it in its results. Nothing
+    outside may have been written.
+    """
+    made = []
+
+    def make(array):
+        array = np.asarray(array)
+        if array.dtype.kind == "f":
+            sentinel = array.dtype.type(np.nan)
+        else:
+            sentinel = np.iinfo(array.dtype).max  # no valid label
+        buffer = np.full(array.size + 2 * MARGIN, sentinel, array.dtype)
+        inside = buffer[MARGIN : MARGIN + array.size].reshape(array.shape)
+        inside[...] = array
+        made.append((buffer, array.size, np.full(MARGIN, sentinel, array.dtype).tobytes()))
+        return inside
+
+    yield make
+    for buffer, size, margin in made:
+        assert buffer[:MARGIN].tobytes() == margin
+        assert buffer[MARGIN + size :].tobytes() == margin
+
+
+@pytest.fixture
+def fenced():
+    """Make copies of arrays that touch a page of memory nobody may read.
+
+    `fenced(array)` ends where such a page begins, `fenced(array, before=True)` begins where one
+    ends. A kernel that reads outside dies of SIGSEGV.
+    """
+    if not sys.platform.startswith("linux"):
+        pytest.skip("mprotect as Linux has it")
+    page = mmap.PAGESIZE
+    mprotect = ctypes.CDLL(None, use_errno=True).mprotect
+    mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    closed = []
+
+    def make(array, before=False):
+        array = np.asarray(array)
+        room = max(page, -(-array.nbytes // page) * page)
+        memory = np.frombuffer(mmap.mmap(-1, room + 2 * page), np.uint8)
+        for at in (0, page + room):
+            fence = memory.ctypes.data + at
+            assert mprotect(fence, page, 0) == 0
+            closed.append((memory, fence))
+        start = page if before else page + room - array.nbytes
+        inside = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+        inside[...] = array
+        return inside
+
+    yield make
+    for _, fence in closed:
+        mprotect(fence, page, mmap.PROT_READ | mmap.PROT_WRITE)

@@ -1,0 +1,195 @@
+"""What the kernels should compute: plain NumPy in float64, from the formulas; and how to judge.
+
+Nothing here knows the kernels. Elementwise results are judged in units in the last place, sums by
+an absolute bound made of eps and the sum of magnitudes: ulps say nothing where terms cancel.
+"""
+
+from fractions import Fraction
+
+import numpy as np
+
+
+def eps(dtype) -> float:
+    return float(np.finfo(dtype).eps)
+
+
+# --- Judging ------------------------------------------------------------------------------------
+
+
+def errors(result, expected, unit):
+    """`|result - expected| / unit` for each element: 0 where both are NaN or one infinity.
+
+    `unit` broadcasts against the arrays. NaN against a number, or an infinity against anything
+    else, is an infinite error; so is any difference where the unit is 0, and any unit of NaN.
+    """
+    result = np.asarray(result)
+    expected = np.asarray(expected)
+    if result.shape != expected.shape:
+        raise AssertionError(f"shape {result.shape}, expected {expected.shape}")
+    unit = np.broadcast_to(np.asarray(unit, np.float64), result.shape)
+    with np.errstate(all="ignore"):
+        off = np.abs(result.astype(np.float64) - expected.astype(np.float64))
+        ratio = np.where(off == 0, 0.0, off / unit)
+        ratio = np.where(np.isnan(unit), np.inf, ratio)
+        finite = np.isfinite(result) & np.isfinite(expected)
+        same = (np.isnan(result) & np.isnan(expected)) | (result == expected)
+    return np.where(finite, ratio, np.where(same, 0.0, np.inf))
+
+
+def assert_within(result, expected, unit, bound=1.0):
+    """Every element of `result` is within `bound * unit` of `expected`."""
+    error = errors(result, expected, unit)
+    if not np.all(error <= bound):
+        worst = np.unravel_index(np.argmax(error), error.shape)
+        raise AssertionError(
+            f"off by {error[worst]:.3g} units at {tuple(map(int, worst))}, bound {bound:.3g}: "
+            f"{np.asarray(result)[worst]!r}, expected {np.asarray(expected)[worst]!r}"
+        )
+
+
+def ulp(expected, dtype):
+    """One unit in the last place of `dtype` at each of `expected`, which may be more precise."""
+    with np.errstate(all="ignore"):
+        size = np.abs(np.asarray(expected)).astype(dtype)
+        size = np.minimum(size, np.finfo(dtype).max)
+        return np.spacing(size).astype(np.float64)
+
+
+def assert_ulps(result, expected, bound):
+    """Every element is within `bound` units in the last place of the dtype of `result`."""
+    result = np.asarray(result)
+    assert_within(result, expected, ulp(expected, result.dtype), bound)
+
+
+def assert_same_bits(result, expected):
+    """The same bit patterns; one NaN is as good as another, since CPUs differ in its sign."""
+    result, expected = np.asarray(result), np.asarray(expected)
+    if result.dtype != expected.dtype:
+        raise AssertionError(f"dtype {result.dtype}, expected {expected.dtype}")
+    if result.shape != expected.shape:
+        raise AssertionError(f"shape {result.shape}, expected {expected.shape}")
+    same = (result == expected) & (np.signbit(result) == np.signbit(expected))
+    same |= np.isnan(result) & np.isnan(expected)
+    if not np.all(same):
+        worst = np.unravel_index(np.argmin(same), same.shape)
+        raise AssertionError(
+            f"{np.count_nonzero(~same)} of {same.size} differ, first at "
+            f"{tuple(map(int, worst))}: {result[worst]!r}, expected {expected[worst]!r}"
+        )
+
+
+# --- Multiply-adds ------------------------------------------------------------------------------
+
+
+def fma32(x, y, z):
+    """`x * y + z` of float32 arrays, rounded once to float32.
+
+    The product is exact in float64 (24 + 24 bits). Their sum is rounded to odd in float64 (if it
+    was inexact, the last bit is set), after which the second rounding, to 24 bits, is the right one
+    (Boldo and Melquiond, 2008).
+    """
+    with np.errstate(all="ignore"):
+        product = np.asarray(x, np.float64) * np.asarray(y, np.float64)
+        other = np.broadcast_to(np.asarray(z, np.float64), product.shape)
+        total = product + other
+        back = total - product  # Knuth's two-sum: what the addition lost
+        lost = (product - (total - back)) + (other - back)
+        even = total.view(np.int64) & 1 == 0
+        inexact = np.isfinite(lost) & (lost != 0) & even
+        outwards = np.where((lost > 0) == (total > 0), np.inf, 0.0)
+        odd = np.where(inexact, np.nextafter(total, np.copysign(outwards, total)), total)
+        return odd.astype(np.float32)
+
+
+def fma64(x, y, z):
+    """`x * y + z` of float64 arrays, rounded once: in fractions, for a few finite elements."""
+
+    def one(x, y, z):
+        return float(Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z)))
+
+    return np.vectorize(one, otypes=[np.float64])(x, y, z)
+
+
+def chain(a, b):
+    """`a @ b`, every element one chain of multiply-adds from +0 on, k = 0, 1, 2, ..."""
+    fma = fma32 if a.dtype == np.float32 else fma64
+    out = np.zeros((a.shape[0], b.shape[1]), a.dtype)
+    for k in range(a.shape[1]):
+        out = fma(a[:, k : k + 1], b[k : k + 1, :], out)
+    return out
+
+
+# --- Kernels ------------------------------------------------------------------------------------
+
+
+def matmul(a, b):
+    with np.errstate(all="ignore"):
+        return a.astype(np.float64) @ b.astype(np.float64)
+
+
+def assert_matmul(result, a, b, bound):
+    """`|result - a @ b| <= bound * eps * (|a| @ |b|)`, element by element."""
+    assert_within(result, matmul(a, b), eps(result.dtype) * matmul(np.abs(a), np.abs(b)), bound)
+
+
+def tanh_bprop(y, dy):
+    y, dy = y.astype(np.float64), dy.astype(np.float64)
+    return dy * (1 - y * y)
+
+
+def softmax(x):
+    with np.errstate(all="ignore"):
+        x = x.astype(np.float64)
+        e = np.exp(x - x.max(axis=1, keepdims=True, initial=-np.inf))
+        return e / e.sum(axis=1, keepdims=True)
+
+
+def softmax_bprop(y, dy):
+    y, dy = y.astype(np.float64), dy.astype(np.float64)
+    return y * (dy - (dy * y).sum(axis=1, keepdims=True))
+
+
+def one_hot(labels, n):
+    """Targets that say the same as labels."""
+    targets = np.zeros((len(labels), n))
+    targets[np.arange(len(labels)), labels] = 1
+    return targets
+
+
+def weighted(weight, value):
+    """`weight * value`, where no weight makes nothing of any value, infinities among them."""
+    with np.errstate(all="ignore"):
+        return np.where(weight == 0, 0.0, weight * value)
+
+
+def cross_entropy(p, targets):
+    """The loss of each row."""
+    with np.errstate(all="ignore"):
+        log = np.log(p.astype(np.float64))
+    return weighted(targets.astype(np.float64), -log).sum(axis=1)
+
+
+def cross_entropy_bprop(p, targets, scale):
+    targets = targets.astype(np.float64)
+    with np.errstate(all="ignore"):
+        return np.where(targets == 0, 0.0, -targets / p.astype(np.float64)) * scale
+
+
+def log_sum_exp(x):
+    """Of each row, as a column."""
+    with np.errstate(all="ignore"):
+        x = x.astype(np.float64)
+        largest = x.max(axis=1, keepdims=True)
+        return np.log(np.exp(x - largest).sum(axis=1, keepdims=True)) + largest
+
+
+def softmax_cross_entropy(logits, targets):
+    """The loss of each row."""
+    with np.errstate(all="ignore"):
+        gap = log_sum_exp(logits) - logits.astype(np.float64)
+    return weighted(targets.astype(np.float64), gap).sum(axis=1)
+
+
+def softmax_cross_entropy_bprop(logits, targets, scale):
+    targets = targets.astype(np.float64)
+    return (softmax(logits) * targets.sum(axis=1, keepdims=True) - targets) * scale

@@ -1,0 +1,316 @@
+"""kernels/checks.py: every argument that does not fit is named, and nothing is written."""
+
+import kernels
+import numpy as np
+import pytest
+from kernels.checks import Signature
+from reference import assert_same_bits
+
+FLOATS = (np.float32, np.float64)
+
+
+def arguments(name, dtype=np.float32):
+    """Names and values of a call that works."""
+    rng = np.random.default_rng(1)
+
+    def floats(*shape):
+        return rng.uniform(0.1, 0.9, shape).astype(dtype)
+
+    batch, n, k = 5, 4, 3
+    x, labels, row = floats(batch, n), rng.integers(0, n, batch), floats(n)
+    return {
+        "matmul_nn": {"a": floats(batch, k), "b": floats(k, n), "out": x},
+        "matmul_nt": {"a": floats(batch, k), "b": floats(n, k), "out": x},
+        "matmul_tn": {"a": floats(k, batch), "b": floats(k, n), "out": x},
+        "bias_fprop": {"x": floats(batch, n), "b": row, "out": x},
+        "bias_bprop": {"dy": floats(batch, n), "out": row},
+        "tanh_fprop": {"x": floats(batch, n), "out": x},
+        "tanh_bprop": {"y": floats(batch, n), "dy": floats(batch, n), "out": x},
+        "softmax_fprop": {"x": floats(batch, n), "out": x},
+        "softmax_bprop": {"y": floats(batch, n), "dy": floats(batch, n), "out": x},
+        "cross_entropy_fprop": {"p": floats(batch, n), "labels": labels},
+        "cross_entropy_bprop": {"p": floats(batch, n), "labels": labels, "scale": 0.5, "out": x},
+        "softmax_cross_entropy": {
+            "logits": floats(batch, n), "labels": labels, "scale": 0.5, "out": x,
+        },
+        "sgd_update": {"w": x, "dw": floats(batch, n), "rate": 0.5},
+        "momentum_update": {
+            "w": x, "dw": floats(batch, n), "velocity": floats(batch, n), "rate": 0.5,
+            "momentum": 0.9,
+        },
+        "scale": {"x": floats(batch, n), "factor": 2.0, "out": x},
+        "gather": {
+            "images": rng.integers(0, 256, (7, n), np.uint8), "index": labels, "out": x,
+        },
+    }[name]  # fmt: skip
+
+
+# Kernels with a second form: (batch, n) targets in the place of labels.
+WITH_TARGETS = ("cross_entropy_fprop", "cross_entropy_bprop", "softmax_cross_entropy")
+NAMES = (
+    "matmul_nn", "matmul_nt", "matmul_tn", "bias_fprop", "bias_bprop", "tanh_fprop", "tanh_bprop",
+    "softmax_fprop", "softmax_bprop", *WITH_TARGETS, "sgd_update", "momentum_update", "scale",
+    "gather",
+)  # fmt: skip
+WRITTEN = {"sgd_update": ("w",), "momentum_update": ("w", "velocity"), "cross_entropy_fprop": ()}
+every_kernel = pytest.mark.parametrize("name", NAMES)
+
+
+def calls(name):
+    """Working arguments, with labels and with targets where there are both."""
+    yield arguments(name)
+    if name in WITH_TARGETS:
+        call = arguments(name)
+        first = next(iter(call.values()))
+        yield call | {"labels": np.full_like(first, 0.25)}
+
+
+def arrays(call):
+    return {key: value for key, value in call.items() if isinstance(value, np.ndarray)}
+
+
+def assert_refused(name, call, error, match):
+    """The call raises an error of one line that names kernel and argument; nothing changes."""
+    before = {key: value.copy() for key, value in arrays(call).items()}
+    with pytest.raises(error, match=match) as raised:
+        getattr(kernels, name)(*call.values())
+    assert "\n" not in str(raised.value)
+    assert str(raised.value).startswith(f"{name}: ")
+    for key, value in arrays(call).items():
+        assert value.tobytes() == before[key].tobytes(), key
+
+
+def test_all_kernels_are_here():
+    others = {"get_num_threads", "set_num_threads", "on_compile"}
+    assert set(NAMES) == set(kernels.__all__) - others
+
+
+@every_kernel
+def test_the_calls_work(name):
+    for call in calls(name):
+        getattr(kernels, name)(*call.values())
+
+
+# Sizes that no other argument shares, so that any will do: (argument, axis).
+FREE = {
+    "gather": [("images", 0)], "bias_bprop": [("dy", 0)], "cross_entropy_fprop": [("p", 1)],
+}  # fmt: skip
+
+
+@every_kernel
+def test_shapes(name):
+    for call in calls(name):
+        for key, value in arrays(call).items():
+            # Labels of another number of dimensions are read as targets, of a wrong dtype.
+            kind = (TypeError, ValueError) if key == "labels" else ValueError
+            wrong = [value[..., None], value.ravel() if value.ndim > 1 else value[None]]
+            for axis in range(value.ndim):
+                targets = call.get("labels", value).ndim == 2 and key == "p"
+                if targets or (key, axis) not in FREE.get(name, ()):
+                    longer = list(value.shape)
+                    longer[axis] += 1
+                    wrong += [np.zeros(longer, value.dtype), value[:0] if axis == 0 else value[:, :0]]
+            for array in wrong:
+                array = np.ascontiguousarray(array)
+                # Where sizes disagree, either side may be called wrong.
+                match = "has shape|labels has dtype|expected values"
+                assert_refused(name, call | {key: array}, kind, match)
+
+
+@every_kernel
+def test_dtypes(name):
+    for call in calls(name):
+        floats = [value for value in arrays(call).values() if value.dtype == np.float32]
+        for key, value in arrays(call).items():
+            wrong = [np.float16, np.int32, np.complex64, bool, object, np.longdouble]
+            wrong += [value.dtype.newbyteorder(), np.uint64]
+            if len(floats) > 1 or value.dtype != np.float32:  # two dtypes, or none of ours
+                wrong += [np.float64]
+            for dtype in wrong:
+                if dtype == np.longdouble and np.longdouble(0).itemsize == 8:
+                    continue  # float64 by another name
+                array = value.astype(dtype)
+                if array.dtype != value.dtype or not array.dtype.isnative:
+                    assert_refused(name, call | {key: array}, TypeError, "has dtype")
+
+
+@every_kernel
+def test_layouts(name):
+    for call in calls(name):
+        for key, value in arrays(call).items():
+            every_other = np.zeros((*value.shape[:-1], 2 * value.shape[-1]), value.dtype)[..., ::2]
+            reverse = value[::-1]
+            wrong = [every_other, reverse]
+            if value.ndim == 2:
+                wrong += [np.asfortranarray(value), np.ascontiguousarray(value.T).T]
+                wrong += [np.zeros((value.shape[0], 9), value.dtype)[:, : value.shape[1]]]
+                wrong += [np.broadcast_to(value[0], value.shape)]
+            for array in wrong:
+                match = rf"{name}: {key} is not C-contiguous"
+                assert_refused(name, call | {key: array}, ValueError, match)
+            raw = np.zeros(value.nbytes + 1, np.uint8)
+            if value.itemsize > 1:
+                crooked = raw[1:].view(value.dtype).reshape(value.shape)
+                match = rf"{name}: {key} is not aligned"
+                assert_refused(name, call | {key: crooked}, ValueError, match)
+
+
+@every_kernel
+def test_outputs_are_writable(name):
+    for call in calls(name):
+        for key in WRITTEN.get(name, ("out",)):
+            frozen = call[key].copy()
+            frozen.flags.writeable = False
+            match = f"{name}: {key} is read-only"
+            assert_refused(name, call | {key: frozen}, ValueError, match)
+
+
+@pytest.mark.parametrize("name", ["scale", "softmax_cross_entropy"])
+def test_inputs_may_be_read_only(name):
+    expected = arguments(name)
+    getattr(kernels, name)(*expected.values())
+    call = arguments(name)
+    for key, value in arrays(call).items():
+        value.flags.writeable = key == "out"
+    getattr(kernels, name)(*call.values())
+    assert_same_bits(call["out"], expected["out"])
+
+
+@every_kernel
+def test_not_an_array(name):
+    for call in calls(name):
+        for key, value in arrays(call).items():
+            for wrong in (None, value.tolist(), 1.0, "x", value.tobytes(), memoryview(value)):
+                match = rf"{name}: {key} is \w+, expected a NumPy array"
+                assert_refused(name, call | {key: wrong}, TypeError, match)
+            kind = (TypeError, ValueError) if key == "labels" else ValueError
+            zero_d = np.zeros((), value.dtype)
+            assert_refused(name, call | {key: zero_d}, kind, "has shape|has dtype")
+
+
+@every_kernel
+def test_numbers(name):
+    for call in calls(name):
+        for key, value in call.items():
+            if isinstance(value, float):
+                for wrong in (None, "1", 1j, [1.0], np.ones(1), np.array(1.0)):
+                    match = rf"{name}: {key} is \w+, expected a number"
+                    assert_refused(name, call | {key: wrong}, TypeError, match)
+                for right in (1, np.float32(1), np.float64(1), np.int64(1)):
+                    getattr(kernels, name)(*(call | {key: right}).values())
+
+
+@every_kernel
+def test_number_of_arguments(name):
+    for call in calls(name):
+        values = list(call.values())
+        for wrong in (values[:-1], [*values, values[0]], []):
+            with pytest.raises(TypeError, match="argument"):
+                getattr(kernels, name)(*wrong)
+
+
+@pytest.mark.parametrize("name", [*WITH_TARGETS, "gather"])
+def test_labels_are_in_range(name):
+    key = "index" if name == "gather" else "labels"
+    bound = 7 if name == "gather" else 4
+    for wrong in (-1, bound, bound + 1, -(2**63), 2**63 - 1, 2**32):
+        for place in (0, 4):
+            call = arguments(name)
+            call[key] = call[key].copy()
+            call[key][place] = wrong
+            match = rf"{name}: {key} holds {wrong}, expected values in 0 .. {bound - 1}"
+            assert_refused(name, call, ValueError, match)
+    for right in (0, bound - 1):
+        call = arguments(name)
+        call[key] = np.full_like(call[key], right)
+        getattr(kernels, name)(*call.values())
+
+
+@pytest.mark.parametrize("name", WITH_TARGETS)
+def test_without_classes_no_label_is_right(name):
+    call = arguments(name)
+    first = next(iter(call))
+    call[first] = np.zeros((5, 0), np.float32)
+    if "out" in call:
+        call["out"] = np.zeros((5, 0), np.float32)
+    assert_refused(name, call, ValueError, "labels holds")
+
+
+def overlapping(name, call, key, written, offset):
+    """The call with the arrays `key` and `written` in one buffer, `offset` bytes apart."""
+    x, out = call[key], call[written]
+    buffer = np.zeros(x.nbytes + out.nbytes + abs(offset) + 64, np.uint8)
+    start = max(0, -offset)
+    views = {}
+    for which, array, at in ((key, x, start), (written, out, start + offset)):
+        views[which] = buffer[at : at + array.nbytes].view(array.dtype).reshape(array.shape)
+        views[which][...] = array
+    views[key][...] = x  # labels stay in range
+    return call | views
+
+
+INPLACE = {
+    "bias_fprop": ("x",), "tanh_fprop": ("x",), "tanh_bprop": ("y", "dy"), "scale": ("x",),
+    "softmax_fprop": ("x",), "softmax_bprop": ("y", "dy"), "cross_entropy_bprop": ("p",),
+}  # fmt: skip
+
+
+@every_kernel
+def test_overlap(name):
+    """Outputs share no byte with inputs or other outputs; or all of them, where that is allowed."""
+    for form in range(len(list(calls(name)))):
+        for written in WRITTEN.get(name, ("out",)):
+            for key in arrays(list(calls(name))[form]):
+                if key == written:
+                    continue
+                call = list(calls(name))[form]
+                size = call[key].dtype.itemsize * call[written].dtype.itemsize
+                inside = min(size, call[written].nbytes // 2)
+                inside -= inside % max(call[key].itemsize, call[written].itemsize)
+                for offset in (inside, -inside) if inside else ():
+                    wrong = overlapping(name, call, key, written, offset)
+                    if min(wrong[key].nbytes, wrong[written].nbytes) <= inside:
+                        continue
+                    before = {k: v.copy() for k, v in arrays(wrong).items()}
+                    with pytest.raises(ValueError, match=r"overlaps|holds"):
+                        getattr(kernels, name)(*wrong.values())
+                    for k, value in arrays(wrong).items():
+                        assert value.tobytes() == before[k].tobytes()
+                same = overlapping(name, call, key, written, 0)
+                if key in INPLACE.get(name, ()):
+                    getattr(kernels, name)(*same.values())
+                else:
+                    with pytest.raises(ValueError, match=r"overlaps|holds"):
+                        getattr(kernels, name)(*same.values())
+
+
+@every_kernel
+def test_neighbours_do_not_overlap(name):
+    """Arrays that touch are apart."""
+    call = arguments(name)
+    for written in WRITTEN.get(name, ("out",)):
+        for key in arrays(call):
+            if key != written:
+                after = call[key].nbytes + -call[key].nbytes % 8
+                getattr(kernels, name)(*overlapping(name, call, key, written, after).values())
+                before = -(call[written].nbytes + -call[written].nbytes % 8)
+                getattr(kernels, name)(*overlapping(name, call, key, written, before).values())
+
+
+def test_subclasses_of_arrays(tmp_path):
+    """A memory-mapped file is an array like any other."""
+    x = np.memmap(tmp_path / "x", np.float32, "w+", shape=(3, 5))
+    x[:] = 2
+    out = np.empty((3, 5), np.float32)
+    kernels.scale(x, 2.0, out)
+    assert (out == 4).all()
+
+
+def test_grammar():
+    signature = Signature("w!(...), images:uint8(n,pixels), index(batch)<n, rate -> out(batch,1)")
+    names = [argument.name for argument in signature.arguments]
+    assert names == ["w", "images", "index", "rate", "out"]
+    w, images, index, rate, out = signature.arguments
+    assert (w.output, images.output, out.output) == (True, False, True)
+    assert (w.dtype, images.dtype, index.dtype) == (None, np.uint8, np.int64)
+    assert (w.dims, rate.dims, index.bound) == (("...",), None, "n")

@@ -1,0 +1,40 @@
+"""kernels/gather.py: images[index] / 255."""
+
+import kernels
+import numpy as np
+import pytest
+from reference import assert_same_bits
+
+FLOATS = (np.float32, np.float64)
+every_dtype = pytest.mark.parametrize("dtype", FLOATS)
+
+
+@every_dtype
+@pytest.mark.parametrize(
+    ("images", "pixels", "batch"),
+    [(1, 1, 1), (7, 5, 3), (3, 784, 100), (300, 17, 211), (4, 10, 0), (4, 0, 3)],
+)
+def test_gather(images, pixels, batch, dtype, guarded):
+    rng = np.random.default_rng(1)
+    x = guarded(rng.integers(0, 256, (images, pixels), np.uint8))
+    index = guarded(rng.integers(0, images, batch))
+    out = guarded(np.full((batch, pixels), 7, dtype))
+    kernels.gather(x, index, out)
+    # Bytes are exact in either dtype and the division rounds once.
+    assert_same_bits(out, x[index].astype(dtype) / dtype(255))
+
+
+@every_dtype
+def test_every_byte(dtype):
+    x = np.arange(256, dtype=np.uint8)[None, :]
+    out = np.empty((1, 256), dtype)
+    kernels.gather(x, np.zeros(1, np.int64), out)
+    assert_same_bits(out[0], (np.arange(256) / 255).astype(dtype))
+    assert (out[0, 0], out[0, 255]) == (0, 1)
+
+
+def test_repeated_rows_and_their_order():
+    x = np.arange(6, dtype=np.uint8).reshape(3, 2) * 51
+    out = np.empty((5, 2), np.float32)
+    kernels.gather(x, np.array([2, 0, 2, 1, 2]), out)
+    assert_same_bits(out[:, 0], np.float32([0.8, 0, 0.8, 0.4, 0.8]))
