@@ -138,7 +138,7 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, bias, finish, start, stop):
         v0, v1 = vectors * group // groups, vectors * (group + 1) // groups
         j0, j1 = v0 * width, min(v1 * width, n)
         panels = _ceil(v1 - v0, VECTORS)
-        pack_a = a_row == 1 and a_k >= FAR and panels > 1
+        pack_a = a_row == 1 and a_k >= 2 * FAR and panels > 1
         pack_b = b_j != 1 or (b_k >= FAR and last - first >= PACK_STRIPS)
         pass_steps = KC if pack_a or pack_b else max(1, depth)
         for k in range(0, max(1, depth), pass_steps):
@@ -153,8 +153,8 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, bias, finish, start, stop):
                 i = strip * MR
                 rows = min(MR, m - i)
                 left, left_at, left_row, left_k = a, i * a_row + k * a_k, a_row, a_k
+                base = i // ROWS * ROWS
                 if pack_a:
-                    base = i // ROWS * ROWS
                     if i == base or strip == first:
                         _pack_a(a, a_k, k, steps, base, min(ROWS, m - base), packed_a)
                     left, left_row, left_k = packed_a, 1, LANES
@@ -163,7 +163,10 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, bias, finish, start, stop):
                     j = _edge(v0, v1, panel, panels, width, n)
                     columns = _edge(v0, v1, panel + 1, panels, width, n) - j
                     right, right_at, right_k = b, k * b_k + j, b_k
-                    soon_at, soon_k = 0, 0
+                    soon, soon_at, soon_k = b, 0, 0
+                    if pack_a and panel == 1 and i - base < MR * (ROWS // LANES):
+                        soon, soon_at = a, k * a_k + base + ROWS + (i - base) // MR * LANES
+                        soon_k = a_k
                     if pack_b:
                         right, right_at = packed_b, (j - j0) * KC
                         right_k = _ceil(columns, width) * width
@@ -173,7 +176,7 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, bias, finish, start, stop):
                             soon_k = b_k
                     tile(
                         left, left_at, left_row, left_k, right, right_at, right_k,
-                        out, i * n + j, n, steps, rows, columns, k > 0, b, soon_at, soon_k,
+                        out, i * n + j, n, steps, rows, columns, k > 0, soon, soon_at, soon_k,
                     )  # fmt: skip
                 if finish != PLAIN and k + steps == depth:
                     _finish(out, bias, finish, i, rows, j0, j1)

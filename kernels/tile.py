@@ -45,6 +45,7 @@ SHAPES = {
 SHAPE = SHAPES[INSTRUCTIONS]
 MR = SHAPE.rows
 VECTORS = SHAPE.vectors
+HEIGHTS = tuple(2**i for i in range(MR.bit_length()))  # there is code for 1, 2, 4, .. MR rows
 
 
 def columns_per_tile(itemsize: int) -> int:
@@ -119,19 +120,44 @@ def _define_tile(outer, name, dtype, kinds):
     vectors = builder.sdiv(builder.add(columns, I64(width - 1)), I64(width))
     full = builder.mul(builder.sub(vectors, I64(1)), I64(width))
     mask = emit.first(builder.sub(columns, full), width)
-    never = builder.append_basic_block("never")
-    which = builder.add(builder.mul(builder.sub(vectors, I64(1)), I64(MR)), rows)
-    switch = builder.switch(which, never)
+    # As many rows as there is code for, then the rest: 7 rows are 4 and 2 and 1.
+    entry = builder.block
+    head, never = builder.append_basic_block("head"), builder.append_basic_block("never")
+    next_rows, done = builder.append_basic_block("next"), builder.append_basic_block("done")
+    builder.branch(head)
+    builder.position_at_end(head)
+    rows_left, a_now, out_now = builder.phi(I64), builder.phi(a.type), builder.phi(out.type)
+    switch = builder.switch(builder.add(builder.mul(vectors, I64(MR)), rows_left), never)
+    ends = []
     for vector_count in range(1, SHAPE.vectors + 1):
-        for row_count in range(1, MR + 1):
-            block = builder.append_basic_block(f"tile.{row_count}x{vector_count}")
-            switch.add_case(I64((vector_count - 1) * MR + row_count), block)
+        for height in HEIGHTS:
+            block = builder.append_basic_block(f"tile.{height}x{vector_count}")
+            for row_count in range(height, min(2 * height, MR + 1)):
+                switch.add_case(I64(vector_count * MR + row_count), block)
             builder.position_at_end(block)
-            registers = _Registers(emit, dtype, width, row_count, vector_count, mask)
-            registers.multiply((a, a_row, a_k), (b, b_k), (out, out_row), depth, resume, soon)
-            builder.ret_void()
+            registers = _Registers(emit, dtype, width, height, vector_count, mask)
+            registers.multiply(
+                (a_now, a_row, a_k), (b, b_k), (out_now, out_row), depth, resume, soon
+            )
+            ends.append((builder.block, height))
+            builder.branch(next_rows)
     builder.position_at_end(never)
     builder.unreachable()
+    builder.position_at_end(next_rows)
+    height = builder.phi(I64)
+    for block, rows_done in ends:
+        height.add_incoming(I64(rows_done), block)
+    following = (
+        (rows_left, rows, builder.sub(rows_left, height)),
+        (a_now, a, builder.gep(a_now, [builder.mul(a_row, height)])),
+        (out_now, out, builder.gep(out_now, [builder.mul(out_row, height)])),
+    )
+    for phi, first, then in following:
+        phi.add_incoming(first, entry)
+        phi.add_incoming(then, next_rows)
+    builder.cbranch(builder.icmp_signed("==", following[0][2], I64(0)), done, head)
+    builder.position_at_end(done)
+    builder.ret_void()
 
 
 class _Registers:

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ RESULTS = Path(__file__).parent / "results"
 QUICK = Effort(rounds=3, sample=0.0005, budget=0.2)
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m perf", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a small case of each kernel")
     parser.add_argument("--filter", default="", metavar="TEXT", help="cases whose name holds TEXT")

@@ -14,8 +14,8 @@ def cases():
             [images(IMAGES, PIXELS), indices(batch, IMAGES), empty(batch, PIXELS)],
             {
                 "jitprop": lambda kernels: kernels.gather,
-                "numpy": lambda np: lambda x, index, out: np.divide(
-                    x[index], out.dtype.type(255), out=out
+                "numpy": lambda np: (
+                    lambda x, index, out: np.divide(x[index], out.dtype.type(255), out=out)
                 ),
                 "torch": lambda torch: lambda x, index, out: torch.div(x[index], 255, out=out),
                 "jax": lambda jax: lambda x, index, out: x[index].astype(out.dtype) / 255,

@@ -32,8 +32,8 @@ def cases():
             {
                 "jitprop": lambda kernels: kernels.softmax_bprop,
                 "numpy": numpy_bprop,
-                "torch": lambda torch: lambda y, dy, out: torch.mul(
-                    y, dy - (dy * y).sum(1, keepdim=True), out=out
+                "torch": lambda torch: (
+                    lambda y, dy, out: torch.mul(y, dy - (dy * y).sum(1, keepdim=True), out=out)
                 ),
                 "jax": lambda jax: lambda y, dy, out: y * (dy - (dy * y).sum(1, keepdims=True)),
             },

@@ -31,8 +31,8 @@ def cases():
             {
                 "jitprop": lambda kernels: kernels.tanh_bprop,
                 "numpy": numpy_bprop,
-                "torch": lambda torch: lambda y, dy, out: torch.ops.aten.tanh_backward(
-                    dy, y, grad_input=out
+                "torch": lambda torch: (
+                    lambda y, dy, out: torch.ops.aten.tanh_backward(dy, y, grad_input=out)
                 ),
                 "jax": lambda jax: lambda y, dy, out: dy * (1 - y * y),
             },

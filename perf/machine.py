@@ -88,8 +88,10 @@ def peak_3(x, out, start, stop):
 
 @kernel("x(...) -> out(...)")
 def copy_lanes(x, out, start, stop):
-    for i in range(start, stop, LANES):
-        store(out, i, load(x, i, stop - i), stop - i)
+    whole = start + (stop - start) // LANES * LANES
+    for i in range(start, whole, LANES):
+        store(out, i, load(x, i))
+    store(out, whole, load(x, whole, stop - whole), stop - whole)
 
 
 PEAKS = {12: peak_12, 6: peak_6, 3: peak_3}

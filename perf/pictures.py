@@ -183,7 +183,8 @@ def _label(axes, points: Sequence[tuple[float, float, str]]) -> None:
             places[0],
         )
         taken.append(at + offset)
+        leader = {"arrowstyle": "-", "lw": 0.5} if np.hypot(*offset) > 15 else None
         axes.annotate(
             text, (x, y), xytext=offset, textcoords="offset pixels", ha="center", va="center",
-            fontsize=8.5, arrowprops=None if np.hypot(*offset) < 15 else {"arrowstyle": "-", "lw": 0.5},
+            fontsize=8.5, arrowprops=leader,
         )  # fmt: skip

@@ -22,7 +22,8 @@ COLUMNS = (
 
 def header(peers: Sequence[str]) -> str:
     names = "".join(f"{name:>14}" for name in peers)
-    return f"{'kernel':22}{'shape':16}{'threads':>7}{'rate':>17}{'spread':>9}{'share of':>14}{names}"
+    fixed = f"{'kernel':22}{'shape':16}{'threads':>7}{'rate':>17}{'spread':>9}{'share of':>14}"
+    return fixed + names
 
 
 def line(rows: Sequence[Row], peers: Sequence[str]) -> str:

@@ -193,7 +193,10 @@ class Runner:
         if not times:
             return provider
         return Provider(
-            provider.name, "numpy", {"OPENBLAS_CORETYPE": min(times, key=times.get)}, provider.only
+            provider.name,
+            "numpy",
+            {"OPENBLAS_CORETYPE": min(times, key=times.__getitem__)},
+            provider.only,
         )
 
     def _best_chains(self) -> int:
@@ -204,7 +207,7 @@ class Runner:
             case = machine.peak(chains)
             self._check(worker, case, expected(case, self.dtype))
             rates[chains] = case.flops / min(_measure(worker, case) for _ in range(5))
-        return max(rates, key=rates.get)
+        return max(rates, key=rates.__getitem__)
 
     def _check(self, worker: Worker, case: Case, right: Expected) -> None:
         results = worker.ask("prepare", case.name, case.shape, self.effort.sample)

@@ -2,10 +2,13 @@
 
 It reads pickled requests from stdin and answers on stdout:
 
-    ("prepare", name, shape, seconds)  make the case's arguments, call it once, choose how many calls
-                                  take `seconds`; answer: what the call computed
-    ("measure", name, shape)      answer: seconds per call
-    ("release", name, shape)      forget the case; answer: None
+    ("prepare", name, shape, seconds)
+        make the case's arguments, call it once, choose how many calls take `seconds`;
+        the answer is what the call computed
+    ("measure", name, shape)
+        the answer is seconds per call
+    ("release", name, shape)
+        forget the case
 
 Every library is measured by the one loop in `Prepared.measure`.
 """
@@ -45,9 +48,10 @@ class Prepared:
             self.repeats = max(self.repeats + 1, int(self.repeats * min(10, 1.2 * seconds / taken)))
 
     def measure(self) -> float:
-        taken = self._time(1)
-        if taken < LONG:  # wakes this library's threads and brings the arrays back into the cache
-            self._time(self.repeats)
+        once = self._time(1)
+        if once > LONG:
+            return once
+        self._time(self.repeats)  # wakes this library's threads, brings back what it cached
         return self._time(self.repeats) / self.repeats
 
     def _time(self, repeats: int) -> float:

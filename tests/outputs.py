@@ -1,0 +1,100 @@
+"""What every kernel computes on fixed inputs: for tests that compare runs, threads and CPUs.
+
+`python tests/outputs.py 1 float32 float64:matmul_nn,scale` prints, as JSON, a hash for each kernel,
+computed with 1 thread, and the instructions that were used.
+"""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+# (M, K, N) of products: the network's layers, what is smaller than a tile, several pieces of work,
+# and what is packed on either side.
+PRODUCTS = [(100, 784, 200), (100, 200, 10), (7, 5, 3), (113, 67, 211), (110, 530, 1100), (1100, 40, 220)]
+# (batch, n) of the others: several pieces, vectors cut short, one long row.
+SHAPES = [(100, 10), (211, 113), (500, 200), (1, 1), (3, 10007)]
+SMALL = {"products": [(7, 5, 3), (9, 20, 67)], "shapes": [(3, 10), (5, 37)]}
+
+
+def calls(dtype, products=PRODUCTS, shapes=SHAPES):
+    """Pairs of a kernel's name and a function `f(kernel)` that returns its outputs."""
+    rng = np.random.default_rng(1)
+
+    def draw(*shape):
+        return rng.standard_normal(shape).astype(dtype)
+
+    def out(*shape):
+        return np.full(shape, 7, dtype)
+
+    for m, k, n in products:
+        for form, a, b in (
+            ("nn", draw(m, k), draw(k, n)),
+            ("nt", draw(m, k), draw(n, k)),
+            ("tn", draw(k, m), draw(k, n)),
+        ):
+            yield f"matmul_{form}", [a, b, out(m, n)]
+    for batch, n in shapes:
+        x, dy = 3 * draw(batch, n), draw(batch, n)
+        x[batch // 2, n // 2] = np.inf  # and the NaN that comes of it
+        labels = rng.integers(0, n, batch)
+        p = (np.abs(dy) / np.abs(dy).sum(axis=1, keepdims=True)).astype(dtype)
+        targets = np.abs(draw(batch, n))
+        yield "bias_fprop", [x, draw(n), out(batch, n)]
+        yield "bias_bprop", [dy, out(n)]
+        yield "tanh_fprop", [x, out(batch, n)]
+        yield "tanh_bprop", [p, dy, out(batch, n)]
+        yield "softmax_fprop", [x, out(batch, n)]
+        yield "softmax_bprop", [p, dy, out(batch, n)]
+        yield "cross_entropy_fprop", [p, labels]
+        yield "cross_entropy_fprop", [p, targets]
+        yield "cross_entropy_bprop", [p, labels, 0.01, out(batch, n)]
+        yield "cross_entropy_bprop", [p, targets, 0.01, out(batch, n)]
+        yield "softmax_cross_entropy", [dy, labels, 0.01, out(batch, n)]
+        yield "softmax_cross_entropy", [dy, targets, 0.01, out(batch, n)]
+        yield "sgd_update", [x.copy(), dy, 0.1]
+        yield "momentum_update", [x.copy(), dy, draw(batch, n), 0.1, 0.9]
+        yield "scale", [x, 0.1, out(batch, n)]
+        images = rng.integers(0, 256, (50, n), np.uint8)
+        yield "gather", [images, rng.integers(0, 50, batch), out(batch, n)]
+
+
+def hashes(dtype, names=None, **sizes):
+    """For each kernel, a hash of all that its calls leave in their arguments and return.
+
+    Every NaN counts as the same: CPUs differ in its sign, which IEEE 754 leaves open.
+    """
+    import kernels
+
+    digests = {}
+    for name, arguments in calls(dtype, **sizes):
+        if names and name not in names:
+            continue
+        result = getattr(kernels, name)(*arguments)
+        digest = digests.setdefault(name, hashlib.sha256())
+        for value in (*arguments, np.float64(np.nan if result is None else result)):
+            value = np.array(value)
+            if value.dtype.kind == "f":
+                value[np.isnan(value)] = np.nan
+            digest.update(value.tobytes())
+    return {f"{name} {np.dtype(dtype)}": d.hexdigest() for name, d in digests.items()}
+
+
+def main(threads, *what, sizes):
+    import kernels
+    from kernels import tile
+
+    kernels.set_num_threads(int(threads))
+    result = {"instructions": tile.INSTRUCTIONS}
+    for item in what:
+        dtype, _, names = item.partition(":")
+        result |= hashes(np.dtype(dtype), names.split(",") if names else None, **sizes)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+    small = "--small" in sys.argv
+    main(*[a for a in sys.argv[1:] if a != "--small"], sizes=SMALL if small else {})
