@@ -10,7 +10,7 @@ def total(x):
     """Sum of a vector in float64, in the order of its elements."""
     result = 0.0
     for value in x:
-        result += value
+        result += float(value)
     return result
 
 

@@ -12,6 +12,7 @@ multiply-adds wait for MR + NR / width loads: large tiles keep the multipliers b
 all accumulators fit the registers. The scheme is that of BLIS (Van Zee, van de Geijn, 2015).
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numba
@@ -45,6 +46,9 @@ SHAPES = {
 SHAPE = SHAPES[INSTRUCTIONS]
 MR = SHAPE.rows
 VECTORS = SHAPE.vectors
+# Whether the last vector is cut short by a mask. AVX-512 has registers for masks: one code serves
+# both. Elsewhere the mask would take a register from the accumulators.
+MASKS = ((False, True),) if INSTRUCTIONS == "avx512" else ((False,), (True,))
 HEIGHTS = tuple(2**i for i in range(MR.bit_length()))  # there is code for 1, 2, 4, .. MR rows
 
 
@@ -127,15 +131,20 @@ def _define_tile(outer, name, dtype, kinds):
     builder.branch(head)
     builder.position_at_end(head)
     rows_left, a_now, out_now = builder.phi(I64), builder.phi(a.type), builder.phi(out.type)
-    switch = builder.switch(builder.add(builder.mul(vectors, I64(MR)), rows_left), never)
+    masked = builder.zext(builder.icmp_signed("!=", columns, builder.mul(vectors, I64(width))), I64)
+    kind = builder.add(builder.mul(masked, I64(VECTORS + 1)), vectors)
+    switch = builder.switch(builder.add(builder.mul(kind, I64(MR + 1)), rows_left), never)
     ends = []
-    for vector_count in range(1, SHAPE.vectors + 1):
-        for height in HEIGHTS:
+    for masks in MASKS:
+        for vector_count, height in itertools.product(range(1, VECTORS + 1), HEIGHTS):
             block = builder.append_basic_block(f"tile.{height}x{vector_count}")
-            for row_count in range(height, min(2 * height, MR + 1)):
-                switch.add_case(I64(vector_count * MR + row_count), block)
+            for is_masked in masks:
+                kind = is_masked * (VECTORS + 1) + vector_count
+                for row_count in range(height, min(2 * height, MR + 1)):
+                    switch.add_case(I64(kind * (MR + 1) + row_count), block)
             builder.position_at_end(block)
-            registers = _Registers(emit, dtype, width, height, vector_count, mask)
+            last = mask if True in masks else None
+            registers = _Registers(emit, dtype, width, height, vector_count, last)
             registers.multiply(
                 (a_now, a_row, a_k), (b, b_k), (out_now, out_row), depth, resume, soon
             )
@@ -161,7 +170,8 @@ def _define_tile(outer, name, dtype, kinds):
 
 
 class _Registers:
-    """Emits the code of one size of tile: `rows` by `vectors`, the last vector masked."""
+    """Emits the code of one size of tile: `rows` by `vectors`, the last vector masked if there is
+    a mask."""
 
     def __init__(self, emit: Emit, dtype, width, rows, vectors, mask):
         self.emit = emit
@@ -177,31 +187,28 @@ class _Registers:
 
     def load(self, pointer):
         """A row of the tile's vectors."""
-        row = [
-            self.builder.load(self._at(pointer, j), align=self.align, typ=self.vector)
-            for j in range(self.vectors - 1)
-        ]
-        last = self.emit.intrinsic(
-            f"llvm.masked.load.{self.name}.p0",
-            self.vector,
-            self._at(pointer, self.vectors - 1),
-            I32(self.align),
-            self.mask,
-            ir.Constant(self.vector, None),
-        )
-        return [*row, last]
+        row = [self._load(self._at(pointer, j)) for j in range(self.vectors - 1)]
+        return [*row, self._load(self._at(pointer, self.vectors - 1), self.mask)]
 
     def store(self, pointer, row):
         for j in range(self.vectors - 1):
-            self.builder.store(row[j], self._at(pointer, j), align=self.align)
-        self.emit.intrinsic(
-            f"llvm.masked.store.{self.name}.p0",
-            ir.VoidType(),
-            row[-1],
-            self._at(pointer, self.vectors - 1),
-            I32(self.align),
-            self.mask,
-        )
+            self._store(row[j], self._at(pointer, j))
+        self._store(row[-1], self._at(pointer, self.vectors - 1), self.mask)
+
+    def _load(self, pointer, mask=None):
+        if mask is None:
+            return self.builder.load(pointer, align=self.align, typ=self.vector)
+        zero = ir.Constant(self.vector, None)
+        name = f"llvm.masked.load.{self.name}.p0"
+        return self.emit.intrinsic(name, self.vector, pointer, I32(self.align), mask, zero)
+
+    def _store(self, value, pointer, mask=None):
+        if mask is None:
+            self.builder.store(value, pointer, align=self.align)
+        else:
+            name = f"llvm.masked.store.{self.name}.p0"
+            align = I32(self.align)
+            self.emit.intrinsic(name, ir.VoidType(), value, pointer, align, mask)
 
     def multiply(self, left, right, target, depth, resume, soon):
         builder = self.builder

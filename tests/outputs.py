@@ -13,14 +13,16 @@ import numpy as np
 
 # (M, K, N) of products: the network's layers, what is smaller than a tile, several pieces of work,
 # and what is packed on either side.
-PRODUCTS = [(100, 784, 200), (100, 200, 10), (7, 5, 3), (113, 67, 211), (110, 530, 1100), (1100, 40, 220)]
+PRODUCTS = [
+    (100, 784, 200), (100, 200, 10), (7, 5, 3), (113, 67, 211), (110, 530, 1100), (1100, 40, 220),
+]  # fmt: skip
 # (batch, n) of the others: several pieces, vectors cut short, one long row.
 SHAPES = [(100, 10), (211, 113), (500, 200), (1, 1), (3, 10007)]
 SMALL = {"products": [(7, 5, 3), (9, 20, 67)], "shapes": [(3, 10), (5, 37)]}
 
 
 def calls(dtype, products=PRODUCTS, shapes=SHAPES):
-    """Pairs of a kernel's name and a function `f(kernel)` that returns its outputs."""
+    """Pairs of a kernel's name and its arguments."""
     rng = np.random.default_rng(1)
 
     def draw(*shape):
@@ -36,6 +38,9 @@ def calls(dtype, products=PRODUCTS, shapes=SHAPES):
             ("tn", draw(k, m), draw(k, n)),
         ):
             yield f"matmul_{form}", [a, b, out(m, n)]
+        x, w, b = draw(m, k) * np.float32(1 / 16), draw(k, n), draw(n)
+        yield "linear_fprop", [x, w, b, out(m, n)]
+        yield "linear_tanh_fprop", [x, w, b, out(m, n)]
     for batch, n in shapes:
         x, dy = 3 * draw(batch, n), draw(batch, n)
         x[batch // 2, n // 2] = np.inf  # and the NaN that comes of it

@@ -22,6 +22,8 @@ def arguments(name, dtype=np.float32):
         "matmul_nn": {"a": floats(batch, k), "b": floats(k, n), "out": x},
         "matmul_nt": {"a": floats(batch, k), "b": floats(n, k), "out": x},
         "matmul_tn": {"a": floats(k, batch), "b": floats(k, n), "out": x},
+        "linear_fprop": {"x": floats(batch, k), "w": floats(k, n), "b": row, "out": x},
+        "linear_tanh_fprop": {"x": floats(batch, k), "w": floats(k, n), "b": row, "out": x},
         "bias_fprop": {"x": floats(batch, n), "b": row, "out": x},
         "bias_bprop": {"dy": floats(batch, n), "out": row},
         "tanh_fprop": {"x": floats(batch, n), "out": x},
@@ -48,9 +50,9 @@ def arguments(name, dtype=np.float32):
 # Kernels with a second form: (batch, n) targets in the place of labels.
 WITH_TARGETS = ("cross_entropy_fprop", "cross_entropy_bprop", "softmax_cross_entropy")
 NAMES = (
-    "matmul_nn", "matmul_nt", "matmul_tn", "bias_fprop", "bias_bprop", "tanh_fprop", "tanh_bprop",
-    "softmax_fprop", "softmax_bprop", *WITH_TARGETS, "sgd_update", "momentum_update", "scale",
-    "gather",
+    "matmul_nn", "matmul_nt", "matmul_tn", "linear_fprop", "linear_tanh_fprop", "bias_fprop",
+    "bias_bprop", "tanh_fprop", "tanh_bprop", "softmax_fprop", "softmax_bprop", *WITH_TARGETS,
+    "sgd_update", "momentum_update", "scale", "gather",
 )  # fmt: skip
 WRITTEN = {"sgd_update": ("w",), "momentum_update": ("w", "velocity"), "cross_entropy_fprop": ()}
 every_kernel = pytest.mark.parametrize("name", NAMES)
@@ -193,7 +195,7 @@ def test_numbers(name):
     for call in calls(name):
         for key, value in call.items():
             if isinstance(value, float):
-                for wrong in (None, "1", 1j, [1.0], np.ones(1), np.array(1.0)):
+                for wrong in (None, "1", 1j, [1.0], np.ones(1), np.array(1.0), True):
                     match = rf"{name}: {key} is \w+, expected a number"
                     assert_refused(name, call | {key: wrong}, TypeError, match)
                 for right in (1, np.float32(1), np.float64(1), np.int64(1)):

@@ -63,11 +63,11 @@ def test_every_size_of_tile(form, dtype, guarded):
 # What each is there for: see test_paths.
 SHAPES = [
     (1, 784, 200), (100, 784, 200), (37, 200, 10), (10, 31, 784), (97, 10, 200), (211, 113, 61),
-    (PACK_STRIPS * MR + 1, KC + 5, FAR + 5), (FAR + 5, KC + 5, 2 * NR32 + 5), (5, 2 * KC + 1, 1100),
-    (64, 1, 64), (1, 1000, 1), (16 * MR, 64, 16 * NR32), (FAR + ROWS + 9, 3, 4 * NR32 + 1),
+    (PACK_STRIPS * MR + 1, KC + 5, FAR + 5), (2 * FAR + 5, KC + 5, 2 * NR32 + 5), (64, 1, 64),
+    (5, 2 * KC + 1, 1100), (1, 1000, 1), (16 * MR, 64, 16 * NR32), (2 * FAR + ROWS + 9, 3, 200),
 ]  # fmt: skip
 PLAIN_SHAPES = [
-    (9, 10, 31), (1, KC + 2, 5), (PACK_STRIPS * MR + 1, 3, FAR + 5), (FAR + 5, 3, 2 * NR32 + 5),
+    (9, 10, 31), (1, KC + 2, 5), (PACK_STRIPS * MR + 1, 3, FAR + 5), (2 * FAR + 5, 3, 70),
 ]  # fmt: skip
 
 
@@ -88,9 +88,9 @@ def test_paths():
     assert any(k > KC for _, k, _ in shapes)  # nt: the chain continues from the stored value
     assert any(n >= FAR and m >= PACK_STRIPS * MR for m, _, n in shapes)  # nn, tn: b is packed
     assert any(n >= FAR and m < PACK_STRIPS * MR for m, _, n in shapes) or PLAIN  # or is not
-    assert any(m >= FAR and n > NR32 for m, _, n in shapes)  # tn: a is packed
+    assert any(m >= 2 * FAR and n > NR32 for m, _, n in shapes)  # tn: a is packed
     assert any(m < MR for m, _, _ in shapes)
-    assert any(n >= 16 * NR32 for _, _, n in shapes)  # groups in multiples of four
+    assert any(n >= 16 * NR32 for _, _, n in shapes) or PLAIN  # groups in multiples of four
 
 
 @every_form
@@ -102,7 +102,7 @@ def test_float32_bits(form):
     """
     shapes = [(5, 40, 37), (MR + 1, KC + 9, NR32 + 3)]
     if not PLAIN:
-        shapes += [(40, 784, 200), (PACK_STRIPS * MR + 3, KC + 44, FAR + 6), (FAR + 6, KC + 3, 110)]
+        shapes += [(40, 784, 200), (PACK_STRIPS * MR + 3, KC + 44, FAR + 6), (2 * FAR + 6, KC + 3, 110)]
     for m, k, n in shapes:
         rng = np.random.default_rng(3)
         a = rng.standard_normal((m, k)).astype(np.float32)
@@ -203,11 +203,49 @@ def test_no_read_outside(before, form, dtype, fenced):
     rng = np.random.default_rng(7)
     shapes = [(7, 5, 10), (MR + 1, 17, NR32 + 7)]
     if not PLAIN:
-        shapes += [(PACK_STRIPS * MR + 1, 21, FAR + 7), (FAR + 3, 19, 2 * NR32 + 1), (10, 300, 200)]
+        shapes += [(PACK_STRIPS * MR + 1, 21, FAR + 7), (2 * FAR + 3, 19, 2 * NR32 + 1), (10, 300, 200)]
     for m, k, n in shapes:
         a, b = integers(rng, (m, k), dtype), integers(rng, (k, n), dtype)
         out = product(form, a, b, lambda array: fenced(array, before))
         assert_same_bits(out, (a @ b).astype(dtype))
+
+
+LINEAR = [
+    (1, 784, 200), (100, 784, 200), (37, 200, 10), (211, 113, 61), (7, 0, 5), (0, 3, 5), (3, 5, 0),
+    (PACK_STRIPS * MR + 1, KC + 5, FAR + 5),
+]  # fmt: skip
+
+
+@every_dtype
+@pytest.mark.parametrize("shape", [(9, 10, 31), (7, 0, 5), (0, 3, 5)] if PLAIN else LINEAR)
+def test_linear(shape, dtype, guarded):
+    """Product, bias and tanh in one sweep have the bits of the three kernels in sequence."""
+    m, k, n = shape
+    rng = np.random.default_rng(11)
+    x, w, b = (rng.standard_normal(s).astype(dtype) / 8 for s in ((m, k), (k, n), n))
+    x, w, b = map(guarded, (x.astype(dtype), w.astype(dtype), b.astype(dtype)))
+    expected = np.empty((m, n), dtype)
+    kernels.matmul_nn(x, w, expected)
+    kernels.bias_fprop(expected, b, expected)
+    out = guarded(np.full((m, n), 7, dtype))
+    kernels.linear_fprop(x, w, b, out)
+    assert_same_bits(out, expected)
+    kernels.tanh_fprop(expected, expected)
+    kernels.linear_tanh_fprop(x, w, b, out)
+    assert_same_bits(out, expected)
+
+
+@every_dtype
+@pytest.mark.parametrize("before", [False, True])
+def test_linear_reads_nothing_outside(before, dtype, fenced):
+    rng = np.random.default_rng(12)
+    for m, k, n in [(3, 4, 5), (MR + 1, 3, NR32 + 7)]:
+        x, w, b = (integers(rng, s, dtype) for s in ((m, k), (k, n), (n,)))
+        out = fenced(np.zeros((m, n), dtype), before)
+        kernels.linear_fprop(fenced(x, before), fenced(w, before), fenced(b, before), out)
+        assert_same_bits(out, x @ w + b)
+        kernels.linear_tanh_fprop(fenced(x, before), fenced(w, before), fenced(b, before), out)
+        assert np.isfinite(out).all()
 
 
 @every_dtype
@@ -233,7 +271,7 @@ def test_strides_of_single_rows_and_columns(form, dtype):
         return array
 
     rng = np.random.default_rng(10)
-    for m, k, n in [(1, 5, 7), (7, 1, 5), (5, 7, 1), (1, 1, 1), (FAR + 1, 1, 2 * NR32), (1, 40, 1)]:
+    for m, k, n in [(1, 5, 7), (7, 1, 5), (5, 7, 1), (1, 1, 1), (2 * FAR + 1, 1, 2 * NR32), (1, 40, 1)]:
         a, b = integers(rng, (m, k), dtype), integers(rng, (k, n), dtype)
         assert_same_bits(product(form, a, b, odd), (a @ b).astype(dtype))
 

@@ -1,0 +1,244 @@
+"""kernels/cache.py: compiled kernels on disk: found, not found, spoiled, and nowhere to put them."""
+
+import errno
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import kernels
+import numba
+import numpy as np
+import pytest
+from kernels import cache
+from kernels.jit import Kernel
+from reference import assert_same_bits
+
+pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled or cached")
+SOURCES = sorted(cache.SOURCES.glob("*.py"))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty cache, for this test."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+    cache.folder.cache_clear()
+    cache._say.cache_clear()
+    yield tmp_path / "cache" / "jitprop"
+    monkeypatch.undo()
+    cache.folder.cache_clear()
+    cache._say.cache_clear()
+
+
+@pytest.fixture
+def compilations():
+    """How often the kernel `scale` is compiled from here on: its name for each time."""
+    names = []
+
+    def note(name):
+        if name == NAME:
+            names.append(name)
+
+    kernels.on_compile(note)
+    yield names
+    cache.compile_callbacks.remove(note)
+
+
+NAME = kernels.scale.entry._cache.name if kernels.scale.entry else ""
+
+
+def fresh_scale():
+    """The kernel `scale` as a new process has it: nothing compiled, nothing loaded."""
+    scale = kernels.scale
+    return Kernel(scale.__wrapped__, scale.signature, scale.units)
+
+
+def assert_right(kernel):
+    x = np.arange(20, dtype=np.float32).reshape(4, 5)
+    out = np.empty_like(x)
+    kernel(x, 2.0, out)
+    assert_same_bits(out, x + x)
+
+
+def test_second_process_loads(folder, compilations, capfd):
+    assert_right(fresh_scale())
+    assert compilations == [NAME]
+    files = list(folder.glob(f"*/{NAME}-*.bin"))
+    assert len(files) == 1
+    assert_right(fresh_scale())
+    assert compilations == [NAME]
+    assert not list(folder.glob("*/*[!n]"))  # no temporary file is left
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: b"",
+        lambda data: data[:20],
+        lambda data: data[:-1],
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:100] + bytes([data[100] ^ 1]) + data[101:],
+        lambda data: b"x" * len(data),
+        lambda data: pickle.dumps("something else"),
+    ],
+    ids=["empty", "20 bytes", "one byte short", "half", "a bit flipped", "noise", "a pickle"],
+)
+def test_spoiled_file_is_replaced(spoil, folder, compilations, capfd):
+    assert_right(fresh_scale())
+    (file,) = folder.glob(f"*/{NAME}-*.bin")
+    file.write_bytes(spoil(file.read_bytes()))
+    assert_right(fresh_scale())
+    assert compilations == [NAME, NAME]
+    assert_right(fresh_scale())
+    assert compilations == [NAME, NAME]
+    assert capfd.readouterr() == ("", "")
+
+
+def copy_of_sources(folder):
+    folder.mkdir()
+    for path in SOURCES:
+        shutil.copy(path, folder)
+    return folder
+
+
+def test_any_change_of_any_source_is_noticed(tmp_path, monkeypatch):
+    """Also of a helper, a constant or a comment: machine code is of exactly these sources."""
+    assert len(SOURCES) > 10
+    monkeypatch.setattr(cache, "SOURCES", copy_of_sources(tmp_path / "kernels"))
+    seen = {cache._generation()}
+    for path in sorted(cache.SOURCES.glob("*.py")):
+        original = path.read_bytes()
+        path.write_bytes(original + b"#")
+        seen.add(cache._generation())
+        path.write_bytes(original)
+    assert len(seen) == 1 + len(SOURCES)
+    (cache.SOURCES / "scale.py").rename(cache.SOURCES / "scales.py")
+    seen.add(cache._generation())
+    assert len(seen) == 2 + len(SOURCES)
+    (cache.SOURCES / "scales.py").rename(cache.SOURCES / "scale.py")
+    assert cache._generation() in seen
+
+
+@pytest.mark.parametrize("what", ["numba.__version__", "np.__version__", "platform.machine"])
+def test_versions_are_part_of_the_key(what, monkeypatch):
+    before = cache._generation()
+    value = (lambda: "pdp11") if what == "platform.machine" else "0.0"
+    monkeypatch.setattr(f"kernels.cache.{what}", value)
+    assert cache._generation() != before
+
+
+def test_old_generations_are_forgotten(folder):
+    for age in range(cache.KEEP + 3):
+        old = folder / f"{age:016x}"
+        old.mkdir(parents=True)
+        (old / "scale-0.bin").write_bytes(b"")
+        os.utime(old, (10**9 - age, 10**9 - age))
+    current = cache.folder()
+    left = {path.name for path in folder.iterdir()}
+    assert left == {current.name, *(f"{age:016x}" for age in range(cache.KEEP - 1))}
+
+
+def test_disk_is_full_later(folder, compilations, capfd, monkeypatch):
+    """The folder could be written when it was made; then there is no room. Twice, one line."""
+
+    def full(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert_right(fresh_scale())
+    assert_right(fresh_scale())
+    assert compilations == [NAME, NAME]
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("jitprop: compiled kernels are not cached")
+    assert "No space left" in err
+
+
+SCRIPT = """
+import numpy as np, kernels
+compiled = []
+kernels.on_compile(compiled.append)
+x = np.ones((3, 4), np.float32)
+kernels.scale(x, 2.0, x)
+print(x.sum(), sum("scale" in name for name in compiled))
+"""
+
+
+def start(package, **environment):
+    """A process with the copy of the sources in `package` and nothing else in its environment."""
+    keep = ("PATH", "SYSTEMROOT", "TMPDIR", "TEMP")
+    variables = {key: os.environ[key] for key in keep if key in os.environ} | environment
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT],
+        cwd=package.parent,
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_nowhere_to_write(tmp_path):
+    """A read-only checkout without a usable home: right, uncached, and one line that says so.
+
+    Files stand where folders should go, which stops the superuser as well.
+    """
+    package = copy_of_sources(tmp_path / "kernels")
+    (package / "__pycache__").write_bytes(b"")
+    (tmp_path / "home").write_bytes(b"")
+    home = str(tmp_path / "home")
+    process = start(package, HOME=home, XDG_CACHE_HOME=home, LOCALAPPDATA=home)
+    out, err = process.communicate(timeout=100)
+    assert (process.returncode, out) == (0, "24.0 1\n")
+    assert err.startswith("jitprop: compiled kernels are not cached")
+    assert err.count("\n") == 1
+
+
+def test_chosen_folder_cannot_be_written(tmp_path, monkeypatch, capfd):
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file"))
+    cache.folder.cache_clear()
+    cache._say.cache_clear()
+    assert cache.folder() is None
+    assert cache.folder() is None
+    assert capfd.readouterr().err.count("\n") == 1
+    monkeypatch.undo()
+    cache.folder.cache_clear()
+    cache._say.cache_clear()
+
+
+def test_home_is_second_best(tmp_path, monkeypatch):
+    """Where the checkout is read-only, the user's cache takes its place; silently."""
+    package = copy_of_sources(tmp_path / "kernels")
+    (package / "__pycache__").write_bytes(b"")
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(cache, "SOURCES", package)
+    cache.folder.cache_clear()
+    found = cache.folder()
+    cache.folder.cache_clear()
+    assert found is not None
+    assert tmp_path in found.parents
+    assert package not in found.parents
+
+
+def test_without_home(tmp_path):
+    """Beside the sources; two processes that start at once from nothing; both are right."""
+    package = copy_of_sources(tmp_path / "kernels")
+    processes = [start(package), start(package)]
+    for process in processes:
+        out, err = process.communicate(timeout=100)
+        assert (process.returncode, err) == (0, "")
+        assert out.startswith("24.0 ")
+    (generation,) = (package / "__pycache__" / "jit").iterdir()
+    names = sorted(path.name for path in generation.iterdir())
+    assert all(name.endswith(".bin") for name in names)
+    assert sum(name.startswith(f"{NAME}-") for name in names) == 1
+    third = start(package)
+    assert third.communicate(timeout=100) == ("24.0 0\n", "")  # loaded, not compiled
+    assert not list(tmp_path.glob("~*"))

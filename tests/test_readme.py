@@ -1,0 +1,37 @@
+"""The README's Python runs as it stands there, its kernel stands in the sources."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+def run(block):
+    scope = {}
+    exec(block, scope)
+    return scope
+
+
+def test_the_slides_loop():
+    step = run(next(block for block in BLOCKS if "def step" in block))["step"]
+    rng = np.random.default_rng(1)
+    x = rng.random((50, 784), np.float32)
+    t = rng.integers(0, 10, 50)
+    losses = [step(x, t, 0.1) for _ in range(20)]
+    assert losses[-1] < losses[0] / 2
+
+
+def test_fit(capsys):
+    run(next(block for block in BLOCKS if "fit(" in block))
+    assert int(capsys.readouterr().out) < 700  # of 10,000, after one epoch
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.startswith("@kernel")])
+def test_the_kernel_shown_is_the_kernel(block):
+    source = (ROOT / "kernels" / "bias.py").read_text()
+    without_docstring = re.sub(r'    """.*?"""\n', "", source, flags=re.DOTALL)
+    assert block in without_docstring
