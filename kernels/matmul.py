@@ -30,8 +30,9 @@ PACKED_A, PACKED_B = KC * ROWS, KC * PANELS * NR32  # elements of the scratch ar
 FAR = 512  # elements from one row to the next from which on packing pays,
 PACK_STRIPS = 12  # for b: if so many strips use what is packed
 AHEAD = 24  # rows that packing asks for before it reads them
+SHORT = 64  # steps of k below which a tile has no time to ask for the next
 UNITS = 32  # smaller products are cut into narrower groups until there are so many units
-PIECE = 2**18  # multiply-adds that are worth another thread's claim: 2 us
+PIECE = 2**17  # multiply-adds that are worth another thread's claim: 1 us
 
 PLAIN, BIAS, BIAS_TANH = np.int64(0), np.int64(1), np.int64(2)  # what follows the last step
 
@@ -56,9 +57,9 @@ def _groups(m, n, columns):
 
 
 @inline
-def _edge(v0, v1, panel, panels, width, n):
-    """First column of a panel: a group's vectors v0 .. v1-1 are dealt out evenly."""
-    return min((v0 + (v1 - v0) * panel // panels) * width, n)
+def _edge(v0, share, extra, panel, width, n):
+    """First column of a panel: each has `share` vectors, the first `extra` panels one more."""
+    return min((v0 + share * panel + min(panel, extra)) * width, n)
 
 
 @inline
@@ -138,6 +139,8 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, bias, finish, start, stop):
         v0, v1 = vectors * group // groups, vectors * (group + 1) // groups
         j0, j1 = v0 * width, min(v1 * width, n)
         panels = _ceil(v1 - v0, VECTORS)
+        share = (v1 - v0) // panels
+        extra = v1 - v0 - share * panels
         pack_a = a_row == 1 and a_k >= 2 * FAR and panels > 1
         pack_b = b_j != 1 or (b_k >= FAR and last - first >= PACK_STRIPS)
         pass_steps = KC if pack_a or pack_b else max(1, depth)
@@ -145,8 +148,8 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, bias, finish, start, stop):
             steps = min(pass_steps, depth - k)
             if pack_b:
                 for panel in range(panels):
-                    j = _edge(v0, v1, panel, panels, width, n)
-                    columns = _edge(v0, v1, panel + 1, panels, width, n) - j
+                    j = _edge(v0, share, extra, panel, width, n)
+                    columns = _edge(v0, share, extra, panel + 1, width, n) - j
                     right_k = _ceil(columns, width) * width
                     _pack_b(b, b_k, b_j, k, steps, j, columns, right_k, packed_b, (j - j0) * KC)
             for strip in range(first, last):
@@ -160,8 +163,8 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, bias, finish, start, stop):
                     left, left_row, left_k = packed_a, 1, LANES
                     left_at = (i - base) // LANES * LANES * KC + (i - base) % LANES
                 for panel in range(panels):
-                    j = _edge(v0, v1, panel, panels, width, n)
-                    columns = _edge(v0, v1, panel + 1, panels, width, n) - j
+                    j = _edge(v0, share, extra, panel, width, n)
+                    columns = _edge(v0, share, extra, panel + 1, width, n) - j
                     right, right_at, right_k = b, k * b_k + j, b_k
                     soon, soon_at, soon_k = b, 0, 0
                     if pack_a and panel == 1 and i - base < MR * (ROWS // LANES):
@@ -170,7 +173,8 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, bias, finish, start, stop):
                     if pack_b:
                         right, right_at = packed_b, (j - j0) * KC
                         right_k = _ceil(columns, width) * width
-                        _prefetch_next(a, a_row, i, k, steps, out, j + columns, panel, panels)
+                        if steps >= SHORT:
+                            _prefetch_next(a, a_row, i, k, steps, out, j + columns, panel, panels)
                         if b_j == 1 and panel == 0 and strip - first < v1 - v0:
                             soon_at = (k + steps) * b_k + j0 + (strip - first) * width
                             soon_k = b_k
@@ -186,9 +190,11 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, bias, finish, start, stop):
 def _units(a, b, out):
     """(units, units per piece)"""
     m, n = out.shape
-    strips, groups = _groups(m, n, _tile_columns(out))
-    depth = a.size // max(1, m)
-    return strips * groups, max(1, PIECE // max(1, MR * depth * _ceil(n, groups)))
+    columns = _tile_columns(out)
+    strips, groups = _groups(m, n, columns)
+    depth = a.size // max(1, m) + MR  # some work for each element, however short its chain
+    work = MR * depth * max(columns, _ceil(n, groups))  # narrow tiles take the time of whole ones
+    return strips * groups, max(1, PIECE // work)
 
 
 @inline

@@ -12,33 +12,57 @@ size are safe. Targets t that are distributions, or any weights, take the place 
 Source: the slides' Softmax and cross-entropy modules, one after the other.
 """
 
-from kernels.functions import log
-from kernels.jit import kernel, rows
+import numpy as np
+
+from kernels.functions import exp, log
+from kernels.jit import inline, kernel
 from kernels.losses import is_targets, sum_of_losses
-from kernels.simd import LANES, broadcast, lanes_sum, load, stack_array, steps, store, where
-from kernels.softmax import row_exp, row_max
+from kernels.simd import (
+    LANES,
+    broadcast,
+    lanes_max,
+    lanes_sum,
+    load,
+    stack_array,
+    steps,
+    store,
+    where,
+)
+from kernels.softmax import row_exp, row_max, rows_of_exp
 
 
-@kernel("logits(batch,n), labels(batch)<n, scale -> out(batch,n), losses(batch)", units=rows)
+@inline
+def _gradient(p, label, scale):
+    """(p - onehot(label)) * scale, for a label counted from the first lane of p."""
+    return where(steps(p) == label, p - 1, p) * scale
+
+
+@kernel("logits(batch,n), labels(batch)<n, scale -> out(batch,n), losses(batch)", units=rows_of_exp)
 def _of_labels(logits, labels, scale, out, losses, start, stop):
     n = logits.shape[1]
     sums, gaps = stack_array(LANES, out), stack_array(LANES, out)
     for block in range(start, stop, LANES):
         count = min(LANES, stop - block)
         for i in range(block, block + count):
-            row = i * n
-            largest = row_max(logits, row, n)
-            total = row_exp(logits, row, n, largest, out)
-            for j in range(0, n, LANES):
-                p = load(out, row + j, n - j) / total
-                p = where(steps(p) == labels[i] - j, p - 1, p)
-                store(out, row + j, p * scale, n - j)
+            row, label = i * n, labels[i]
+            if n <= LANES:
+                z = load(logits, row, n, -np.inf)
+                largest = lanes_max(z)
+                e = exp(z - largest)
+                total = lanes_sum(e)
+                store(out, row, _gradient(e / total, label, scale), n)
+            else:
+                largest = row_max(logits, row, n)
+                total = row_exp(logits, row, n, largest, out)
+                for j in range(0, n, LANES):
+                    p = load(out, row + j, n - j) / total
+                    store(out, row + j, _gradient(p, label - j, scale), n - j)
             sums[i - block] = total
-            gaps[i - block] = largest - logits[i, labels[i]]
+            gaps[i - block] = largest - logits[i, label]
         store(losses, block, log(load(sums, 0, count, 1)) + load(gaps, 0, count), count)
 
 
-@kernel("logits(batch,n), labels(batch,n), scale -> out(batch,n), losses(batch)", units=rows)
+@kernel("logits(batch,n), labels(batch,n), scale -> out(batch,n), losses(batch)", units=rows_of_exp)
 def _of_targets(logits, labels, scale, out, losses, start, stop):
     n = logits.shape[1]
     for i in range(start, stop):

@@ -215,7 +215,14 @@ class _Registers:
         (a, a_row, a_k), (b, b_k), (out, out_row) = left, right, target
         zero = ir.Constant(self.vector, None)
         out_rows = [builder.gep(out, [builder.mul(out_row, I64(r))]) for r in range(self.rows)]
-        a_rows = [builder.mul(a_row, I64(r)) for r in range(self.rows)]
+        # Rows of a, four to a pointer. Left to itself LLVM walks from row to row by additions that
+        # wait for each other, 8 in a step of k, and finds out whatever is not hidden from it.
+        a_rows = [builder.mul(a_row, I64(r)) for r in range(3)] + [
+            self._hide(builder.mul(a_row, I64(3)))
+        ]
+        a_starts = [a] + [
+            self._hide(builder.gep(a, [builder.mul(a_row, I64(r))])) for r in range(4, self.rows, 4)
+        ]
 
         before = builder.block
         with builder.if_then(resume):
@@ -229,15 +236,18 @@ class _Registers:
         builder.cbranch(builder.icmp_signed(">", depth, I64(0)), loop, done)
         builder.position_at_end(loop)
         k = builder.phi(I64)
-        a_now, b_now = builder.phi(a.type), builder.phi(b.type)
+        a_now, b_now = [builder.phi(a.type) for _ in a_starts], builder.phi(b.type)
         soon_now = builder.phi(b.type)
         sums = [[builder.phi(self.vector) for _ in range(self.vectors)] for _ in range(self.rows)]
-        self.emit.prefetch(soon_now)
+        if self.vectors > 1:  # a narrow tile waits for loads as it is
+            self.emit.prefetch(soon_now)
         soon_next = builder.gep(soon_now, [soon[1]])
         b_row = self.load(b_now)
         totals = []
         for r in range(self.rows):
-            element = builder.load(builder.gep(a_now, [a_rows[r]]), typ=self.vector.element)
+            element = builder.load(
+                builder.gep(a_now[r // 4], [a_rows[r % 4]]), typ=self.vector.element
+            )
             spread = self.emit.splat(element, self.vector)
             fma = f"llvm.fma.{self.name}"
             totals.append(
@@ -247,13 +257,13 @@ class _Registers:
                 ]
             )
         k_next = builder.add(k, I64(1))
-        a_next, b_next = builder.gep(a_now, [a_k]), builder.gep(b_now, [b_k])
+        a_next, b_next = [builder.gep(at, [a_k]) for at in a_now], builder.gep(b_now, [b_k])
         latch = builder.block
         back = builder.cbranch(builder.icmp_signed("<", k_next, depth), loop, done)
         back.set_metadata("llvm.loop", _no_unrolling(builder.module))
         for phi, first, following in (
             (k, I64(0), k_next),
-            (a_now, a, a_next),
+            *zip(a_now, a_starts, a_next, strict=True),
             (b_now, b, b_next),
             (soon_now, soon[0], soon_next),
         ):
@@ -270,6 +280,11 @@ class _Registers:
         ]
         for pointer, row in zip(out_rows, final, strict=True):
             self.store(pointer, row)
+
+    def _hide(self, value):
+        """The same value, of which LLVM does not know that it is."""
+        kind = ir.FunctionType(value.type, [value.type])
+        return self.builder.call(ir.InlineAsm(kind, "", "=r,0"), [value])
 
     def _phi(self, block, value, other_block, other):
         phi = self.builder.phi(self.vector)

@@ -17,7 +17,9 @@ def cases():
                 "numpy": lambda np: (
                     lambda x, index, out: np.divide(x[index], out.dtype.type(255), out=out)
                 ),
-                "torch": lambda torch: lambda x, index, out: torch.div(x[index], 255, out=out),
+                "torch": lambda torch: (
+                    lambda x, index, out: torch.div(x[index].to(out.dtype), 255, out=out)
+                ),
                 "jax": lambda jax: lambda x, index, out: x[index].astype(out.dtype) / 255,
             },
             lambda x, index, out: [scaled(x[index] / 255)],

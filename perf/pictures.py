@@ -21,6 +21,7 @@ STYLES = {
     "torch": ("#D55E00", "^"),
     "jax": ("#009E73", "P"),
 }
+LEFT, RIGHT = 0.003, 2000.0  # FLOP per byte
 FORMS = {
     "matmul_nn": "a @ b",
     "matmul_tn": "a.T @ b",
@@ -57,7 +58,7 @@ def squares(rows: Sequence[Row], dtype: str):
     )
     for axes_row, threads in zip(grid, counts, strict=True):
         of_count = [row for row in rows if row.threads == threads]
-        peak = float(np.median([row.peak for row in of_count])) / 1e9
+        peak = max(row.peak for row in of_count) / 1e9
         for axes, form in zip(axes_row, forms, strict=True):
             _curves(axes, [row for row in of_count if row.kernel == form])
             axes.set_ylim(0, peak)
@@ -83,7 +84,6 @@ def _curves(axes, rows: Sequence[Row]) -> None:
                 markersize=5,
                 linewidth=2.2 if provider == OURS else 1.2,
                 label=provider,
-                clip_on=False,
                 zorder=3 if provider == OURS else 2,
             )
     ticks = sorted({row.shape[0] for row in rows})
@@ -113,34 +113,26 @@ def roofline(rows: Sequence[Row], dtype: str):
     near = max(ours, key=lambda row: row.copy)
 
     figure, axes = plt.subplots(figsize=(11, 6.2), layout="constrained")
-    intensity = np.geomspace(0.02, 2000, 200)
-    for copy, text, dashes in (
-        (far.copy / 1e9, "from memory", "-"),
-        (near.copy / 1e9, "in cache", "--"),
-    ):
+    intensity = np.geomspace(LEFT, RIGHT, 200)
+    roofs = ((far.copy / 1e9, "from memory", "-"), (near.copy / 1e9, "in cache", "--"))
+    for copy, _, dashes in roofs:
         axes.plot(intensity, np.minimum(peak, copy * intensity), dashes, color="0.45", lw=1.3)
-        axes.annotate(
-            f"copy {text}: {copy:.0f} GB/s",
-            (0.022, copy * 0.022),
-            xytext=(4, 6),
-            textcoords="offset points",
-            color="0.35",
-            fontsize=9,
-        )
     axes.annotate(
-        f"peak: {peak:.0f} GFLOP/s", (1900, peak), xytext=(0, 5), textcoords="offset points",
+        f"peak: {peak:.0f} GFLOP/s", (0.9 * RIGHT, peak), xytext=(0, 5), textcoords="offset points",
         ha="right", color="0.35", fontsize=9,
     )  # fmt: skip
     axes.set(
         xscale="log",
         yscale="log",
-        xlim=(0.02, 2000),
+        xlim=(LEFT, RIGHT),
         xlabel="arithmetic intensity, FLOP per byte",
         ylabel="GFLOP/s",
         title=f"Every kernel under the machine's roofs, {dtype}, {counted(most)}",
     )
-    axes.set_ylim(top=peak * 2.2)
-    _numbered(axes, chosen)
+    axes.set_ylim(far.copy / 1e9 * LEFT, peak * 2.2)
+    _numbered(figure, axes, chosen)
+    for copy, text, _ in roofs:
+        _along(axes, 1.2 * LEFT, copy, f"copy {text}: {copy:.0f} GB/s")
     axes.grid(color="0.93")
     axes.set_axisbelow(True)
     axes.spines[["right", "top"]].set_visible(False)
@@ -151,20 +143,29 @@ def _square(row: Row) -> bool:
     return row.kernel in FORMS and len(set(row.shape)) == 1
 
 
-def _numbered(axes, rows: Sequence[Row]) -> None:
+def _along(axes, x: float, copy: float, text: str) -> None:
+    """Text on the roof of a bandwidth, from `x` on."""
+    (x0, y0), (x1, y1) = axes.transData.transform([(x, copy * x), (10 * x, copy * 10 * x)])
+    axes.annotate(
+        text, (x, copy * x), xytext=(-2, 4), textcoords="offset points", color="0.35", fontsize=9,
+        rotation=np.degrees(np.arctan2(y1 - y0, x1 - x0)), rotation_mode="anchor",
+    )  # fmt: skip
+
+
+def _numbered(figure, axes, rows: Sequence[Row]) -> None:
     """A point per row with a number, and the key to the numbers."""
     key = []
     for number, row in enumerate(rows, 1):
         x, y = row.flops / row.bytes, row.flops / row.seconds / 1e9
         axes.plot(x, y, "o", color=STYLES[OURS][0], markersize=4)
         key.append((number, x, y, f"{row.kernel} {'x'.join(map(str, row.shape))}"))
-    axes.set_ylim(bottom=min(y for _, _, y, _ in key) / 3)
-    _label(axes, [(x, y, str(number)) for number, x, y, _ in key])
     text = "\n".join(f"{number:2}  {name}" for number, _, _, name in key)
     axes.text(
         1.02, 1, text, transform=axes.transAxes, va="top", family="monospace", fontsize=8.5,
         linespacing=1.5,
     )  # fmt: skip
+    figure.draw_without_rendering()  # lays out: from here on places are final
+    _label(axes, [(x, y, str(number)) for number, x, y, _ in key])
 
 
 def _label(axes, points: Sequence[tuple[float, float, str]]) -> None:

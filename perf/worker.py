@@ -118,7 +118,7 @@ class Torch(Numpy):
         return super().prepare(case, [tensor(value) for value in arguments])
 
     def array(self, result) -> np.ndarray:
-        return self.library.as_tensor(result).detach().numpy()
+        return np.asarray(result.detach() if hasattr(result, "detach") else result)
 
 
 class Jax(Numpy):

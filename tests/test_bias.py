@@ -1,9 +1,10 @@
 """kernels/bias.py: x + b over rows, and the sum of the rows."""
 
-import kernels
 import numpy as np
 import pytest
 from reference import assert_same_bits, assert_within, eps
+
+import kernels
 
 FLOATS = (np.float32, np.float64)
 # Around one and two vectors of 16, primes, the sizes of the network, nothing.
@@ -80,7 +81,10 @@ def test_special_values(dtype):
 def test_no_read_outside(before, dtype, fenced):
     for shape in [(3, 5), (2, 17), (4, 33)]:
         x, b = fenced(draw(shape, dtype), before), fenced(draw(shape[1], dtype), before)
-        out, sums = fenced(np.zeros(shape, dtype), before), fenced(np.zeros(shape[1], dtype), before)
+        out, sums = (
+            fenced(np.zeros(shape, dtype), before),
+            fenced(np.zeros(shape[1], dtype), before),
+        )
         kernels.bias_fprop(x, b, out)
         kernels.bias_bprop(x, sums)
         assert_same_bits(out, x + b)

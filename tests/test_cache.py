@@ -1,4 +1,4 @@
-"""kernels/cache.py: compiled kernels on disk: found, not found, spoiled, and nowhere to put them."""
+"""kernels/cache.py: compiled kernels on disk: found, not found, spoiled; nowhere to put them."""
 
 import errno
 import os
@@ -8,13 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import kernels
 import numba
 import numpy as np
 import pytest
+from reference import assert_same_bits
+
+import kernels
 from kernels import cache
 from kernels.jit import Kernel
-from reference import assert_same_bits
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled or cached")
 SOURCES = sorted(cache.SOURCES.glob("*.py"))

@@ -1,10 +1,11 @@
 """kernels/checks.py: every argument that does not fit is named, and nothing is written."""
 
-import kernels
 import numpy as np
 import pytest
-from kernels.checks import Signature
 from reference import assert_same_bits
+
+import kernels
+from kernels.checks import PREDICATES, Signature
 
 FLOATS = (np.float32, np.float64)
 
@@ -111,7 +112,10 @@ def test_shapes(name):
                 if targets or (key, axis) not in FREE.get(name, ()):
                     longer = list(value.shape)
                     longer[axis] += 1
-                    wrong += [np.zeros(longer, value.dtype), value[:0] if axis == 0 else value[:, :0]]
+                    wrong += [
+                        np.zeros(longer, value.dtype),
+                        value[:0] if axis == 0 else value[:, :0],
+                    ]
             for array in wrong:
                 array = np.ascontiguousarray(array)
                 # Where sizes disagree, either side may be called wrong.
@@ -316,3 +320,22 @@ def test_grammar():
     assert (w.output, images.output, out.output) == (True, False, True)
     assert (w.dtype, images.dtype, index.dtype) == (None, np.uint8, np.int64)
     assert (w.dims, rate.dims, index.bound) == (("...",), None, "n")
+    assert signature.arrays == [w, images, index, out]
+    compile(signature.entry_source(), "entry", "exec")
+
+
+def test_predicates():
+    """What entries check in compiled code, as plain functions."""
+    below, apart, apart_or_same = (
+        getattr(PREDICATES[name], "py_func", PREDICATES[name])
+        for name in ("below", "apart", "apart_or_same")
+    )
+    assert below(np.array([0, 2]), 3)
+    assert below(np.array([], np.int64), 0)
+    assert not below(np.array([0, 3]), 3)
+    assert not below(np.array([-1]), 3)
+    for x, out, expected in [(0, 8, True), (8, 0, True), (0, 7, False), (7, 0, False)]:
+        assert apart(x, 8, out, 8) == expected
+        assert apart_or_same(x, 8, out, 8) == expected
+    assert not apart(0, 8, 0, 8)
+    assert apart_or_same(0, 8, 0, 8)

@@ -1,9 +1,10 @@
 """kernels/gather.py: images[index] / 255."""
 
-import kernels
 import numpy as np
 import pytest
 from reference import assert_same_bits
+
+import kernels
 
 FLOATS = (np.float32, np.float64)
 every_dtype = pytest.mark.parametrize("dtype", FLOATS)

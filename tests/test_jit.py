@@ -5,12 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import kernels
 import numba
 import numpy as np
 import pytest
-from kernels.jit import FLAGS, Kernel
 from reference import assert_same_bits
+
+import kernels
+from kernels.jit import FLAGS, Kernel
 
 compiled_only = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
 ROOT = Path(__file__).parent.parent
@@ -19,7 +20,9 @@ ROOT = Path(__file__).parent.parent
 @pytest.mark.parametrize("threads", [0, -1, 1.5, "2", None, True, [1]])
 def test_impossible_numbers_of_threads(threads):
     before = kernels.get_num_threads()
-    with pytest.raises((TypeError, ValueError), match=r"^threads is .*expected an integer of at least 1$"):
+    with pytest.raises(
+        (TypeError, ValueError), match=r"^threads is .*expected an integer of at least 1$"
+    ):
         kernels.set_num_threads(threads)
     assert kernels.get_num_threads() == before
 
@@ -89,5 +92,7 @@ def test_nothing_happens_at_import(tmp_path):
         assert threading.active_count() == 1
     """
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", script], env=environment, cwd=ROOT, timeout=60, check=True)
+    subprocess.run(
+        [sys.executable, "-c", script], env=environment, cwd=ROOT, timeout=60, check=True
+    )
     assert list(tmp_path.iterdir()) == []

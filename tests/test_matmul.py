@@ -2,14 +2,15 @@
 
 import itertools
 
-import kernels
 import numba
 import numpy as np
 import pytest
 import reference
-from kernels.matmul import FAR, KC, PACK_STRIPS, ROWS
-from kernels.tile import MR, NR32, NR64, VECTORS
 from reference import assert_matmul, assert_same_bits
+
+import kernels
+from kernels.matmul import FAR, KC, PACK_STRIPS, PANELS, ROWS
+from kernels.tile import MR, NR32, NR64, VECTORS
 
 PLAIN = bool(numba.config.DISABLE_JIT)  # the plain twins are slow: smaller shapes
 FORMS = ("nn", "nt", "tn")
@@ -67,7 +68,7 @@ SHAPES = [
     (5, 2 * KC + 1, 1100), (1, 1000, 1), (16 * MR, 64, 16 * NR32), (2 * FAR + ROWS + 9, 3, 200),
 ]  # fmt: skip
 PLAIN_SHAPES = [
-    (9, 10, 31), (1, KC + 2, 5), (PACK_STRIPS * MR + 1, 3, FAR + 5), (2 * FAR + 5, 3, 70),
+    (9, 40, 37), (1, KC + 2, 5), (PACK_STRIPS * MR + 1, 3, FAR + 5), (2 * FAR + 5, 3, 70),
 ]  # fmt: skip
 
 
@@ -80,6 +81,18 @@ def test_every_path_is_exact(shape, form, dtype, guarded):
     a, b = integers(rng, (m, k), dtype), integers(rng, (k, n), dtype)
     # 9 * 1025 < 2^24: integers stay exact, so the expected value is the product whatever the order.
     assert_same_bits(product(form, a, b, guarded), (a @ b).astype(dtype))
+
+
+@pytest.mark.skipif(not PLAIN, reason="the tile is what this CPU has")
+@every_dtype
+@every_form
+def test_paths_of_wide_tiles(form, dtype, monkeypatch):
+    """The plain tile has 8 columns; with one as for AVX-512, vectors and blocks of 64 bytes fit."""
+    for name, value in {"MR": 8, "NR32": 48, "NR64": 24, "VECTORS": 3}.items():
+        monkeypatch.setattr(f"kernels.matmul.{name}", value)
+    monkeypatch.setattr("kernels.matmul.PACKED_B", KC * PANELS * 48)
+    for shape in [(9, 3 * KC // 2, 101), (PACK_STRIPS * 8 + 1, 3, FAR + 5), (2 * FAR + 5, 3, 101)]:
+        test_every_path_is_exact(shape, form, dtype, lambda array: array)
 
 
 def test_paths():
@@ -102,7 +115,11 @@ def test_float32_bits(form):
     """
     shapes = [(5, 40, 37), (MR + 1, KC + 9, NR32 + 3)]
     if not PLAIN:
-        shapes += [(40, 784, 200), (PACK_STRIPS * MR + 3, KC + 44, FAR + 6), (2 * FAR + 6, KC + 3, 110)]
+        shapes += [
+            (40, 784, 200),
+            (PACK_STRIPS * MR + 3, KC + 44, FAR + 6),
+            (2 * FAR + 6, KC + 3, 110),
+        ]
     for m, k, n in shapes:
         rng = np.random.default_rng(3)
         a = rng.standard_normal((m, k)).astype(np.float32)
@@ -203,7 +220,11 @@ def test_no_read_outside(before, form, dtype, fenced):
     rng = np.random.default_rng(7)
     shapes = [(7, 5, 10), (MR + 1, 17, NR32 + 7)]
     if not PLAIN:
-        shapes += [(PACK_STRIPS * MR + 1, 21, FAR + 7), (2 * FAR + 3, 19, 2 * NR32 + 1), (10, 300, 200)]
+        shapes += [
+            (PACK_STRIPS * MR + 1, 21, FAR + 7),
+            (2 * FAR + 3, 19, 2 * NR32 + 1),
+            (10, 300, 200),
+        ]
     for m, k, n in shapes:
         a, b = integers(rng, (m, k), dtype), integers(rng, (k, n), dtype)
         out = product(form, a, b, lambda array: fenced(array, before))
@@ -271,7 +292,14 @@ def test_strides_of_single_rows_and_columns(form, dtype):
         return array
 
     rng = np.random.default_rng(10)
-    for m, k, n in [(1, 5, 7), (7, 1, 5), (5, 7, 1), (1, 1, 1), (2 * FAR + 1, 1, 2 * NR32), (1, 40, 1)]:
+    for m, k, n in [
+        (1, 5, 7),
+        (7, 1, 5),
+        (5, 7, 1),
+        (1, 1, 1),
+        (2 * FAR + 1, 1, 2 * NR32),
+        (1, 40, 1),
+    ]:
         a, b = integers(rng, (m, k), dtype), integers(rng, (k, n), dtype)
         assert_same_bits(product(form, a, b, odd), (a @ b).astype(dtype))
 

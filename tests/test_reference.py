@@ -31,7 +31,14 @@ def test_ulps_sees_fractions_of_a_unit():
 
 @pytest.mark.parametrize(
     ("result", "expected"),
-    [(np.nan, 1.0), (1.0, np.nan), (np.inf, 3e38), (np.inf, -np.inf), (3e38, np.inf), (np.inf, np.nan)],
+    [
+        (np.nan, 1.0),
+        (1.0, np.nan),
+        (np.inf, 3e38),
+        (np.inf, -np.inf),
+        (3e38, np.inf),
+        (np.inf, np.nan),
+    ],
 )
 def test_specials_must_agree(result, expected):
     result, expected = np.array([0, result], np.float32), np.array([0, expected], np.float32)
@@ -121,7 +128,9 @@ def test_fma32_is_rounded_once():
 def test_fma64_is_rounded_once():
     x = 1 + 2.0**-52
     assert reference.fma64(x, x, -1.0) == 2.0**-51 + 2.0**-104
-    assert reference.fma64(1 + 2.0**-27, 1 + 2.0**-26, 2.0**-200) == 1 + 2.0**-26 + 2.0**-27 + 2.0**-52
+    assert (
+        reference.fma64(1 + 2.0**-27, 1 + 2.0**-26, 2.0**-200) == 1 + 2.0**-26 + 2.0**-27 + 2.0**-52
+    )
 
 
 def test_weightless_rows_cost_nothing():

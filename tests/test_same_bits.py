@@ -47,7 +47,7 @@ def flags():
 
 @pytest.fixture(scope="module")
 def elsewhere():
-    """`elsewhere(cpu)`: what a process says that compiles for that CPU. All of them start at once."""
+    """`elsewhere(cpu)`: what a process says that compiles for that CPU. All start at once."""
     environment = {k: v for k, v in os.environ.items() if k != "NUMBA_CPU_FEATURES"}
     processes = {
         cpu: subprocess.Popen(
@@ -83,7 +83,9 @@ def here(*what, **sizes):
     return result
 
 
-@pytest.mark.parametrize(("cpu", "instructions"), [("haswell", "avx2"), ("skylake-avx512", "avx512")])
+@pytest.mark.parametrize(
+    ("cpu", "instructions"), [("haswell", "avx2"), ("skylake-avx512", "avx512")]
+)
 def test_other_cpus(cpu, instructions, elsewhere):
     there = elsewhere(cpu)
     assert there.pop("instructions") == instructions

@@ -1,9 +1,10 @@
 """kernels/scale.py: x * factor."""
 
-import kernels
 import numpy as np
 import pytest
 from reference import assert_same_bits
+
+import kernels
 
 FLOATS = (np.float32, np.float64)
 every_dtype = pytest.mark.parametrize("dtype", FLOATS)

@@ -1,10 +1,11 @@
 """kernels/softmax.py: softmax of rows, and its gradient."""
 
-import kernels
 import numpy as np
 import pytest
 import reference
 from reference import assert_same_bits, assert_within, eps
+
+import kernels
 
 FLOATS = (np.float32, np.float64)
 # Few classes and many, around one and two vectors of 16, and nothing.

@@ -1,10 +1,11 @@
 """kernels/softmax_cross_entropy.py: the loss of logits with its gradient; labels and targets."""
 
-import kernels
 import numpy as np
 import pytest
 import reference
 from reference import assert_same_bits, assert_ulps, assert_within, eps, one_hot
+
+import kernels
 
 FLOATS = (np.float32, np.float64)
 SHAPES = [(1, 1), (3, 10), (16, 16), (17, 15), (5, 33), (211, 113), (2, 10000), (0, 10)]

@@ -7,14 +7,15 @@ import textwrap
 import threading
 from pathlib import Path
 
-import kernels
 import numba
 import numpy as np
 import outputs
 import pytest
+from reference import assert_same_bits
+
+import kernels
 from kernels.jit import pool
 from kernels.threads import HAVE_WORKERS
-from reference import assert_same_bits
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="without the JIT one thread runs")
 ROOT = Path(__file__).parent.parent

@@ -1,11 +1,12 @@
 """kernels/update.py: gradient descent, plain and with momentum, to the bit."""
 
-import kernels
 import numba
 import numpy as np
 import pytest
 import reference
 from reference import assert_same_bits, assert_within, eps
+
+import kernels
 
 PLAIN = bool(numba.config.DISABLE_JIT)
 FLOATS = (np.float32, np.float64)

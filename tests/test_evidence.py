@@ -1,0 +1,155 @@
+"""What the machine code of the kernels holds, and what it does not."""
+
+import importlib
+import pkgutil
+import re
+
+import numba
+import numpy as np
+import outputs
+import pytest
+from numba import types
+from numba.core.runtime import _nrt_python
+from numba.core.runtime.nrt import rtsys
+
+import kernels
+from kernels.jit import Kernel
+from kernels.tile import INSTRUCTIONS, MR, VECTORS
+
+pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="there is no machine code")
+x86 = pytest.mark.skipif(INSTRUCTIONS not in ("avx512", "avx2"), reason="reads x86 with FMA")
+REGISTERS = {"avx512": "zmm", "avx2": "ymm"}
+
+LIBM = (
+    "exp", "expm1", "exp2", "log", "log1p", "log2", "log10", "tanh", "sinh", "cosh", "pow", "fma",
+    "sqrt", "fmod", "round", "floor", "ceil", "rint", "nearbyint", "ldexp", "frexp", "copysign",
+    "fmax", "fmin",
+)  # fmt: skip
+LIBM_CALL = re.compile(rf"\$({'|'.join(LIBM)}|__svml_\w+|_ZGV\w+)f?[0-9]*[,@ ]|[^.\w](__svml|_ZGV)")
+DOUBLE = re.compile(r"^v?(add|sub|mul|div|sqrt|max|min|fn?m(add|sub|addsub|subadd)\d*)[sp]d$")
+ALLOCATION = re.compile(r"NRT_(Allocate|MemInfo_(new|alloc)|Reallocate)|\$(malloc|calloc)\b")
+
+
+def every_kernel():
+    """All kernels, the two forms of a loss apart, under the names of where they are defined."""
+    found = {}
+    for module in pkgutil.iter_modules(kernels.__path__):
+        for name, value in vars(importlib.import_module(f"kernels.{module.name}")).items():
+            if isinstance(value, Kernel) and value.__module__ == f"kernels.{module.name}":
+                found[f"{module.name}.{name}"] = value
+    return found
+
+
+KERNELS = every_kernel()
+
+
+def machine_code(kernel, dtype):
+    """Functions of the serial core: name -> lines of assembly. Without what Python calls it by."""
+    kinds = []
+    for argument in kernel.signature.arguments:
+        if argument.dims is None:
+            kinds.append(types.float64)
+        else:
+            ndim = 2 if argument.dims == ("...",) else len(argument.dims)
+            kinds.append(numba.typeof(np.zeros((2,) * ndim, argument.dtype or dtype)))
+    signature = (*kinds, types.int64, types.int64)
+    kernel.core.compile(signature)
+    functions, current = {}, None
+    for line in kernel.core.inspect_asm(signature).splitlines():
+        if label := re.match(r"([^.\s][^\s:]*|\.?jitprop[^\s:]*):", line):
+            current = functions.setdefault(label[1].strip('"'), [])
+        elif current is not None:
+            current.append(line.strip())
+    wrappers = ("_ZN7cpython", "cfunc.", ".const", "NRT_", "numba_")
+    return {name: code for name, code in functions.items() if not name.startswith(wrappers)}
+
+
+def mnemonics(lines):
+    return [line.split()[0] for line in lines if line and line[0] not in ".#"]
+
+
+def blocks(lines):
+    """Basic blocks: what stands between labels."""
+    block = []
+    for line in lines:
+        if line.startswith(".L") and line.endswith(":"):
+            yield block
+            block = []
+        block.append(line)
+    yield block
+
+
+@x86
+@pytest.mark.parametrize(("dtype", "letter"), [(np.float32, "s"), (np.float64, "d")])
+def test_products_are_packed_fused_multiply_adds(dtype, letter):
+    """The tile's inner loop: MR x VECTORS of them, as wide as registers are, and no spills."""
+    functions = machine_code(kernels.matmul_nn, dtype)
+    (code,) = [lines for name, lines in functions.items() if "jitprop.tile" in name]
+    packed = re.compile(rf"vfmadd\d+p{letter}\s.*%{REGISTERS[INSTRUCTIONS]}\d+$")
+    loop = max(blocks(code), key=lambda lines: sum(bool(packed.match(line)) for line in lines))
+    assert sum(bool(packed.match(line)) for line in loop) == MR * VECTORS
+    assert not [line for line in loop if "(%rsp" in line]
+    assert not [name for name in mnemonics(code) if re.match(r"vfn?m(add|sub)\d+s[sd]", name)]
+    assert not [name for name in mnemonics(code) if re.match(r"v?(mul|add)p", name)]
+
+
+@x86
+@pytest.mark.parametrize("name", KERNELS)
+def test_float32_kernels(name):
+    """No arithmetic in double precision, no call into a maths library, no allocation."""
+    functions = machine_code(KERNELS[name], np.float32)
+    assert functions
+    for code in functions.values():
+        assert not [instruction for instruction in mnemonics(code) if DOUBLE.match(instruction)]
+        assert not [line for line in code if LIBM_CALL.search(line)]
+        assert not [line for line in code if ALLOCATION.search(line)]
+
+
+@x86
+@pytest.mark.parametrize("name", ["tanh.tanh_fprop", "softmax.softmax_fprop"])
+def test_float64_functions_are_ours_too(name):
+    for code in machine_code(KERNELS[name], np.float64).values():
+        assert not [line for line in code if LIBM_CALL.search(line)]
+        assert not [line for line in code if ALLOCATION.search(line)]
+
+
+@x86
+def test_the_patterns_find_what_they_look_for():
+    """Compiled code that does all that a kernel must not."""
+
+    @numba.njit
+    def bad(x):
+        y = np.empty(len(x))
+        for i in range(len(x)):
+            y[i] = np.tanh(x[i]) * 0.3
+        return y
+
+    bad(np.ones(3, np.float32))
+    (assembly,) = bad.inspect_asm().values()
+    lines = [line.strip() for line in assembly.splitlines()]
+    assert any(DOUBLE.match(name) for name in mnemonics(lines))
+    assert any(LIBM_CALL.search(line) for line in lines)
+    assert any(ALLOCATION.search(line) for line in lines)
+
+
+def test_no_kernel_allocates():
+    """Numba counts one allocation for each array that Python passes: its own handle. No more."""
+    sizes = {"products": [(110, 530, 1100), (7, 5, 3)], "shapes": [(211, 113), (5, 3)]}
+    calls = list(outputs.calls(np.float32, **sizes))
+    for name, arguments in calls:
+        getattr(kernels, name)(*arguments)  # compile
+    enabled = _nrt_python.memsys_stats_enabled()
+    _nrt_python.memsys_enable_stats()
+    try:
+        for name, arguments in calls:
+            before = rtsys.get_allocation_stats()
+            getattr(kernels, name)(*arguments)
+            after = rtsys.get_allocation_stats()
+            arrays = sum(isinstance(value, np.ndarray) for value in arguments)
+            # Losses go through an array of the batch's, which NumPy made, to a sum.
+            arrays += 2 if name in ("cross_entropy_fprop", "softmax_cross_entropy") else 0
+            assert after.alloc - before.alloc == arrays, name
+            assert after.free - before.free == arrays, name
+    finally:
+        if not enabled:
+            _nrt_python.memsys_disable_stats()
