@@ -21,9 +21,13 @@ def bias_fprop(x, b, out, start, stop):
     out : (batch, n), overwritten; may be x
     """
     n = x.shape[1]
+    whole = n // LANES * LANES
     for i in range(start, stop):
-        for j in range(0, n, LANES):
-            store(out, i * n + j, load(x, i * n + j, n - j) + load(b, j, n - j), n - j)
+        for j in range(0, whole, LANES):
+            store(out, i * n + j, load(x, i * n + j) + load(b, j))
+        rest = n - whole
+        lanes = load(x, i * n + whole, rest) + load(b, whole, rest)
+        store(out, i * n + whole, lanes, rest)
 
 
 @inline

@@ -6,6 +6,7 @@ Source: the slides' "divide values by 255". The set stays uint8 in memory, a qua
 """
 
 from kernels.jit import GRAIN, inline, kernel
+from kernels.simd import LANES, as_float, load, store
 
 
 @inline
@@ -23,7 +24,12 @@ def gather(images, index, out, start, stop):
     index : (batch,) int64, in 0 .. n-1
     out : (batch, pixels) float32 or float64, overwritten
     """
-    white = out.dtype.type(255)
+    pixels = out.shape[1]
+    whole = pixels // LANES * LANES
+    rest = pixels - whole
     for i in range(start, stop):
-        for j in range(out.shape[1]):
-            out[i, j] = out.dtype.type(images[index[i], j]) / white
+        image, row = index[i] * pixels, i * pixels
+        for j in range(0, whole, LANES):
+            store(out, row + j, as_float(load(images, image + j), out) / 255)
+        lanes = as_float(load(images, image + whole, rest), out)
+        store(out, row + whole, lanes / 255, rest)

@@ -188,18 +188,24 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, bias, finish, start, stop):
 
 @inline
 def _units(a, b, out):
-    """(units, units per piece)"""
+    """(units, units per piece). A piece is a whole group where b is packed, once for all strips,
+    and some blocks of ROWS rows where a may be."""
     m, n = out.shape
     columns = _tile_columns(out)
     strips, groups = _groups(m, n, columns)
     depth = a.size // max(1, m) + MR  # some work for each element, however short its chain
     work = MR * depth * max(columns, _ceil(n, groups))  # narrow tiles take the time of whole ones
-    return strips * groups, max(1, PIECE // work)
+    piece = max(1, PIECE // work)
+    if n >= FAR:
+        piece = _ceil(piece, max(1, strips)) * strips
+    elif m >= 2 * FAR:
+        piece = _ceil(piece, ROWS // MR) * (ROWS // MR)
+    return strips * groups, piece
 
 
 @inline
 def _units_nt(a, b, out):
-    """(units, units per piece): whole groups, since each is packed once."""
+    """(units, units per piece): whole groups, since b is always packed."""
     units, piece = _units(a, b, out)
     strips = max(1, _ceil(out.shape[0], MR))
     return units, _ceil(piece, strips) * strips

@@ -14,5 +14,7 @@ def scale(x, factor, out, start, stop):
     factor : number
     out : array of the shape and dtype of x, overwritten; may be x
     """
-    for i in range(start, stop, LANES):
-        store(out, i, load(x, i, stop - i) * factor, stop - i)
+    whole = stop - (stop - start) % LANES  # without masks, which cost a third of the bandwidth
+    for i in range(start, whole, LANES):
+        store(out, i, load(x, i) * factor)
+    store(out, whole, load(x, whole, stop - whole) * factor, stop - whole)

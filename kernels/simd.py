@@ -460,6 +460,19 @@ def to_float(x):
     return x.astype(np.float32 if x.dtype == np.int32 else np.float64)
 
 
+def as_float(x, like):
+    """Unsigned bytes as floats of the dtype of `like`."""
+    return x.astype(like.dtype)
+
+
+@lowers(
+    as_float,
+    lambda x, like: (Lanes(like.dtype), (x, like)) if x == Lanes(types.uint8) else None,
+)
+def _as_float(emit, result, kinds, args):
+    return emit.builder.uitofp(args[0], ir.VectorType(llvm_element(result.dtype), LANES))
+
+
 def _floats_to_integers(x):
     if isinstance(x, Lanes) and isinstance(x.dtype, types.Float):
         return Lanes(integer_like(x.dtype)), (x,)

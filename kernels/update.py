@@ -21,9 +21,11 @@ def sgd_update(w, dw, rate, start, stop):
     dw : array of the shape and dtype of w
     rate : number
     """
-    for i in range(start, stop, LANES):
-        count = stop - i
-        store(w, i, fma(load(dw, i, count), -rate, load(w, i, count)), count)
+    whole = stop - (stop - start) % LANES
+    for i in range(start, whole, LANES):
+        store(w, i, fma(load(dw, i), -rate, load(w, i)))
+    rest = stop - whole
+    store(w, whole, fma(load(dw, whole, rest), -rate, load(w, whole, rest)), rest)
 
 
 @kernel("w!(...), dw(...), velocity!(...), rate, momentum")
@@ -36,8 +38,12 @@ def momentum_update(w, dw, velocity, rate, momentum, start, stop):
     dw : array of the shape and dtype of w
     rate, momentum : numbers
     """
-    for i in range(start, stop, LANES):
-        count = stop - i
-        v = fma(load(velocity, i, count), momentum, load(dw, i, count))
-        store(velocity, i, v, count)
-        store(w, i, fma(v, -rate, load(w, i, count)), count)
+    whole = stop - (stop - start) % LANES
+    for i in range(start, whole, LANES):
+        v = fma(load(velocity, i), momentum, load(dw, i))
+        store(velocity, i, v)
+        store(w, i, fma(v, -rate, load(w, i)))
+    rest = stop - whole
+    v = fma(load(velocity, whole, rest), momentum, load(dw, whole, rest))
+    store(velocity, whole, v, rest)
+    store(w, whole, fma(v, -rate, load(w, whole, rest)), rest)
