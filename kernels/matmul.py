@@ -139,7 +139,7 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, bias, finish, start, stop):
         v0, v1 = vectors * group // groups, vectors * (group + 1) // groups
         j0, j1 = v0 * width, min(v1 * width, n)
         panels = _ceil(v1 - v0, VECTORS)
-        share = (v1 - v0) // panels
+        share = (v1 - v0) // max(1, panels)
         extra = v1 - v0 - share * panels
         pack_a = a_row == 1 and a_k >= 2 * FAR and panels > 1
         pack_b = b_j != 1 or (b_k >= FAR and last - first >= PACK_STRIPS)
