@@ -20,7 +20,9 @@ class SGD:
         self.rate = rate
         self.momentum = momentum
         parameters = net.parameters() if momentum else []
-        self._moving = [(p.value, p.grad, np.zeros_like(p.value)) for p in parameters]
+        # As vectors, matrices too: one kernel to compile instead of two.
+        flat = [(p.value.reshape(-1), p.grad.reshape(-1)) for p in parameters]
+        self._moving = [(w, dw, np.zeros_like(w)) for w, dw in flat]
 
     def update(self) -> None:
         """Take one step."""
