@@ -103,11 +103,13 @@ class Signature:
             if x is not out and not (x.output and x.name > out.name)
         ]
 
-    def entry_source(self) -> str:
-        """Source of `entry(mailbox, *args)`: if sizes agree, labels are in range and outputs
-        overlap nothing, compute and return True; else touch nothing and return False.
+    def source(self, arrange: str, function: str) -> str:
+        """Source of `entry(mailbox, *args)` and `core(*args, start, stop)`.
 
-        Types, layout and writability are checked by numba's dispatch before that.
+        The entry, if sizes agree, labels are in range and outputs overlap nothing, computes and
+        returns True; else it touches nothing and returns False. Types, layout and writability are
+        checked by numba's dispatch before that. `arrange` and `function` are expressions: the
+        tuple of what the serial core takes, and the address of its trampoline.
         """
         conditions = []
         first: dict[str, str] = {}
@@ -133,10 +135,14 @@ class Signature:
 def entry(mailbox, {names}):
     if not ({" and ".join(conditions)}):
         return False
-    function, data = outline(core, ({names},))
     count, grain = units({names})
-    parallel(mailbox, function, data, count, grain)
+    args = {arrange.format(names)}
+    parallel(mailbox, {function}, on_stack(args), count, grain)
     return True
+
+
+def core({names}, start, stop):
+    shared(*arrange({names}), start, stop)
 """
 
     def kinds(self, args: tuple) -> list[types.Type]:

@@ -11,6 +11,7 @@ shares the units out over the threads, and never lets the core reach outside an 
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import numba
 import numpy as np
@@ -20,7 +21,7 @@ import kernels.cpu  # noqa: F401 - says which CPU, before anything is compiled
 from kernels import threads
 from kernels.cache import KernelCache, compile_callbacks
 from kernels.checks import PREDICATES, Signature
-from kernels.threads import Pool, outline, parallel
+from kernels.threads import Pool, on_stack, parallel, peek, trampoline
 
 # The flags of every kernel. `fastmath` is empty: NaN, infinities, signed zeros and the order of
 # sums are NumPy's, and a multiply-add is fused where the source says `fma` and nowhere else, so
@@ -104,31 +105,68 @@ def elements(*args):
     return args[0].size, GRAIN
 
 
+class Shared:
+    """A serial core `core(*args, start, stop)` that several kernels run.
+
+    It is compiled once for each dtype, apart from them. They find it by its address in the
+    mailbox, in one slot for float32 and the next for float64.
+
+    Parameters
+    ----------
+    source : the core
+    example : for a float dtype, a tuple of `args`, of which only the types count
+    """
+
+    count = 0
+
+    def __init__(self, source: Callable, example: Callable[[np.dtype], tuple]):
+        self.core = core = inline(source)
+        self.example = example
+        self.slot = threads.SHARED + 2 * Shared.count
+        Shared.count += 1
+        self.find = compiled(f"{source.__module__}.{source.__name__}")(
+            lambda args: trampoline(core, args)
+        )
+
+    def prepare(self, dtype: np.dtype) -> None:
+        """Compile for a dtype, or load, and leave the address in the mailbox."""
+        pool.mailbox[self.slot + dtype.itemsize // 8] = self.find(self.example(dtype))
+
+
 class Kernel:
     """A checked, threaded, lazily compiled kernel. Call it; `core` is its serial core."""
 
     __name__: str
 
-    def __init__(self, source: Callable, signature: Signature, units: Callable):
+    def __init__(
+        self, source: Callable, signature: Signature, units: Callable, shared: Shared | None
+    ):
         functools.update_wrapper(self, source)
         self.signature = signature
-        self.core = inline(source)
         self.units = units
-        self.entry = self._make_entry()
+        scope: dict[str, Any] = {"units": units, "__name__": __name__, **PREDICATES}
+        scope |= {"on_stack": on_stack, "parallel": parallel}
+        if shared:
+            function = f"peek(mailbox, {shared.slot} + args[0].itemsize // 8)"
+            exec(signature.source("arrange({})", function), scope)
+            scope |= {"arrange": inline(source), "shared": shared.core, "peek": peek}
+            self.core = inline(scope["core"])
+        else:
+            exec(signature.source("({},)", "trampoline(core, args)"), scope)
+            self.core = scope["core"] = inline(source)
+            scope["trampoline"] = trampoline
+        self.shared = shared
+        self.entry: Any = None if DISABLED else self._make_entry(scope["entry"])
 
-    def _make_entry(self):
-        """The function `entry(mailbox, *args)` that Python calls."""
-        if DISABLED:
-            return None
-        source = self.signature.entry_source()
-        scope = {"core": self.core, "units": self.units, "outline": outline, **PREDICATES}
-        scope |= {"parallel": parallel, "__name__": __name__}
-        exec(source, scope)  # as dataclasses and named tuples are made
-        entry = compiled(f"{self.__module__}.{self.__name__}")(scope["entry"])
+    def _make_entry(self, source: Callable):
+        """The compiled function `entry(mailbox, *args)` that Python calls."""
+        entry = compiled(f"{self.__module__}.{self.__name__}")(source)
 
         def specialise(mailbox, *args, **kwargs):
             """What numba's dispatch calls for arguments of new types."""
             self.signature.explain(self.__name__, args)
+            if self.shared:
+                self.shared.prepare(args[-1].dtype)
             return entry.compile((types.int64, *self.signature.kinds(args)))
 
         entry._compile_for_args = specialise
@@ -151,7 +189,9 @@ class Kernel:
             self.signature.explain(self.__name__, args)
 
 
-def kernel(signature: str, units: Callable = elements, inplace: str = ""):
+def kernel(
+    signature: str, units: Callable = elements, inplace: str = "", shared: Shared | None = None
+):
     """Make a serial core `f(*arrays, start, stop)` into a `Kernel`.
 
     Parameters
@@ -159,9 +199,11 @@ def kernel(signature: str, units: Callable = elements, inplace: str = ""):
     signature : the arguments' shapes, outputs behind the arrow; `kernels.checks` has the grammar
     units : compiled function of the arguments, returns (number of units, units per piece)
     inplace : names of inputs, separated by spaces, that may be the very array of an output
+    shared : what computes the kernel; the function below the decorator then takes the kernel's
+        arguments alone and returns those of the shared core
     """
 
     def decorate(source: Callable) -> Kernel:
-        return Kernel(source, Signature(signature, inplace), units)
+        return Kernel(source, Signature(signature, inplace), units, shared)
 
     return decorate

@@ -19,7 +19,7 @@ waits for memory a quarter of its time).
 import numpy as np
 
 from kernels.functions import tanh
-from kernels.jit import inline, kernel
+from kernels.jit import Shared, inline, kernel
 from kernels.simd import LANES, flat, load, prefetch, stack_array, store
 from kernels.tile import MR, NR32, NR64, VECTORS, block, tile, transpose
 
@@ -122,7 +122,6 @@ def _finish(out, bias, finish, i, rows, j0, j1):
             store(out, r * n + j, tanh(y) if finish == BIAS_TANH else y, j1 - j)
 
 
-@inline
 def _product(a, a_row, a_k, b, b_k, b_j, out, depth, bias, finish, start, stop):
     """Units start .. stop-1 of out; element (i, k) of the left operand is a[i*a_row + k*a_k],
     element (k, j) of the right one b[k*b_k + j*b_j]."""
@@ -186,6 +185,14 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, bias, finish, start, stop):
                     _finish(out, bias, finish, i, rows, j0, j1)
 
 
+def _example(dtype):
+    vector, matrix = np.empty(0, dtype), np.empty((0, 0), dtype)
+    return vector, 0, 0, vector, 0, 0, matrix, 0, vector, PLAIN
+
+
+product = Shared(_product, _example)
+
+
 @inline
 def _units(a, b, out):
     """(units, units per piece). A piece is a whole group where b is packed, once for all strips,
@@ -218,8 +225,7 @@ def _units_linear(x, w, b, out):
 
 @inline
 def _row(x):
-    """Elements from one row to the next. (No literal numbers here and below, so that _product is
-    compiled once for all kernels.)"""
+    """Elements from one row to the next. (Numbers, no literals: _product has one type of them.)"""
     return x.strides[0] // x.itemsize
 
 
@@ -228,8 +234,8 @@ def _column(x):
     return x.strides[1] // x.itemsize
 
 
-@kernel("a(M,K), b(K,N) -> out(M,N)", units=_units)
-def matmul_nn(a, b, out, start, stop):
+@kernel("a(M,K), b(K,N) -> out(M,N)", units=_units, shared=product)
+def matmul_nn(a, b, out):
     """`out = a @ b`.
 
     Parameters
@@ -239,14 +245,11 @@ def matmul_nn(a, b, out, start, stop):
     out : (M, N), overwritten
     """
     left, right, none = flat(a), flat(b), flat(out)
-    _product(
-        left, _row(a), _column(a), right, _row(b), _column(b), out, a.shape[1], none, PLAIN,
-        start, stop,
-    )  # fmt: skip
+    return left, _row(a), _column(a), right, _row(b), _column(b), out, a.shape[1], none, PLAIN
 
 
-@kernel("a(M,K), b(N,K) -> out(M,N)", units=_units_nt)
-def matmul_nt(a, b, out, start, stop):
+@kernel("a(M,K), b(N,K) -> out(M,N)", units=_units_nt, shared=product)
+def matmul_nt(a, b, out):
     """`out = a @ b.T`.
 
     Parameters
@@ -256,14 +259,11 @@ def matmul_nt(a, b, out, start, stop):
     out : (M, N), overwritten
     """
     left, right, none = flat(a), flat(b), flat(out)
-    _product(
-        left, _row(a), _column(a), right, _column(b), _row(b), out, a.shape[1], none, PLAIN,
-        start, stop,
-    )  # fmt: skip
+    return left, _row(a), _column(a), right, _column(b), _row(b), out, a.shape[1], none, PLAIN
 
 
-@kernel("a(K,M), b(K,N) -> out(M,N)", units=_units)
-def matmul_tn(a, b, out, start, stop):
+@kernel("a(K,M), b(K,N) -> out(M,N)", units=_units, shared=product)
+def matmul_tn(a, b, out):
     """`out = a.T @ b`.
 
     Parameters
@@ -273,14 +273,11 @@ def matmul_tn(a, b, out, start, stop):
     out : (M, N), overwritten
     """
     left, right, none = flat(a), flat(b), flat(out)
-    _product(
-        left, _column(a), _row(a), right, _row(b), _column(b), out, a.shape[0], none, PLAIN,
-        start, stop,
-    )  # fmt: skip
+    return left, _column(a), _row(a), right, _row(b), _column(b), out, a.shape[0], none, PLAIN
 
 
-@kernel("x(M,K), w(K,N), b(N) -> out(M,N)", units=_units_linear)
-def linear_fprop(x, w, b, out, start, stop):
+@kernel("x(M,K), w(K,N), b(N) -> out(M,N)", units=_units_linear, shared=product)
+def linear_fprop(x, w, b, out):
     """`out = x @ w + b`: matmul_nn, then bias_fprop while the result is in the cache, same bits.
 
     Parameters
@@ -290,15 +287,12 @@ def linear_fprop(x, w, b, out, start, stop):
     b : (N,)
     out : (M, N), overwritten
     """
-    left, right, bias = flat(x), flat(w), flat(b)
-    _product(
-        left, _row(x), _column(x), right, _row(w), _column(w), out, x.shape[1], bias, BIAS,
-        start, stop,
-    )  # fmt: skip
+    left, right = flat(x), flat(w)
+    return left, _row(x), _column(x), right, _row(w), _column(w), out, x.shape[1], flat(b), BIAS
 
 
-@kernel("x(M,K), w(K,N), b(N) -> out(M,N)", units=_units_linear)
-def linear_tanh_fprop(x, w, b, out, start, stop):
+@kernel("x(M,K), w(K,N), b(N) -> out(M,N)", units=_units_linear, shared=product)
+def linear_tanh_fprop(x, w, b, out):
     """`out = tanh(x @ w + b)`: linear_fprop, then tanh_fprop, same bits.
 
     Parameters
@@ -308,8 +302,16 @@ def linear_tanh_fprop(x, w, b, out, start, stop):
     b : (N,)
     out : (M, N), overwritten
     """
-    left, right, bias = flat(x), flat(w), flat(b)
-    _product(
-        left, _row(x), _column(x), right, _row(w), _column(w), out, x.shape[1], bias, BIAS_TANH,
-        start, stop,
-    )  # fmt: skip
+    left, right = flat(x), flat(w)
+    return (
+        left,
+        _row(x),
+        _column(x),
+        right,
+        _row(w),
+        _column(w),
+        out,
+        x.shape[1],
+        flat(b),
+        BIAS_TANH,
+    )

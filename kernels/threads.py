@@ -38,7 +38,9 @@ BUSY = 7 * LINE  # 1 while some thread has a job open
 WORKERS = 8 * LINE  # number of workers
 COUNT = 9 * LINE  # number of jobs so far
 QUIT = 10 * LINE  # 1: workers return
-SLOTS = 11 * LINE
+CONTROL = 11 * LINE  # slots so far, which start anew with the workers; from here on
+SHARED = 11 * LINE  # addresses of trampolines that several kernels share
+SLOTS = 13 * LINE
 
 SPINS = 64  # reads before the first yield: a piece of work is often shorter than a system call
 YIELDS = 1000  # yields before the first nap, 0.2 to 0.5 ms: the gap between two kernels in Python
@@ -112,11 +114,11 @@ def _call(typingctx, function, data, start, stop):
 
 
 @intrinsic
-def outline(typingctx, core, args):
-    """Put `args` on the stack and return (address of a trampoline of `core`, address of `args`).
+def trampoline(typingctx, core, args):
+    """Address of a function `(data, start, stop)` that calls `core(*args, start, stop)`, with the
+    args that `data` points to: what a C compiler makes of the body of an OpenMP loop.
 
-    The trampoline `(data, start, stop)` calls `core(*args, start, stop)`: what a C compiler
-    makes of the body of an OpenMP loop.
+    Of `args` only the types count.
     """
     call = core.get_call_type(typingctx, (*args.types, types.int64, types.int64), {})
 
@@ -124,22 +126,29 @@ def outline(typingctx, core, args):
         result = core.dispatcher.get_compile_result(call)
         context.active_code_library.add_linking_library(result.library)
         module = builder.module
-        trampoline = ir.Function(module, _TRAMPOLINE, module.get_unique_name("trampoline"))
-        trampoline.linkage = "internal"
-        inner = ir.IRBuilder(trampoline.append_basic_block())
+        function = ir.Function(module, _TRAMPOLINE, module.get_unique_name("trampoline"))
+        function.linkage = "internal"
+        inner = ir.IRBuilder(function.append_basic_block())
         packed = context.get_value_type(args)
-        data, start, stop = trampoline.args
+        data, start, stop = function.args
         values = inner.load(inner.inttoptr(data, packed.as_pointer()))
         unpacked = cgutils.unpack_tuple(inner, values, len(args.types))
         context.call_internal_no_propagate(inner, result.fndesc, call, [*unpacked, start, stop])
         inner.ret_void()
+        return builder.ptrtoint(function, ir.IntType(64))
 
-        memory = cgutils.alloca_once_value(builder, llvm_args[1])
-        word = ir.IntType(64)
-        pair = [builder.ptrtoint(trampoline, word), builder.ptrtoint(memory, word)]
-        return context.make_tuple(builder, signature.return_type, pair)
+    return types.int64(core, args), codegen
 
-    return types.UniTuple(types.int64, 2)(core, args), codegen
+
+@intrinsic
+def on_stack(typingctx, args):
+    """Address of a copy of the tuple `args`, there until the caller returns."""
+
+    def codegen(context, builder, signature, llvm_args):
+        memory = cgutils.alloca_once_value(builder, llvm_args[0])
+        return builder.ptrtoint(memory, ir.IntType(64))
+
+    return types.int64(args), codegen
 
 
 @numba.njit(nogil=True)
@@ -156,7 +165,7 @@ def _claim(mailbox):
 
 @numba.njit(nogil=True)
 def parallel(mailbox, function, data, units, grain):
-    """Compute what `outline` returned for pieces that make up `0 .. units-1`.
+    """Call a trampoline for pieces that make up `0 .. units-1`.
 
     In one piece where there are no workers, nothing to share, or a job is open already.
     """
@@ -230,7 +239,7 @@ class Pool:
             count = self.threads - 1 if HAVE_WORKERS else 0
             if count:
                 self.serve.compile()  # not in a worker: a fork must not copy a locked compiler
-            self.mailbox[:] = 0
+            self.mailbox[:CONTROL] = 0
             self.workers = [
                 threading.Thread(target=self.serve, args=(self.address,), daemon=True)
                 for _ in range(count)
@@ -260,4 +269,4 @@ class Pool:
         self.lock = threading.Lock()
         self.workers = []
         self.started = False
-        self.mailbox[:] = 0
+        self.mailbox[:CONTROL] = 0
