@@ -25,9 +25,10 @@ def bias_fprop(x, b, out, start, stop):
     for i in range(start, stop):
         for j in range(0, whole, LANES):
             store(out, i * n + j, load(x, i * n + j) + load(b, j))
-        rest = n - whole
-        lanes = load(x, i * n + whole, rest) + load(b, whole, rest)
-        store(out, i * n + whole, lanes, rest)
+        if whole < n:
+            rest = n - whole
+            lanes = load(x, i * n + whole, rest) + load(b, whole, rest)
+            store(out, i * n + whole, lanes, rest)
 
 
 @inline

@@ -31,5 +31,6 @@ def gather(images, index, out, start, stop):
         image, row = index[i] * pixels, i * pixels
         for j in range(0, whole, LANES):
             store(out, row + j, as_float(load(images, image + j), out) / 255)
-        lanes = as_float(load(images, image + whole, rest), out)
-        store(out, row + whole, lanes / 255, rest)
+        if rest:
+            lanes = as_float(load(images, image + whole, rest), out)
+            store(out, row + whole, lanes / 255, rest)

@@ -139,7 +139,11 @@ class Kernel:
     __name__: str
 
     def __init__(
-        self, source: Callable, signature: Signature, units: Callable, shared: Shared | None
+        self,
+        source: Callable,
+        signature: Signature,
+        units: Callable,
+        shared: Shared | None = None,
     ):
         functools.update_wrapper(self, source)
         self.signature = signature
