@@ -302,7 +302,7 @@ def make_parser() -> Parser:
         "--hidden",
         type=hidden_widths,
         metavar="N,N,...",
-        help="hidden layers of your own, such as 300,100",
+        help="hidden layers of your own, such as 300,100, with the defaults of mlp200",
     )
 
     group = parser.add_argument_group("training", "Defaults per architecture below.")

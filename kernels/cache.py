@@ -7,6 +7,7 @@ NumPy and Python, the CPU and its features, the signature. What is found is ther
 whoever writes second writes the same.
 """
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -14,9 +15,11 @@ import pickle
 import platform
 import sys
 import tempfile
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+import llvmlite
 import numba
 import numpy as np
 from numba.core.compiler import CompileResult
@@ -24,6 +27,7 @@ from numba.core.serialize import dumps
 from numba.misc.appdirs import AppDirs
 
 SOURCES = Path(__file__).parent
+SWITCHES = ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE")
 KEEP = 4  # generations of compiled kernels that stay on disk: switching branches costs nothing
 
 compile_callbacks: list[Callable[[str], None]] = []
@@ -34,29 +38,33 @@ def _generation() -> str:
     digest = hashlib.sha256()
     for path in sorted(SOURCES.glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    versions = (numba.__version__, np.__version__, platform.python_version())
-    digest.update(repr((versions, platform.machine(), sys.abiflags)).encode())
+    versions = (numba.__version__, llvmlite.__version__, np.__version__, platform.python_version())
+    switches = [getattr(numba.config, name, None) for name in SWITCHES]
+    digest.update(repr((versions, platform.machine(), sys.abiflags, switches)).encode())
     return digest.hexdigest()[:16]
+
+
+# Hashed as they are imported: what is compiled later comes from these sources, whatever has become
+# of the files by then.
+GENERATION = _generation()
 
 
 def _candidates() -> list[Path]:
     """Folders to try, best first: the user's choice, beside the sources, the user's cache."""
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     if chosen:
-        return [Path(chosen) / "jitprop"]
-    return [
-        SOURCES / "__pycache__" / "jit",
-        Path(AppDirs(appname="jitprop", appauthor=False).user_cache_dir),
-    ]
+        return [Path(chosen).absolute() / "jitprop"]
+    user = Path(AppDirs(appname="jitprop", appauthor=False).user_cache_dir)
+    beside = SOURCES / "__pycache__" / "jit"
+    return [beside, user] if user.is_absolute() else [beside]  # "~/..." if there is no home
 
 
 @functools.cache
 def folder() -> Path | None:
     """The folder of this generation, made if need be; None where nothing can be written."""
-    generation = _generation()
     reason: Exception | None = None
     for root in _candidates():
-        path = root / generation
+        path = root / GENERATION
         try:
             path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=path) as probe:
@@ -74,7 +82,8 @@ def _prune(root: Path, current: Path) -> None:
     """Forget all but the youngest generations."""
     try:
         current.touch()
-        generations = sorted(root.iterdir(), key=lambda path: path.stat().st_mtime)
+        folders = [path for path in root.iterdir() if path.is_dir()]
+        generations = sorted(folders, key=lambda path: path.stat().st_mtime)
         for path in generations[:-KEEP]:
             for file in path.iterdir():
                 file.unlink()
@@ -121,10 +130,12 @@ class KernelCache:
         if path is None:
             return
         data = dumps(result._reduce())
-        temporary = path.with_suffix(f".{os.getpid()}")
+        temporary = path.with_suffix(f".{uuid.uuid4().hex[:16]}")
         try:
             temporary.write_bytes(hashlib.sha256(data).digest() + data)
             temporary.replace(path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
-            _say(f"compiled kernels are not cached, the next run compiles them again ({error})")
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            reason = error.strerror
+            _say(f"compiled kernels are not cached, the next run compiles them again ({reason})")

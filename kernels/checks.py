@@ -82,7 +82,10 @@ class Signature:
         self.inplace = inplace.split()
         self.arguments: list[Argument] = []
         for side, output in zip(text.split("->"), (False, True), strict=False):
-            for match in _ARGUMENT.finditer(side):
+            for text_of_one in re.split(r",\s*(?![^(]*\))", side.strip()):
+                match = _ARGUMENT.fullmatch(text_of_one)
+                if match is None:
+                    raise ValueError(f"signature {text!r}: cannot read {text_of_one!r}")
                 dims = match["dims"]
                 dtype = "int64" if match["bound"] else match["dtype"]
                 self.arguments.append(
@@ -175,9 +178,8 @@ def core({names}, start, stop):
 
     def _explain_type(self, where: str, argument: Argument, value) -> None:
         if argument.dims is None:
-            if isinstance(value, (bool, np.bool_)) or not isinstance(
-                value, (int, float, np.integer, np.floating)
-            ):
+            numeric = isinstance(value, (int, float, np.integer, np.floating))
+            if not numeric or isinstance(value, (bool, np.timedelta64)):
                 raise TypeError(f"{where} is {type(value).__name__}, expected a number")
             try:
                 float(value)

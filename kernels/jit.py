@@ -11,6 +11,7 @@ shares the units out over the threads, and never lets the core reach outside an 
 
 import functools
 from collections.abc import Callable
+from operator import index
 from typing import Any
 
 import numba
@@ -40,11 +41,14 @@ def inline(function):
 
 
 def compiled(name: str, signature=None):
-    """Compile a function that Python calls, cached under `name`."""
+    """Compile a function that Python calls, cached under `name`.
+
+    Only names of this package are cached: of other sources the cache would not see the changes.
+    """
 
     def decorate(function):
         dispatcher = numba.njit(**FLAGS)(function)
-        if not DISABLED:
+        if not DISABLED and name.startswith(f"{__package__}."):
             dispatcher._cache = KernelCache(name)
             if signature is not None:
                 dispatcher = _Late(dispatcher, signature)
@@ -70,7 +74,8 @@ class _Late:
 
 _of_mailbox = types.void(types.int64)
 pool = Pool(
-    compiled("serve", _of_mailbox)(threads.serve), compiled("take", _of_mailbox)(threads.take)
+    compiled("kernels.serve", _of_mailbox)(threads.serve),
+    compiled("kernels.take", _of_mailbox)(threads.take),
 )
 
 
@@ -81,8 +86,9 @@ def get_num_threads() -> int:
 
 def set_num_threads(threads: int) -> None:
     """Let kernels use `threads` threads, at least 1. Results do not depend on it, to the bit."""
-    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
+    if isinstance(threads, bool) or not hasattr(threads, "__index__") or index(threads) < 1:
         raise ValueError(f"threads is {threads!r}, expected an integer of at least 1")
+    threads = index(threads)
     if threads != pool.threads:
         pool.resize(threads)
 
@@ -176,7 +182,9 @@ class Kernel:
         entry._compile_for_args = specialise
         return entry
 
-    def __call__(self, *args) -> None:
+    def __call__(self, *args, **named) -> None:
+        if named:
+            raise TypeError(f"{self.__name__}: arguments are positional: {self.signature.text}")
         if DISABLED:
             self.signature.explain(self.__name__, args)
             with np.errstate(all="ignore"):  # compiled code is silent, too

@@ -5,7 +5,7 @@ import numpy as np
 from kernels.jit import Kernel, compiled
 
 
-@compiled("total")
+@compiled("kernels.losses.total")
 def total(x):
     """Sum of a vector in float64, in the order of its elements."""
     result = 0.0

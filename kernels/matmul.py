@@ -20,13 +20,14 @@ import numpy as np
 
 from kernels.functions import tanh
 from kernels.jit import Shared, inline, kernel
-from kernels.simd import LANES, flat, load, prefetch, stack_array, store
+from kernels.simd import LANES, flat, for_dtype, load, prefetch, stack_array, store
 from kernels.tile import MR, NR32, NR64, VECTORS, block, tile, transpose
 
 KC = 512  # steps of k in one pass over packed operands
 PANELS = 4  # tiles side by side in a group: KC x 192 floats of b are 3/8 of a second-level cache
 ROWS = 64  # rows of a transposed left operand that are packed together, a whole number of LANES
-PACKED_A, PACKED_B = KC * ROWS, KC * PANELS * NR32  # elements of the scratch arrays
+PACKED_A = KC * ROWS  # elements of the scratch arrays
+PACKED_B32, PACKED_B64 = KC * PANELS * NR32, KC * PANELS * NR64
 FAR = 512  # elements from one row to the next from which on packing pays,
 PACK_STRIPS = 12  # for b: if so many strips use what is packed
 AHEAD = 24  # rows that packing asks for before it reads them
@@ -129,7 +130,11 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, bias, finish, start, stop):
     width = _tile_columns(out) // VECTORS
     strips, groups = _groups(m, n, width * VECTORS)
     vectors = _ceil(n, width)
-    packed_a, packed_b = stack_array(PACKED_A, out), stack_array(PACKED_B, out)
+    packed_a = stack_array(PACKED_A, out)
+    if for_dtype(out, True, False):
+        packed_b = stack_array(PACKED_B32, out)
+    else:
+        packed_b = stack_array(PACKED_B64, out)
     unit = start
     while unit < stop:
         group = unit // strips

@@ -65,7 +65,7 @@ def integer_like(dtype):
 
 
 def lowers(function, resolve):
-    """Decorate the LLVM code of `function`: `codegen(builder, result type, arg types, args)`.
+    """Decorate the LLVM code of `function`: `codegen(emit, result type, arg types, args)`.
 
     `resolve(*arg types)` returns (result type, arg types to cast to), or None where the function
     is not ours for these types.

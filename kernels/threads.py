@@ -8,10 +8,10 @@ computes it cannot change a bit of the result.
 Why not `prange`: a launch costs a fraction of a microsecond here, since workers wait by reading
 memory before they fall asleep; one worker that is late or descheduled only claims fewer pieces; a
 forked child simply has no workers (GNU OpenMP aborts there); two Python threads may call kernels
-at once (numba's own pool aborts there); and nothing has to be compiled per kernel.
+at once (numba's own pool aborts there); and a kernel needs no more than a trampoline of its own.
 
 The workers and the callers meet in the *mailbox*, one int64 array. Its slots lie a cache line
-apart. All of them are read and written with sequentially consistent atomics.
+apart. Compiled code reads and writes them with sequentially consistent atomics.
 """
 
 import atexit
@@ -44,7 +44,7 @@ SLOTS = 13 * LINE
 
 SPINS = 64  # reads before the first yield: a piece of work is often shorter than a system call
 YIELDS = 1000  # yields before the first nap, 0.2 to 0.5 ms: the gap between two kernels in Python
-NAP = 5000  # longest nap in microseconds: what a call after a long pause may wait for helpers
+NAP = 5000  # longest nap in microseconds: how late a worker may join after a long pause
 
 # POSIX; where they are missing (Windows) kernels run on the calling thread.
 HAVE_WORKERS = hasattr(ctypes.CDLL(None), "sched_yield") if os.name == "posix" else False
@@ -220,7 +220,7 @@ class Pool:
 
     def __init__(self, serve, take):
         self.serve, self.take = serve, take  # compiled by kernels.jit
-        self.threads = int(numba.config.NUMBA_DEFAULT_NUM_THREADS)
+        self.threads = int(numba.config.NUMBA_NUM_THREADS)  # the variable, or the CPUs we may use
         self.workers: list[threading.Thread] = []
         self.started = False
         self.lock = threading.Lock()
@@ -239,14 +239,16 @@ class Pool:
             count = self.threads - 1 if HAVE_WORKERS else 0
             if count:
                 self.serve.compile()  # not in a worker: a fork must not copy a locked compiler
-            self.mailbox[:CONTROL] = 0
-            self.workers = [
-                threading.Thread(target=self.serve, args=(self.address,), daemon=True)
-                for _ in range(count)
-            ]
-            for worker in self.workers:
-                worker.start()
-            self.mailbox[WORKERS] = count
+            self.mailbox[QUIT] = 0
+            try:
+                for _ in range(count):
+                    worker = threading.Thread(target=self.serve, args=(self.address,), daemon=True)
+                    worker.start()
+                    self.workers.append(worker)
+            except RuntimeError:
+                pass  # the system has no more threads: those that are there do the work
+            self.mailbox[WORKERS] = len(self.workers)
+            self.mailbox[BUSY] = 0  # which resize took
             self.started = True
 
     def resize(self, threads):
@@ -259,6 +261,7 @@ class Pool:
             self.started = False
 
     def _dismiss(self):
+        self.mailbox[WORKERS] = 0
         self.mailbox[QUIT] = 1  # a job that is open now ends without those who leave
         for worker in self.workers:
             worker.join()

@@ -321,7 +321,19 @@ def test_grammar():
     assert (w.dtype, images.dtype, index.dtype) == (None, np.uint8, np.int64)
     assert (w.dims, rate.dims, index.bound) == (("...",), None, "n")
     assert signature.arrays == [w, images, index, out]
-    compile(signature.entry_source(), "entry", "exec")
+    compile(signature.source("({},)", "trampoline(core, args)"), "entry", "exec")
+
+
+@pytest.mark.parametrize("text", ["x(n, out(n)", "x(n) y(n) -> out(n)", "x(n)), b -> out(n)", "-> "])
+def test_a_misspelt_signature(text):
+    with pytest.raises(ValueError, match="cannot read"):
+        Signature(text)
+
+
+def test_arguments_are_positional():
+    x = np.ones(3)
+    with pytest.raises(TypeError, match=r"^scale: arguments are positional: x\(\.\.\.\), factor"):
+        kernels.scale(x, factor=2, out=x)
 
 
 def test_predicates():
