@@ -10,6 +10,7 @@ import numpy as np
 from perf import cases, machine, report
 from perf.providers import OURS, PROVIDERS, WorkerError
 from perf.runner import Effort, Row, Runner
+from training.metrics import cpu_model
 
 RESULTS = Path(__file__).parent / "results"
 QUICK = Effort(rounds=3, sample=0.0005, budget=0.2)
@@ -100,7 +101,7 @@ def main() -> int:
             QUICK if options.quick else effort, warn,
         ) as runner:  # fmt: skip
             versions = runner.descriptions()
-            print(f"{machine.cpu_name()}, {options.dtype}, commit {machine.commit()}")
+            print(f"{cpu_model()}, {options.dtype}, commit {machine.commit()}")
             print(", ".join(f"{name}: {version}" for name, version in versions.items()))
             rows = measure(runner, options.cases, [name for name in versions if name != OURS])
     except WorkerError as error:

@@ -5,36 +5,22 @@ their latency; nothing is loaded or stored in between. `copy` reads one array an
 Both are kernels like those they judge, with the same compiler and the same threads.
 """
 
-import hashlib
 import os
-import platform
 import subprocess
 from pathlib import Path
 
 import numpy as np
 
-from kernels.jit import inline
-from kernels.jit import kernel as cached_kernel
+from kernels.jit import inline, kernel
 from kernels.simd import LANES, fma, load, store
 from perf.cases import Case, empty, scaled, signed
 
-SOURCE = Path(__file__)
+HERE = Path(__file__).parent
 CHAINS = (12, 6, 3)  # 12 fill 32 registers of one vector each; where a vector takes more, fewer do
 FAR = 2**27  # bytes that no cache holds: what is larger is copied no slower
 STEPS = 10_000
 UNITS = 64  # pieces of the peak's work: enough to share out evenly
 FACTOR = 0.5  # x = x / 2 + c converges to 2 c, so the result can be checked
-
-
-def kernel(signature, **options):
-    """A kernel whose name holds a hash of this file: the kernels' cache does not look here."""
-    digest = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:8]
-
-    def decorate(source):
-        source.__name__ += f"_{digest}"
-        return cached_kernel(signature, **options)(source)
-
-    return decorate
 
 
 @inline
@@ -127,17 +113,6 @@ def copy(nbytes: int) -> Case:
     )
 
 
-def cpu_name() -> str:
-    """What the operating system calls this processor."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
 def cpus() -> list[int]:
     """The processors this process may run on."""
     if hasattr(os, "sched_getaffinity"):
@@ -148,7 +123,7 @@ def cpus() -> list[int]:
 def commit() -> str:
     """The checked-out commit, with a + if files differ from it."""
     try:
-        git = ["git", "-C", str(SOURCE.parent), "describe", "--always", "--dirty=+", "--abbrev=12"]
+        git = ["git", "-C", str(HERE), "describe", "--always", "--dirty=+", "--abbrev=12"]
         done = subprocess.run(git, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"

@@ -12,6 +12,7 @@ from perf import machine
 from perf.goals import summary
 from perf.providers import OURS
 from perf.runner import Row
+from training.metrics import cpu_model
 
 COLUMNS = (
     "kernel", "shape", "dtype", "threads", "provider", "microseconds", "quartile_1", "quartile_3",
@@ -53,7 +54,7 @@ def records(
         return f"{value:.4g}"
 
     run = {
-        "cpu": machine.cpu_name(),
+        "cpu": cpu_model(),
         "instructions": instructions,
         "python": platform.python_version(),
         "numpy": np.__version__,

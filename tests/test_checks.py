@@ -324,7 +324,9 @@ def test_grammar():
     compile(signature.source("({},)", "trampoline(core, args)"), "entry", "exec")
 
 
-@pytest.mark.parametrize("text", ["x(n, out(n)", "x(n) y(n) -> out(n)", "x(n)), b -> out(n)", "-> "])
+@pytest.mark.parametrize(
+    "text", ["x(n, out(n)", "x(n) y(n) -> out(n)", "x(n)), b -> out(n)", "-> "]
+)
 def test_a_misspelt_signature(text):
     with pytest.raises(ValueError, match="cannot read"):
         Signature(text)
