@@ -190,7 +190,7 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, bias, finish, start, stop):
                     _finish(out, bias, finish, i, rows, j0, j1)
 
 
-def _example(dtype):
+def _example(dtype):  # pragma: no cover - there for the compiler alone
     vector, matrix = np.empty(0, dtype), np.empty((0, 0), dtype)
     return vector, 0, 0, vector, 0, 0, matrix, 0, vector, PLAIN
 

@@ -90,7 +90,8 @@ def test_paths_of_wide_tiles(form, dtype, monkeypatch):
     """The plain tile has 8 columns; with one as for AVX-512, vectors and blocks of 64 bytes fit."""
     for name, value in {"MR": 8, "NR32": 48, "NR64": 24, "VECTORS": 3}.items():
         monkeypatch.setattr(f"kernels.matmul.{name}", value)
-    monkeypatch.setattr("kernels.matmul.PACKED_B", KC * PANELS * 48)
+    monkeypatch.setattr("kernels.matmul.PACKED_B32", KC * PANELS * 48)
+    monkeypatch.setattr("kernels.matmul.PACKED_B64", KC * PANELS * 24)
     for shape in [(9, 3 * KC // 2, 101), (PACK_STRIPS * 8 + 1, 70, FAR + 5), (2 * FAR + 5, 3, 101)]:
         test_every_path_is_exact(shape, form, dtype, lambda array: array)
 
