@@ -239,6 +239,13 @@ def _column(x):
     return x.strides[1] // x.itemsize
 
 
+@inline
+def _plain(a, b, out, bias, finish):
+    """What _product takes for `a @ b`, both as they lie."""
+    left, right = flat(a), flat(b)
+    return left, _row(a), _column(a), right, _row(b), _column(b), out, a.shape[1], bias, finish
+
+
 @kernel("a(M,K), b(K,N) -> out(M,N)", units=_units, shared=product)
 def matmul_nn(a, b, out):
     """`out = a @ b`.
@@ -249,8 +256,7 @@ def matmul_nn(a, b, out):
     b : (K, N) of the dtype of a
     out : (M, N), overwritten
     """
-    left, right, none = flat(a), flat(b), flat(out)
-    return left, _row(a), _column(a), right, _row(b), _column(b), out, a.shape[1], none, PLAIN
+    return _plain(a, b, out, flat(out), PLAIN)
 
 
 @kernel("a(M,K), b(N,K) -> out(M,N)", units=_units_nt, shared=product)
@@ -292,8 +298,7 @@ def linear_fprop(x, w, b, out):
     b : (N,)
     out : (M, N), overwritten
     """
-    left, right = flat(x), flat(w)
-    return left, _row(x), _column(x), right, _row(w), _column(w), out, x.shape[1], flat(b), BIAS
+    return _plain(x, w, out, flat(b), BIAS)
 
 
 @kernel("x(M,K), w(K,N), b(N) -> out(M,N)", units=_units_linear, shared=product)
@@ -307,16 +312,4 @@ def linear_tanh_fprop(x, w, b, out):
     b : (N,)
     out : (M, N), overwritten
     """
-    left, right = flat(x), flat(w)
-    return (
-        left,
-        _row(x),
-        _column(x),
-        right,
-        _row(w),
-        _column(w),
-        out,
-        x.shape[1],
-        flat(b),
-        BIAS_TANH,
-    )
+    return _plain(x, w, out, flat(b), BIAS_TANH)

@@ -493,9 +493,7 @@ def _bits(emit, result, kinds, args):
 
 @lowers(to_integer, _floats_to_integers)
 def _to_integer(emit, result, kinds, args):
-    # Frozen: LLVM may not draw conclusions from a conversion that overflows.
-    integer = emit.builder.fptosi(args[0], ir.VectorType(llvm_element(result.dtype), LANES))
-    return emit.builder.freeze(integer) if hasattr(emit.builder, "freeze") else integer
+    return emit.builder.fptosi(args[0], ir.VectorType(llvm_element(result.dtype), LANES))
 
 
 @lowers(to_float, _integers_to_floats)
