@@ -9,28 +9,35 @@ threads and any CPU. Products use up to 0.7 MB of the calling thread's stack.
 
 from kernels.bias import bias_bprop, bias_fprop
 from kernels.cross_entropy import cross_entropy_bprop, cross_entropy_fprop
-from kernels.gather import gather
+from kernels.gather import gather, gather_labels, gather_rows, next_index
 from kernels.jit import get_num_threads, on_compile, set_num_threads
 from kernels.matmul import linear_fprop, linear_tanh_fprop, matmul_nn, matmul_nt, matmul_tn
 from kernels.scale import scale
 from kernels.softmax import softmax_bprop, softmax_fprop
 from kernels.softmax_cross_entropy import softmax_cross_entropy
+from kernels.tally import misses, tally
 from kernels.tanh import tanh_bprop, tanh_fprop
+from kernels.tape import Tape
 from kernels.update import momentum_update, sgd_update
 
 __all__ = [
+    "Tape",
     "bias_bprop",
     "bias_fprop",
     "cross_entropy_bprop",
     "cross_entropy_fprop",
     "gather",
+    "gather_labels",
+    "gather_rows",
     "get_num_threads",
     "linear_fprop",
     "linear_tanh_fprop",
     "matmul_nn",
     "matmul_nt",
     "matmul_tn",
+    "misses",
     "momentum_update",
+    "next_index",
     "on_compile",
     "scale",
     "set_num_threads",
@@ -38,6 +45,7 @@ __all__ = [
     "softmax_bprop",
     "softmax_cross_entropy",
     "softmax_fprop",
+    "tally",
     "tanh_bprop",
     "tanh_fprop",
 ]

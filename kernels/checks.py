@@ -4,11 +4,11 @@ Grammar: arguments in the order of the call, separated by commas; outputs stand 
 or are read as well and marked: `w!`.
 
     a(M,K)            array of the kernel's dtype (float32 or float64), C-contiguous; equal letters
-                      are equal sizes
+                      are equal sizes, a digit is that size
     x(...)            array of any number of dimensions; all of a call's `...` are one shape
     labels(batch)<K   int64 array of values in 0 .. K-1
     images:uint8(n,p) array of the dtype named
-    rate              a number
+    rate              a number, or a float64 array of no dimensions that holds it
 
 From this text come two things: the conditions compiled into the kernel's entry, which cost
 nanoseconds on every call, and, once they have failed, `explain`, which finds the argument and says
@@ -24,6 +24,9 @@ import numpy as np
 from numba import types
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+# A number travels as a float64 array of no dimensions and is read when the kernel runs: what is
+# recorded on a tape can be changed from run to run.
+NUMBER = types.Array(types.float64, 0, "C")
 
 _ARGUMENT = re.compile(
     r"(?P<name>\w+)(?P<write>!)?(:(?P<dtype>\w+))?(\((?P<dims>[^)]*)\))?(<(?P<bound>\w+))?"
@@ -107,12 +110,13 @@ class Signature:
         ]
 
     def source(self, arrange: str, function: str) -> str:
-        """Source of `entry(mailbox, *args)` and `core(*args, start, stop)`.
+        """Source of `entry(mailbox, record, *args)` and `core(*args, start, stop)`.
 
-        The entry, if sizes agree, labels are in range and outputs overlap nothing, computes and
-        returns True; else it touches nothing and returns False. Types, layout and writability are
-        checked by numba's dispatch before that. `arrange` and `function` are expressions: the
-        tuple of what the serial core takes, and the address of its trampoline.
+        The entry, if sizes agree, labels are in range and outputs overlap nothing, computes, or
+        writes down at the address `record` what to compute if that is not 0, and returns True;
+        else it touches nothing and returns False. Types, layout and writability are checked by
+        numba's dispatch before that. `arrange` and `function` are expressions: the tuple of what
+        the serial core takes, and the address of its trampoline.
         """
         conditions = []
         first: dict[str, str] = {}
@@ -120,7 +124,9 @@ class Signature:
             assert argument.dims is not None
             for axis, dim in enumerate(argument.dims):
                 size = f"{argument.name}.shape" + ("" if dim == "..." else f"[{axis}]")
-                if dim in first:
+                if dim.isdigit():
+                    conditions.append(f"{size} == {dim}")
+                elif dim in first:
                     conditions.append(f"{size} == {first[dim]}")
                 first.setdefault(dim, size)
         conditions += [
@@ -135,12 +141,15 @@ class Signature:
         ]
         names = ", ".join(argument.name for argument in self.arguments)
         return f"""
-def entry(mailbox, {names}):
+def entry(mailbox, record, {names}):
     if not ({" and ".join(conditions)}):
         return False
     count, grain = units({names})
     args = {arrange.format(names)}
-    parallel(mailbox, {function}, on_stack(args), count, grain)
+    if record == 0:
+        parallel(mailbox, {function}, on_stack(args), count, grain)
+    else:
+        write(record, {function}, count, grain, args)
     return True
 
 
@@ -149,9 +158,9 @@ def core({names}, start, stop):
 """
 
     def kinds(self, args: tuple) -> list[types.Type]:
-        """The numba types of arguments that fit: numbers are float64."""
+        """The numba types of arguments that fit; a number is an array of no dimensions."""
         return [
-            types.float64 if argument.dims is None else numba.typeof(value)
+            NUMBER if argument.dims is None else numba.typeof(value)
             for argument, value in zip(self.arguments, args, strict=True)
         ]
 
@@ -178,6 +187,8 @@ def core({names}, start, stop):
 
     def _explain_type(self, where: str, argument: Argument, value) -> None:
         if argument.dims is None:
+            if isinstance(value, np.ndarray) and value.shape == () and value.dtype == np.float64:
+                return
             numeric = isinstance(value, (int, float, np.integer, np.floating))
             if not numeric or isinstance(value, (bool, np.timedelta64)):
                 raise TypeError(f"{where} is {type(value).__name__}, expected a number")
@@ -221,6 +232,10 @@ def core({names}, start, stop):
             shape = values[argument.name].shape
             for axis, dim in enumerate(argument.dims):
                 size = shape if dim == "..." else shape[axis]
+                if dim.isdigit() and size != int(dim):
+                    raise ValueError(
+                        f"{kernel}: {argument.name} has shape {shape}, expected {argument.shape()}"
+                    )
                 other, expected = sizes.setdefault(dim, (argument, size))
                 if size != expected:
                     other_shape = values[other.name].shape

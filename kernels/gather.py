@@ -1,17 +1,37 @@
-"""A batch of images: the rows that an index names, as numbers from 0 to 1.
+"""A batch of examples: the rows that an index names.
 
-    out[i, j] = images[index[i], j] / 255
+    out[i, j] = images[index[i], j] / 255      pixels as numbers from 0 to 1
+    out[i, j] = x[index[i], j]                 numbers as they are
+    out[i]    = labels[index[i]]
 
-Source: the slides' "divide values by 255". The set stays uint8 in memory, a quarter of float32.
+Source: the slides' "batched(inputs, labels)" and "divide values by 255". Images stay uint8 in
+memory, a quarter of float32.
 """
 
-from kernels.jit import GRAIN, inline, kernel
+from kernels.jit import GRAIN, inline, kernel, once
 from kernels.simd import LANES, as_float, load, store
 
 
 @inline
-def _rows(images, index, out):
+def _rows(x, index, out):
     return len(out), max(1, GRAIN // max(1, out.shape[1]))
+
+
+@kernel("order:int64(n), position!:int64(1) -> index:int64(batch)", units=once)
+def next_index(order, position, index, start, stop):
+    """`index = order[position : position + batch]`, then `position += batch`.
+
+    Parameters
+    ----------
+    order : (n,) int64
+    position : (1,) int64, updated; where no batch is left, it stays and so does index
+    index : (batch,) int64, overwritten
+    """
+    first, last = position[0], position[0] + len(index)
+    if first >= 0 and last <= len(order):
+        for i in range(len(index)):
+            index[i] = order[first + i]
+        position[0] = last
 
 
 @kernel("images:uint8(n,pixels), index(batch)<n -> out(batch,pixels)", units=_rows)
@@ -34,3 +54,34 @@ def gather(images, index, out, start, stop):
         if rest:
             lanes = as_float(load(images, image + whole, rest), out)
             store(out, row + whole, lanes / 255, rest)
+
+
+@kernel("x(n,features), index(batch)<n -> out(batch,features)", units=_rows)
+def gather_rows(x, index, out, start, stop):
+    """`out = x[index]`.
+
+    Parameters
+    ----------
+    x : (n, features) float32 or float64
+    index : (batch,) int64, in 0 .. n-1
+    out : (batch, features) of the dtype of x, overwritten
+    """
+    features = out.shape[1]
+    for i in range(start, stop):
+        source, row = index[i] * features, i * features
+        for j in range(0, features, LANES):
+            store(out, row + j, load(x, source + j, features - j), features - j)
+
+
+@kernel("labels:int64(n), index(batch)<n -> out:int64(batch)", units=once)
+def gather_labels(labels, index, out, start, stop):
+    """`out = labels[index]`.
+
+    Parameters
+    ----------
+    labels : (n,) int64
+    index : (batch,) int64, in 0 .. n-1
+    out : (batch,) int64, overwritten
+    """
+    for i in range(len(out)):
+        out[i] = labels[index[i]]

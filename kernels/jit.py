@@ -10,6 +10,7 @@ shares the units out over the threads, and never lets the core reach outside an 
 """
 
 import functools
+import threading
 from collections.abc import Callable
 from operator import index
 from typing import Any
@@ -22,7 +23,7 @@ import kernels.cpu  # noqa: F401 - says which CPU, before anything is compiled
 from kernels import threads
 from kernels.cache import KernelCache, compile_callbacks
 from kernels.checks import PREDICATES, Signature
-from kernels.threads import Pool, on_stack, parallel, peek, trampoline
+from kernels.threads import Pool, on_stack, parallel, peek, trampoline, write
 
 # The flags of every kernel. `fastmath` is empty: NaN, infinities, signed zeros and the order of
 # sums are NumPy's, and a multiply-add is fused where the source says `fma` and nowhere else, so
@@ -72,6 +73,19 @@ class _Late:
         return self.dispatcher(*args)
 
 
+@inline
+def once(*args):
+    """One unit: nothing to share out."""
+    return 1, 1
+
+
+class _Recorder(threading.local):
+    """Where this thread's kernel calls go instead of being run: a `kernels.tape.Tape`, or None."""
+
+    tape: Any = None
+
+
+recorder = _Recorder()
 _of_mailbox = types.void(types.int64)
 pool = Pool(
     compiled("kernels.serve", _of_mailbox)(threads.serve),
@@ -109,6 +123,16 @@ def rows(*args):
 def elements(*args):
     """Units are elements of the first argument, in the order of memory."""
     return args[0].size, GRAIN
+
+
+def _number(value):
+    """A number as kernels take it; what is none stays, for them to refuse."""
+    if isinstance(value, (float, int, np.floating, np.integer)) and not isinstance(value, bool):
+        try:
+            return np.asarray(value, np.float64)
+        except OverflowError:
+            pass
+    return value
 
 
 class Shared:
@@ -154,8 +178,9 @@ class Kernel:
         functools.update_wrapper(self, source)
         self.signature = signature
         self.units = units
+        self.numbers = [i for i, a in enumerate(signature.arguments) if a.dims is None]
         scope: dict[str, Any] = {"units": units, "__name__": __name__, **PREDICATES}
-        scope |= {"on_stack": on_stack, "parallel": parallel}
+        scope |= {"on_stack": on_stack, "parallel": parallel, "write": write}
         if shared:
             function = f"peek(mailbox, {shared.slot} + args[0].itemsize // 8)"
             exec(signature.source("arrange({})", function), scope)
@@ -169,15 +194,15 @@ class Kernel:
         self.entry: Any = None if DISABLED else self._make_entry(scope["entry"])
 
     def _make_entry(self, source: Callable):
-        """The compiled function `entry(mailbox, *args)` that Python calls."""
+        """The compiled function `entry(mailbox, record, *args)` that Python calls."""
         entry = compiled(f"{self.__module__}.{self.__name__}")(source)
 
-        def specialise(mailbox, *args, **kwargs):
+        def specialise(mailbox, record, *args, **kwargs):
             """What numba's dispatch calls for arguments of new types."""
             self.signature.explain(self.__name__, args)
             if self.shared:
                 self.shared.prepare(args[-1].dtype)
-            return entry.compile((types.int64, *self.signature.kinds(args)))
+            return entry.compile((types.int64, types.int64, *self.signature.kinds(args)))
 
         entry._compile_for_args = specialise
         return entry
@@ -185,20 +210,32 @@ class Kernel:
     def __call__(self, *args, **named) -> None:
         if named:
             raise TypeError(f"{self.__name__}: arguments are positional: {self.signature.text}")
+        tape = recorder.tape
         if DISABLED:
             self.signature.explain(self.__name__, args)
-            with np.errstate(all="ignore"):  # compiled code is silent, too
-                self.core(*args, 0, self.units(*args)[0])
-            return
-        if not pool.started:
-            pool.start()
-        try:
-            fitting = self.entry(pool.address, *args)
-        except TypeError:
-            self.signature.explain(self.__name__, args)
-            raise
-        if not fitting:
-            self.signature.explain(self.__name__, args)
+            if tape is None:
+                self.run_plain(args)
+        else:
+            if not pool.started:
+                pool.start()
+            if self.numbers:
+                args = tuple(_number(x) if i in self.numbers else x for i, x in enumerate(args))
+            record = tape.next_record() if tape is not None else 0
+            try:
+                fitting = self.entry(pool.address, record, *args)
+            except TypeError:
+                self.signature.explain(self.__name__, args)
+                raise
+            if not fitting:
+                self.signature.explain(self.__name__, args)
+        if tape is not None:
+            tape.calls.append((self, args))
+
+    def run_plain(self, args) -> None:
+        """Without the compiler: the core, interpreted, in one piece."""
+        numbers = [float(arg) if place in self.numbers else arg for place, arg in enumerate(args)]
+        with np.errstate(all="ignore"):  # compiled code is silent, too
+            self.core(*numbers, 0, self.units(*numbers)[0])
 
 
 def kernel(

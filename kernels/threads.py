@@ -42,6 +42,9 @@ CONTROL = 11 * LINE  # slots so far, which start anew with the workers; from her
 SHARED = 11 * LINE  # addresses of trampolines that several kernels share
 SLOTS = 13 * LINE
 
+RECORD = 1024  # bytes of one recorded call: its trampoline, units, units per piece, arguments
+RECORD_ARGS = 24
+
 SPINS = 64  # reads before the first yield: a piece of work is often shorter than a system call
 YIELDS = 1000  # yields before the first nap, 0.2 to 0.5 ms: the gap between two kernels in Python
 NAP = 5000  # longest nap in microseconds: how late a worker may join after a long pause
@@ -116,11 +119,13 @@ def _call(typingctx, function, data, start, stop):
 @intrinsic
 def trampoline(typingctx, core, args):
     """Address of a function `(data, start, stop)` that calls `core(*args, start, stop)`, with the
-    args that `data` points to: what a C compiler makes of the body of an OpenMP loop.
+    args that `data` points to: what a C compiler makes of the body of an OpenMP loop. The core
+    gets the number in an array of no dimensions, not the array.
 
     Of `args` only the types count.
     """
-    call = core.get_call_type(typingctx, (*args.types, types.int64, types.int64), {})
+    kinds = [kind.dtype if getattr(kind, "ndim", None) == 0 else kind for kind in args.types]
+    call = core.get_call_type(typingctx, (*kinds, types.int64, types.int64), {})
 
     def codegen(context, builder, signature, llvm_args):
         result = core.dispatcher.get_compile_result(call)
@@ -133,6 +138,10 @@ def trampoline(typingctx, core, args):
         data, start, stop = function.args
         values = inner.load(inner.inttoptr(data, packed.as_pointer()))
         unpacked = cgutils.unpack_tuple(inner, values, len(args.types))
+        for place, kind in enumerate(args.types):
+            if kinds[place] is not kind:
+                number = context.make_array(kind)(context, inner, unpacked[place])
+                unpacked[place] = inner.load(number.data)
         context.call_internal_no_propagate(inner, result.fndesc, call, [*unpacked, start, stop])
         inner.ret_void()
         return builder.ptrtoint(function, ir.IntType(64))
@@ -140,15 +149,46 @@ def trampoline(typingctx, core, args):
     return types.int64(core, args), codegen
 
 
+def _unowned(context, builder, kinds, values):
+    """A tuple whose arrays hold no reference to their memory: who copies them does not count
+    references, and may outlive numba's handles of them. The caller keeps the memory."""
+    for place, kind in enumerate(kinds.types):
+        if isinstance(kind, types.Array):
+            array = context.make_array(kind)(context, builder, builder.extract_value(values, place))
+            array.meminfo = cgutils.get_null_value(array.meminfo.type)
+            array.parent = cgutils.get_null_value(array.parent.type)
+            values = builder.insert_value(values, array._getvalue(), place)
+    return values
+
+
 @intrinsic
 def on_stack(typingctx, args):
     """Address of a copy of the tuple `args`, there until the caller returns."""
 
     def codegen(context, builder, signature, llvm_args):
-        memory = cgutils.alloca_once_value(builder, llvm_args[0])
+        memory = cgutils.alloca_once_value(builder, _unowned(context, builder, args, *llvm_args))
         return builder.ptrtoint(memory, ir.IntType(64))
 
     return types.int64(args), codegen
+
+
+@intrinsic
+def write(typingctx, record, function, units, grain, args):
+    """Write to the address `record` what `run_record` needs, RECORD bytes at most."""
+
+    def codegen(context, builder, signature, llvm_args):
+        record, function, units, grain, values = llvm_args
+        values = _unowned(context, builder, args, values)
+        size = context.get_abi_sizeof(values.type)
+        if RECORD_ARGS + size > RECORD:
+            raise NotImplementedError(f"arguments of {size} bytes")
+        for offset, value in enumerate((function, units, grain)):
+            builder.store(value, _slot(builder, record, ir.Constant(record.type, offset)))
+        place = _slot(builder, record, ir.Constant(record.type, RECORD_ARGS // 8))
+        builder.store(values, builder.bitcast(place, values.type.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 4, args), codegen
 
 
 @numba.njit(nogil=True)
@@ -186,6 +226,21 @@ def parallel(mailbox, function, data, units, grain):
         if spins > SPINS:
             _sched_yield()
     poke(mailbox, BUSY, 0)
+
+
+def replay(mailbox, records, count, times, stop):
+    """Run `count` records, one after another, `times` times; return how often they were run.
+
+    `records` is the address of the first. Ends early, before the next record, once the number at
+    the address `stop` is not 0.
+    """
+    for time in range(times):
+        for record in range(records, records + count * RECORD, RECORD):
+            data = record + RECORD_ARGS
+            parallel(mailbox, peek(record, 0), data, peek(record, 1), peek(record, 2))
+            if peek(stop, 0) != 0:
+                return time
+    return times
 
 
 def serve(mailbox):

@@ -57,6 +57,18 @@ class SoftmaxCrossEntropy(Loss):
         self._last_gradient = gradient
         return loss
 
+    def rows(self, z, t):
+        from kernels.softmax_cross_entropy import _of_labels
+
+        z = as_input(self, "z", z)
+        gradient = self._gradient.rows(z.shape, z.dtype)
+        if not hasattr(self, "_losses"):
+            self._losses = Buffer()
+        losses = self._losses.rows((len(z),), z.dtype)
+        _of_labels(z, t, 1.0, gradient, losses)
+        self._last_gradient = gradient
+        return losses
+
     def bprop(self, scale: float) -> Array:
         """Return `(softmax(z) - t) * scale`, (batch, classes)."""
         gradient = remembered(self, self._last_gradient)

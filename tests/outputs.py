@@ -18,6 +18,7 @@ PRODUCTS = [
 ]  # fmt: skip
 # (batch, n) of the others: several pieces, vectors cut short, one long row.
 SHAPES = [(100, 10), (211, 113), (500, 200), (1, 1), (3, 10007)]
+RETURNING = ("cross_entropy_fprop", "softmax_cross_entropy")  # a sum: functions around kernels
 SMALL = {"products": [(7, 5, 3), (9, 20, 67)], "shapes": [(3, 10), (5, 37)]}
 
 
@@ -63,7 +64,14 @@ def calls(dtype, products=PRODUCTS, shapes=SHAPES):
         yield "momentum_update", [x.copy(), dy, draw(batch, n), 0.1, 0.9]
         yield "scale", [x, 0.1, out(batch, n)]
         images = rng.integers(0, 256, (50, n), np.uint8)
-        yield "gather", [images, rng.integers(0, 50, batch), out(batch, n)]
+        index = rng.integers(0, 50, batch)
+        yield "gather", [images, index, out(batch, n)]
+        yield "gather_rows", [draw(50, n), index, out(batch, n)]
+        yield "gather_labels", [np.arange(50) * 3, index, labels.copy()]
+        yield "next_index", [np.arange(2 * batch), np.array([3]), index.copy()]
+        wrong = out(batch)
+        yield "misses", [dy, labels, wrong]
+        yield "tally", [dy[:, 0].copy(), dy[:, -1].copy(), np.zeros(2, int), np.zeros((4, 2))]
 
 
 def hashes(dtype, names=None, **sizes):

@@ -1,4 +1,4 @@
-"""Batches of images, gathered and divided by 255."""
+"""Batches of examples: images divided by 255, or numbers as they are."""
 
 import numpy as np
 import pytest
@@ -51,17 +51,39 @@ def test_a_network_without_parameters_gets_float32():
     assert Batches(Tanh(), IMAGES, LABELS, 2).take(np.arange(2))[0].dtype == np.float32
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numbers_and_targets_are_taken_as_they_are(dtype):
+    x, t = rng.standard_normal((9, 12)), rng.standard_normal((9, 3))
+    batches = Batches(mlp(12, (), 5, 0, dtype), x, t, 4)
+    index = np.array([8, 0, 3])
+    batch_x, batch_t = batches.take(index)
+    assert batch_x.dtype == batch_t.dtype == dtype
+    np.testing.assert_array_equal(batch_x, x[index].astype(dtype))
+    np.testing.assert_array_equal(batch_t, t[index].astype(dtype))
+    assert batches.misses(batch_x, batch_t).shape == (0,)
+
+
+def test_misses():
+    batches = Batches(mlp(12, (), 5, 0), IMAGES, LABELS, 4)
+    z = np.eye(5, dtype=np.float32)[[1, 2, 3, 4]]
+    np.testing.assert_array_equal(batches.misses(z, np.array([1, 2, 4, 4])), [0, 0, 1, 0])
+    with pytest.raises(ValueError, match=f"label {LABELS.max()}, the network has 2 outputs"):
+        batches.misses(np.zeros((4, 2), np.float32), np.zeros(4, int))
+
+
 @pytest.mark.parametrize(
-    ("images", "labels", "error", "message"),
+    ("x", "t", "error", "message"),
     [
-        (IMAGES / 255, LABELS, TypeError, "images.*uint8.*float64"),
-        (IMAGES[0, 0], LABELS, TypeError, r"images.*\(4,\)"),
-        (IMAGES, LABELS / 1, TypeError, "labels.*float64"),
-        (IMAGES, np.eye(9, dtype=int), TypeError, r"labels.*\(9, 9\)"),
-        (IMAGES, LABELS[:8], ValueError, "9 images and 8 labels"),
-        (IMAGES[:0], LABELS[:0], ValueError, "0 images and 0 labels"),
+        (IMAGES.astype(int), LABELS, TypeError, "x is int64.*uint8"),
+        (IMAGES / 255, LABELS, TypeError, r"x is float64 of shape \(9, 3, 4\)"),
+        (IMAGES[0, 0], LABELS[:4], TypeError, r"x.*\(4,\)"),
+        (IMAGES, LABELS / 1, TypeError, r"t is float64 of shape \(9,\)"),
+        (IMAGES, np.eye(9, dtype=int), TypeError, r"t.*\(9, 9\)"),
+        (IMAGES, LABELS.astype(int) - 6, ValueError, "label -"),
+        (IMAGES, LABELS[:8], ValueError, r"x of shape \(9, 3, 4\), t of shape \(8,\)"),
+        (IMAGES[:0], LABELS[:0], ValueError, "expected"),
     ],
 )
-def test_refuses_what_does_not_fit(images, labels, error, message):
+def test_refuses_what_does_not_fit(x, t, error, message):
     with pytest.raises(error, match=message):
-        Batches(mlp(12, (), 5, 0), images, labels, 4)
+        Batches(mlp(12, (), 5, 0), x, t, 4)

@@ -45,6 +45,16 @@ def arguments(name, dtype=np.float32):
         "gather": {
             "images": rng.integers(0, 256, (7, n), np.uint8), "index": labels, "out": x,
         },
+        "gather_rows": {"x": floats(7, n), "index": labels, "out": x},
+        "gather_labels": {"labels": np.arange(7), "index": labels, "out": np.zeros(batch, int)},
+        "next_index": {
+            "order": np.arange(9), "position": np.zeros(1, int), "index": labels,
+        },
+        "misses": {"z": floats(batch, n), "labels": labels, "out": x[:, 0].copy()},
+        "tally": {
+            "losses": floats(batch), "misses": floats(batch), "place": np.zeros(2, int),
+            "history": np.zeros((3, 2)),
+        },
     }[name]  # fmt: skip
 
 
@@ -54,8 +64,12 @@ NAMES = (
     "matmul_nn", "matmul_nt", "matmul_tn", "linear_fprop", "linear_tanh_fprop", "bias_fprop",
     "bias_bprop", "tanh_fprop", "tanh_bprop", "softmax_fprop", "softmax_bprop", *WITH_TARGETS,
     "sgd_update", "momentum_update", "scale", "gather",
+    "gather_rows", "gather_labels", "next_index", "misses", "tally",
 )  # fmt: skip
-WRITTEN = {"sgd_update": ("w",), "momentum_update": ("w", "velocity"), "cross_entropy_fprop": ()}
+WRITTEN = {
+    "sgd_update": ("w",), "momentum_update": ("w", "velocity"), "cross_entropy_fprop": (),
+    "next_index": ("position", "index"), "tally": ("place", "history"),
+}  # fmt: skip
 every_kernel = pytest.mark.parametrize("name", NAMES)
 
 
@@ -84,7 +98,7 @@ def assert_refused(name, call, error, match):
 
 
 def test_all_kernels_are_here():
-    others = {"get_num_threads", "set_num_threads", "on_compile"}
+    others = {"get_num_threads", "set_num_threads", "on_compile", "Tape"}
     assert set(NAMES) == set(kernels.__all__) - others
 
 
@@ -96,7 +110,10 @@ def test_the_calls_work(name):
 
 # Sizes that no other argument shares, so that any will do: (argument, axis).
 FREE = {
-    "gather": [("images", 0)], "bias_bprop": [("dy", 0)], "cross_entropy_fprop": [("p", 1)],
+    "gather": [("images", 0)], "gather_rows": [("x", 0)], "gather_labels": [("labels", 0)],
+    "next_index": [("order", 0), ("index", 0)], "misses": [("z", 1)],
+    "tally": [("losses", 0), ("misses", 0), ("history", 0)],
+    "bias_bprop": [("dy", 0)], "cross_entropy_fprop": [("p", 1)],
 }  # fmt: skip
 
 
@@ -152,6 +169,8 @@ def test_layouts(name):
                 wrong += [np.zeros((value.shape[0], 9), value.dtype)[:, : value.shape[1]]]
                 wrong += [np.broadcast_to(value[0], value.shape)]
             for array in wrong:
+                if array.size == 1:
+                    continue  # in one piece, whatever its strides say
                 match = rf"{name}: {key} is not C-contiguous"
                 assert_refused(name, call | {key: array}, ValueError, match)
             raw = np.zeros(value.nbytes + 1, np.uint8)
@@ -199,7 +218,7 @@ def test_numbers(name):
     for call in calls(name):
         for key, value in call.items():
             if isinstance(value, float):
-                for wrong in (None, "1", 1j, [1.0], np.ones(1), np.array(1.0), True):
+                for wrong in (None, "1", 1j, [1.0], np.ones(1), np.array(1), True):
                     match = rf"{name}: {key} is \w+, expected a number"
                     assert_refused(name, call | {key: wrong}, TypeError, match)
                 for right in (1, np.float32(1), np.float64(1), np.int64(1)):

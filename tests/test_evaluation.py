@@ -5,7 +5,7 @@ import pytest
 
 from layers import SoftmaxCrossEntropy
 from training import evaluate, mlp
-from training.evaluation import BATCH, count_errors
+from training.evaluation import BATCH
 
 
 @pytest.mark.parametrize("count", [1, BATCH, BATCH + 1, 2 * BATCH + 3])
@@ -22,9 +22,3 @@ def test_evaluate(count):
     assert result.images == count
     assert result.errors == np.sum(logits.argmax(1) != labels)
     assert result.loss == pytest.approx(losses.mean(), rel=1e-12)  # a few thousand roundings
-
-
-def test_count_errors():
-    z = np.array([[0.0, 1.0, 0.5], [3.0, 2.0, 1.0], [-1.0, -2.0, -0.5], [0.0, 0.0, 0.0]])
-    assert count_errors(z, np.array([1, 0, 2, 0])) == 0
-    assert count_errors(z, np.array([1, 1, 2, 1])) == 2

@@ -100,7 +100,8 @@ def test_float32_kernels(name):
     functions = machine_code(KERNELS[name], np.float32)
     assert functions
     for code in functions.values():
-        assert not [instruction for instruction in mnemonics(code) if DOUBLE.match(instruction)]
+        if name != "tally.tally":  # which sums losses in float64, once a batch
+            assert not [i for i in mnemonics(code) if DOUBLE.match(i)]
         assert not [line for line in code if LIBM_CALL.search(line)]
         assert not [line for line in code if ALLOCATION.search(line)]
 
@@ -133,7 +134,7 @@ def test_the_patterns_find_what_they_look_for():
 
 
 def test_no_kernel_allocates():
-    """Numba counts one allocation for each array that Python passes: its own handle. No more."""
+    """Numba counts one allocation for each array (or number) that Python passes: its own handle."""
     sizes = {"products": [(110, 530, 1100), (7, 5, 3)], "shapes": [(211, 113), (5, 3)]}
     calls = list(outputs.calls(np.float32, **sizes))
     for name, arguments in calls:
@@ -145,7 +146,7 @@ def test_no_kernel_allocates():
             before = rtsys.get_allocation_stats()
             getattr(kernels, name)(*arguments)
             after = rtsys.get_allocation_stats()
-            arrays = sum(isinstance(value, np.ndarray) for value in arguments)
+            arrays = sum(isinstance(value, (np.ndarray, float)) for value in arguments)
             # Losses go through an array of the batch's, which NumPy made, to a sum.
             arrays += 2 if name in ("cross_entropy_fprop", "softmax_cross_entropy") else 0
             assert after.alloc - before.alloc == arrays, name

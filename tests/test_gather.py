@@ -1,4 +1,4 @@
-"""kernels/gather.py: images[index] / 255."""
+"""kernels/gather.py: rows that an index names, images divided by 255."""
 
 import numpy as np
 import pytest
@@ -39,3 +39,33 @@ def test_repeated_rows_and_their_order():
     out = np.empty((5, 2), np.float32)
     kernels.gather(x, np.array([2, 0, 2, 1, 2]), out)
     assert_same_bits(out[:, 0], np.float32([0.8, 0, 0.8, 0.4, 0.8]))
+
+
+@every_dtype
+@pytest.mark.parametrize(("n", "features", "batch"), [(1, 1, 1), (7, 37, 9), (3, 16, 0), (4, 0, 3)])
+def test_gather_rows(n, features, batch, dtype, guarded):
+    rng = np.random.default_rng(1)
+    x = guarded(rng.standard_normal((n, features)).astype(dtype))
+    index = guarded(rng.integers(0, n, batch))
+    out = guarded(np.full((batch, features), 7, dtype))
+    kernels.gather_rows(x, index, out)
+    assert_same_bits(out, x[index])
+
+
+def test_gather_labels(guarded):
+    labels, index = guarded(np.arange(5) * 3), guarded(np.array([4, 0, 0, 2]))
+    out = guarded(np.full(4, 7))
+    kernels.gather_labels(labels, index, out)
+    np.testing.assert_array_equal(out, [12, 0, 0, 6])
+
+
+def test_next_index():
+    order, position, index = np.array([3, 1, 4, 1, 5]), np.zeros(1, np.int64), np.zeros(2, int)
+    for place, expected in ((2, [3, 1]), (4, [4, 1]), (4, [4, 1])):  # one is left: no batch
+        kernels.next_index(order, position, index)
+        np.testing.assert_array_equal(index, expected)
+        assert position == place
+    position[0] = -1
+    kernels.next_index(order, position, index)
+    np.testing.assert_array_equal(index, [4, 1])
+    assert position == -1

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+import training.plan
 from layers import CrossEntropy, Linear, Sequential, Softmax, SoftmaxCrossEntropy
 from training import DivergedError, evaluate, fit, mlp, warm_up, weights_sha256
 
@@ -14,6 +15,12 @@ LABELS = rng.integers(0, 4, 103).astype(np.uint8)
 IMAGES = rng.integers(0, 60, (103, 4, 6), np.uint8)
 IMAGES[np.arange(103), LABELS] += 150
 PIXELS = IMAGES.reshape(103, 24)
+
+
+@pytest.fixture
+def every_batch(monkeypatch):
+    """Callbacks after every batch, not only several times a second."""
+    monkeypatch.setattr(training.plan, "CHUNK", 0)
 
 
 def network(hidden=(5,), dtype=np.float32):
@@ -129,7 +136,7 @@ def test_no_epochs():
     assert weights_sha256(net) == weights_sha256(network())
 
 
-def test_callbacks():
+def test_callbacks(every_batch):
     batches, epochs = [], []
     history, _ = train(on_batch=lambda *batch: batches.append(batch), on_epoch=epochs.append)
     assert epochs == history
@@ -139,7 +146,7 @@ def test_callbacks():
     assert total / 103 == pytest.approx(history[0].train_loss, rel=1e-13)
 
 
-def test_a_callback_can_end_training_between_two_steps():
+def test_a_callback_can_end_training_between_two_steps(every_batch):
     digests = []
 
     def on_batch(epoch, batch, loss):
@@ -155,7 +162,7 @@ def test_a_callback_can_end_training_between_two_steps():
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_no_number_ends_training_before_the_step(value):
+def test_a_loss_that_is_no_number_ends_training_before_the_step(value, every_batch):
     calls = []
 
     def on_batch(epoch, batch, loss):

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 
 TESTS = (
     "matmul", "bias", "tanh", "functions", "softmax", "cross_entropy", "softmax_cross_entropy",
-    "update", "scale", "gather", "checks", "jit",
+    "update", "scale", "gather", "tally", "tape", "checks", "jit",
 )  # fmt: skip
 
 # All of these are covered, each line and each branch, but for what is named here.
@@ -32,6 +32,7 @@ COVERED = {
     "scale.py": 100,
     "softmax.py": 100,
     "softmax_cross_entropy.py": 100,
+    "tally.py": 100,
     "tanh.py": 100,
     "update.py": 100,
     "checks.py": 98,  # reading the function behind a compiled one

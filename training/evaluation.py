@@ -3,9 +3,11 @@
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from layers import Loss, Module
-from training.batches import Array, Batches
+from training.batches import Batches
+from training.plan import Plan
 
 BATCH = 500  # its activations stay in the cache, its matrix products keep two cores busy
 
@@ -18,19 +20,20 @@ class Evaluation(NamedTuple):
     loss: float
 
 
-def evaluate(net: Module, loss: Loss, images: Array, labels: Array) -> Evaluation:
-    """Run `net` over images, uint8 (n, ...), and compare with the class labels, integers (n,)."""
-    batches = Batches(net, images, labels, BATCH)
-    index = np.arange(len(batches))
-    errors, total = 0, 0.0
-    for first in range(0, len(batches), BATCH):
-        x, t = batches.take(index[first : first + BATCH])
-        z = net.fprop(x)
-        total += loss.fprop(z, t)
-        errors += count_errors(z, t)
-    return Evaluation(errors, len(batches), total / len(batches))
+def evaluate(net: Module, loss: Loss, x: npt.ArrayLike, t: npt.ArrayLike) -> Evaluation:
+    """Run `net` over examples as `Batches` takes them, and compare with their targets."""
+    return evaluate_plan(Plan(net, loss, Batches(net, x, t, BATCH)))
 
 
-def count_errors(z: Array, t: Array) -> int:
-    """Count the rows of `z`, (batch, classes), whose largest value is not that of class `t`."""
-    return int(np.count_nonzero(z.argmax(axis=1) != t))
+def evaluate_plan(plan: Plan) -> Evaluation:
+    """Run a plan without an optimiser over its examples."""
+    for _ in plan.run(np.arange(len(plan.batches))):
+        pass
+    return summary(plan)
+
+
+def summary(plan: Plan) -> Evaluation:
+    """What the last pass of a plan over all its examples found."""
+    total, errors = plan.history.sum(axis=0)
+    examples = len(plan.batches)
+    return Evaluation(int(errors), examples, total / examples)

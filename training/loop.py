@@ -11,8 +11,9 @@ import numpy as np
 
 from layers import Loss, Module
 from training.batches import Array, Batches
-from training.evaluation import BATCH, count_errors, evaluate
+from training.evaluation import BATCH, evaluate_plan, summary
 from training.optimisers import SGD
+from training.plan import Plan
 from training.settings import Settings
 
 Examples = tuple[Array, Array]
@@ -73,8 +74,8 @@ def fit(
         rng: a Generator, a seed or None; gives one permutation of the images for each epoch.
         validation, test: images and labels to evaluate after each epoch.
         on_epoch: called after each epoch.
-        on_batch: called after each batch with the epoch, the batch (both from 1) and its mean
-            loss. What it raises ends the training between two steps.
+        on_batch: called after a batch, several times a second, with the epoch, the batch (both
+            from 1) and its mean loss. What it raises ends the training between two steps.
 
     Returns:
         The history, one `Epoch` for each.
@@ -84,38 +85,37 @@ def fit(
         ValueError, TypeError: arguments make no sense, or do not fit together.
     """
     settings = Settings(epochs, batch_size, rate, momentum)
-    batches = Batches(net, images, labels, settings.batch_size)
-    optimiser = SGD(net, settings.rate, settings.momentum)
+    plan = Plan(
+        net,
+        loss,
+        Batches(net, images, labels, settings.batch_size),
+        SGD(net, settings.rate, settings.momentum),
+    )
+    sets = {"validation": validation, "test": test}
+    evaluations = {
+        name: Plan(net, loss, Batches(net, *examples, BATCH))
+        for name, examples in sets.items()
+        if examples
+    }
     rng = np.random.default_rng(rng)
     history = []
     for epoch in range(1, settings.epochs + 1):
         start = perf_counter()
-        order = rng.permutation(len(batches))
-        total, errors = 0.0, 0
-        for batch, first in enumerate(range(0, len(batches), batches.size), 1):
-            x, t = batches.take(order[first : first + batches.size])
-            z = net.fprop(x)
-            batch_loss = loss.fprop(z, t)
-            if not math.isfinite(batch_loss):
-                raise DivergedError(f"the loss became {batch_loss} in epoch {epoch}, batch {batch}")
-            total += batch_loss
-            errors += count_errors(z, t)
-            net.bprop(loss.bprop(1 / len(t)), need_dx=False)
-            optimiser.update()
+        for _ in plan.run(rng.permutation(len(plan.batches))):
+            if plan.diverged:
+                place = f"in epoch {epoch}, batch {plan.done}"
+                raise DivergedError(f"the loss became {plan.last_loss} {place}")
             if on_batch:
-                on_batch(epoch, batch, batch_loss / len(t))
+                on_batch(epoch, plan.done, plan.last_loss)
         seconds = perf_counter() - start
-        result = Epoch(epoch, total / len(batches), errors, seconds)
-        for name, examples in (("validation", validation), ("test", test)):
-            if examples:
-                found = evaluate(net, loss, *examples)
-                if math.isnan(found.loss):
-                    raise DivergedError(f"the loss became nan at the end of epoch {epoch}")
-                values: dict[str, Any] = {
-                    f"{name}_loss": found.loss,
-                    f"{name}_errors": found.errors,
-                }
-                result = replace(result, **values)
+        found = summary(plan)
+        result = Epoch(epoch, found.loss, found.errors, seconds)
+        for name, evaluation in evaluations.items():
+            found = evaluate_plan(evaluation)
+            if math.isnan(found.loss):
+                raise DivergedError(f"the loss became nan at the end of epoch {epoch}")
+            values: dict[str, Any] = {f"{name}_loss": found.loss, f"{name}_errors": found.errors}
+            result = replace(result, **values)
         history.append(result)
         if on_epoch:
             on_epoch(result)

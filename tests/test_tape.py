@@ -1,0 +1,121 @@
+"""kernels/tape.py: a recorded call does what the call does, when the tape runs."""
+
+import gc
+
+import numpy as np
+import outputs
+import pytest
+from reference import assert_same_bits
+
+import kernels
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_every_kernel_leaves_the_same_bits(dtype, threads):
+    """All calls of one tape, in their order, against the calls themselves."""
+    sizes = {"products": [(33, 70, 211), (7, 5, 3)], "shapes": [(211, 113), (5, 3)]}
+    direct, recorded = (
+        [call for call in outputs.calls(dtype, **sizes) if call[0] not in outputs.RETURNING]
+        for _ in range(2)
+    )
+    kernels.set_num_threads(threads)
+    tape = kernels.Tape()
+    with tape:
+        for name, arguments in recorded:
+            assert getattr(kernels, name)(*arguments) is None
+    for name, arguments in direct:
+        getattr(kernels, name)(*arguments)
+    gc.collect()  # what only a handle of numba's kept is gone now
+    assert tape.run() == 1
+    assert len(tape) == len(direct) > 30
+    for (_, expected), (_, found) in zip(direct, recorded, strict=True):
+        for a, b in zip(expected, found, strict=True):
+            if isinstance(a, np.ndarray):
+                assert_same_bits(b, a)
+
+
+def test_recording_runs_nothing():
+    x, out = np.ones(3), np.zeros(3)
+    with kernels.Tape() as tape:
+        kernels.scale(x, 2.0, out)
+    np.testing.assert_array_equal(out, 0)
+    assert len(tape) == 1
+    kernels.scale(x, 3.0, out)  # outside, a call is a call again
+    np.testing.assert_array_equal(out, 3)
+    assert len(tape) == 1
+
+
+def test_arrays_and_numbers_are_read_when_the_tape_runs():
+    x, factor, out = np.ones(3), np.array(2.0), np.zeros(3)
+    with kernels.Tape() as tape:
+        kernels.scale(x, factor, out)
+    x[:], factor[...] = 5, 7
+    tape.run()
+    np.testing.assert_array_equal(out, 35)
+
+
+@pytest.mark.parametrize("times", [0, 1, 1000])
+def test_times(times):
+    x = np.ones(2)
+    with kernels.Tape() as tape:
+        kernels.sgd_update(x, np.ones(2), -1)
+        kernels.sgd_update(x, np.ones(2), -1)
+    assert tape.run(times) == times
+    np.testing.assert_array_equal(x, 1 + 2 * times)
+
+
+def test_an_empty_tape():
+    with kernels.Tape() as tape:
+        pass
+    assert tape.run(5) == 5
+
+
+def test_stop_ends_before_the_next_call():
+    """The loss is infinite from the start: what follows is not run."""
+    losses, place, history = np.array([np.inf]), np.zeros(2, np.int64), np.zeros((9, 2))
+    before, after = np.ones(1), np.ones(1)
+    with kernels.Tape() as tape:
+        kernels.scale(before, 2, before)
+        kernels.tally(losses, losses[:0], place, history)
+        kernels.scale(after, 2, after)
+    assert tape.run(5, stop=place[1:]) == 0
+    assert (before, after) == (2, 1)
+    losses[0] = 1
+    place[1] = 0
+    assert tape.run(5, stop=place[1:]) == 5
+    assert (before, after) == (64, 32)
+
+
+def test_wrong_calls_are_refused_while_recording_too():
+    x, y = np.ones(3), np.ones(4)
+    with kernels.Tape() as tape:
+        with pytest.raises(ValueError, match=r"tanh_fprop: out has shape \(4,\)"):
+            kernels.tanh_fprop(x, y)
+        with pytest.raises(TypeError, match="scale: factor is str"):
+            kernels.scale(x, "2", x)
+        kernels.scale(x, 2, x)
+    assert len(tape) == 1
+    tape.run()
+    np.testing.assert_array_equal(x, 2)
+
+
+def test_an_error_ends_the_recording():
+    with pytest.raises(KeyError), kernels.Tape():
+        raise KeyError
+    x = np.ones(1)
+    kernels.scale(x, 2, x)
+    assert x == 2
+
+
+def test_one_tape_at_a_time():
+    x = np.ones(1)
+    with kernels.Tape() as tape:
+        kernels.scale(x, 2, x)
+        with pytest.raises(RuntimeError, match="recording"), kernels.Tape():
+            pass
+        with pytest.raises(RuntimeError, match="recording"):
+            tape.run()
+        kernels.scale(x, 2, x)
+    tape.run()
+    assert x == 4

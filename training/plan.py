@@ -1,0 +1,123 @@
+"""What is done with each batch, written down once and then run without Python.
+
+The calls that `fprop`, the loss, `bprop` and the optimiser make of kernels depend on shapes alone.
+So the first batch of each size is recorded on a tape (`kernels.Tape`), from the gathering of its
+examples to the update of the weights, and compiled code replays the tape for all batches that
+follow. A module of a person's own may compute with whatever it likes, which no tape can know; then
+the same calls are made from Python, batch by batch, with the same results to the bit.
+"""
+
+from collections.abc import Iterator
+from time import perf_counter
+
+import numpy as np
+
+import kernels
+import layers
+from layers import Loss, Module
+from training.batches import Array, Batches
+from training.optimisers import SGD
+
+CHUNK = 0.05  # seconds of replay between two looks at what else there is to do, such as Ctrl-C
+
+
+class Plan:
+    """Runs a network over batches: trains it, or without an optimiser only evaluates it.
+
+    Attributes:
+        size: examples in a batch; the last one may be shorter.
+        history: (batches, 2) float64, for each batch the sum of its losses and its errors.
+        done: batches of this pass so far.
+        diverged: whether, in training, the loss of the last of them was not finite; then no step
+            was taken.
+        own: the first module or loss that is not one of the package `layers`, because of which
+            batches are run one by one from Python; None if there is none.
+    """
+
+    def __init__(
+        self, net: Module, loss: Loss, batches: Batches, optimiser: SGD | None = None
+    ) -> None:
+        self.net, self.loss, self.batches, self.optimiser = net, loss, batches, optimiser
+        self.size = batches.size
+        self.own = next((part for part in (*_parts(net), loss) if not _is_built_in(part)), None)
+        self.history = np.zeros((-(-len(batches) // self.size), 2))
+        self._order = np.zeros(len(batches), np.int64)
+        self._index = np.zeros(self.size, np.int64)
+        self._state = np.zeros(3, np.int64)  # first example and number of the next batch, stop
+        self._tapes: dict[int, kernels.Tape] = {}
+
+    @property
+    def done(self) -> int:
+        return int(self._state[1])
+
+    @property
+    def last_loss(self) -> float:
+        """Mean loss of the last batch."""
+        examples = min(self.size, len(self.batches) - (self.done - 1) * self.size)
+        return float(self.history[self.done - 1, 0]) / examples
+
+    @property
+    def diverged(self) -> bool:
+        return self.optimiser is not None and bool(self._state[2])
+
+    def run(self, order: Array) -> Iterator[None]:
+        """Run all batches of `order`, a permutation of the examples.
+
+        Yields several times a second, between two batches; `done` says how many there were. Ends
+        where the loss diverges.
+        """
+        self._order[:] = order
+        self._state[:] = 0
+        whole, rest = divmod(len(self._order), self.size)
+        times = 1
+        while self.done < whole and not self.diverged:
+            start = perf_counter()
+            times = min(times, whole - self.done)
+            self._repeat(self.size, times)
+            yield
+            times = max(1, int(times * CHUNK / (perf_counter() - start)))
+        if rest and not self.diverged:
+            self._repeat(rest, 1)
+            yield
+
+    def _repeat(self, size: int, times: int) -> None:
+        if self.own is not None:
+            for _ in range(times):
+                self._step(size)
+                if self.diverged:
+                    return
+            return
+        if size not in self._tapes:
+            with kernels.Tape() as self._tapes[size]:
+                self._step(size)
+        stop = self._state[2:] if self.optimiser else None
+        self._tapes[size].run(times, stop)
+
+    def _step(self, size: int) -> None:
+        index = self._index[:size]
+        kernels.next_index(self._order, self._state[:1], index)
+        x, t = self.batches.take(index)
+        z = self.net.fprop(x)
+        losses = self.loss.rows(z, t)
+        kernels.tally(losses, self.batches.misses(z, t), self._state[1:], self.history)
+        if self.optimiser is None or self.diverged:
+            return
+        self.net.bprop(self.loss.bprop(1 / size), need_dx=False)
+        self.optimiser.update()
+
+
+def _parts(module: Module) -> Iterator[Module]:
+    """Yield a module and all within it."""
+    yield module
+    for part in getattr(module, "modules", ()):
+        yield from _parts(part)
+
+
+def _is_built_in(part: Module | Loss) -> bool:
+    """Whether all that it does is in the package `layers`, and so in kernels."""
+    methods = ("fprop", "bprop", "rows", "update")
+    return all(
+        getattr(type(part), name).__module__.startswith(f"{layers.__name__}.")
+        for name in methods
+        if hasattr(type(part), name)
+    )
