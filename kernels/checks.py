@@ -4,7 +4,7 @@ Grammar: arguments in the order of the call, separated by commas; outputs stand 
 or are read as well and marked: `w!`.
 
     a(M,K)            array of the kernel's dtype (float32 or float64), C-contiguous; equal letters
-                      are equal sizes
+                      are equal sizes, digits are that size
     x(...)            array of any number of dimensions; all of a call's `...` are one shape
     labels(batch)<K   int64 array of values in 0 .. K-1
     images:uint8(n,p) array of the dtype named
@@ -120,6 +120,8 @@ class Signature:
             assert argument.dims is not None
             for axis, dim in enumerate(argument.dims):
                 size = f"{argument.name}.shape" + ("" if dim == "..." else f"[{axis}]")
+                if dim.isdigit():
+                    first[dim] = dim
                 if dim in first:
                     conditions.append(f"{size} == {first[dim]}")
                 first.setdefault(dim, size)
@@ -221,6 +223,10 @@ def core({names}, start, stop):
             shape = values[argument.name].shape
             for axis, dim in enumerate(argument.dims):
                 size = shape if dim == "..." else shape[axis]
+                if dim.isdigit() and size != int(dim):
+                    raise ValueError(
+                        f"{kernel}: {argument.name} has shape {shape}, expected {argument.shape()}"
+                    )
                 other, expected = sizes.setdefault(dim, (argument, size))
                 if size != expected:
                     other_shape = values[other.name].shape
