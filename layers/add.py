@@ -14,8 +14,7 @@ class Add(Module):
 
     def fprop(self, *xs: Array) -> Array:
         """Return the sum, of the shape and dtype of each `x`."""
-        if len(xs) < 2:
-            raise TypeError(f"{self!r}: {len(xs)} inputs, expected 2 or more")
+        self._expect_two(len(xs))
         first, second, *rest = as_inputs(self, xs)
         y = self._y.rows(first.shape, first.dtype)
         kernels.add(first, second, y)
@@ -32,4 +31,9 @@ class Add(Module):
 
     def out_features(self, *in_features: int) -> int:
         """Return the width that all inputs have."""
+        self._expect_two(len(in_features))
         return same_features(self, in_features)
+
+    def _expect_two(self, inputs: int) -> None:
+        if inputs < 2:
+            raise TypeError(f"{self!r}: {inputs} inputs, expected 2 or more")
