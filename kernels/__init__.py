@@ -7,14 +7,24 @@ argument; no kernel reads or writes outside an array. Results are the same bits 
 threads and any CPU. Products use up to 0.7 MB of the calling thread's stack.
 """
 
+from kernels.add import add
 from kernels.bias import bias_bprop, bias_fprop
+from kernels.concatenate import concatenate_bprop, concatenate_fprop
 from kernels.cross_entropy import cross_entropy_bprop, cross_entropy_fprop
+from kernels.dropout import dropout, dropout_step
 from kernels.gather import gather, gather_labels, gather_rows, next_index
 from kernels.jit import get_num_threads, on_compile, set_num_threads
+from kernels.log_softmax import log_softmax_bprop, log_softmax_fprop
+from kernels.losses import total
 from kernels.matmul import linear_fprop, linear_tanh_fprop, matmul_nn, matmul_nt, matmul_tn
+from kernels.mean_squared_error import mean_squared_error_bprop, mean_squared_error_fprop
+from kernels.multiply import multiply
+from kernels.relu import relu_bprop, relu_fprop
 from kernels.scale import scale
+from kernels.sigmoid import sigmoid_bprop, sigmoid_fprop
 from kernels.softmax import softmax_bprop, softmax_fprop
 from kernels.softmax_cross_entropy import softmax_cross_entropy
+from kernels.subtract import subtract
 from kernels.tally import misses, tally
 from kernels.tanh import tanh_bprop, tanh_fprop
 from kernels.tape import Tape
@@ -22,30 +32,46 @@ from kernels.update import momentum_update, sgd_update
 
 __all__ = [
     "Tape",
+    "add",
     "bias_bprop",
     "bias_fprop",
+    "concatenate_bprop",
+    "concatenate_fprop",
     "cross_entropy_bprop",
     "cross_entropy_fprop",
+    "dropout",
+    "dropout_step",
     "gather",
     "gather_labels",
     "gather_rows",
     "get_num_threads",
     "linear_fprop",
     "linear_tanh_fprop",
+    "log_softmax_bprop",
+    "log_softmax_fprop",
     "matmul_nn",
     "matmul_nt",
     "matmul_tn",
+    "mean_squared_error_bprop",
+    "mean_squared_error_fprop",
     "misses",
     "momentum_update",
+    "multiply",
     "next_index",
     "on_compile",
+    "relu_bprop",
+    "relu_fprop",
     "scale",
     "set_num_threads",
     "sgd_update",
+    "sigmoid_bprop",
+    "sigmoid_fprop",
     "softmax_bprop",
     "softmax_cross_entropy",
     "softmax_fprop",
+    "subtract",
     "tally",
     "tanh_bprop",
     "tanh_fprop",
+    "total",
 ]

@@ -9,7 +9,7 @@ p is 0. Source: the slides' cross-entropy loss.
 
 from kernels.functions import log
 from kernels.jit import kernel, rows
-from kernels.losses import is_targets, sum_of_losses
+from kernels.losses import is_targets
 from kernels.simd import LANES, broadcast, lanes_sum, load, stack_array, steps, store, where
 
 
@@ -53,21 +53,18 @@ def _bprop_of_targets(p, labels, scale, out, start, stop):
             store(out, i * n + j, where(t == 0, 0, -t / q * scale), n - j)
 
 
-def cross_entropy_fprop(p, labels) -> float:
-    """Sum over the batch of -log p[label].
+def cross_entropy_fprop(p, labels, losses) -> None:
+    """The loss of each row, -log p[label]; `total` sums them.
 
     Parameters
     ----------
     p : (batch, n) float32 or float64, probabilities
     labels : (batch,) int64, the class of each row, in 0 .. n-1;
         or (batch, n) targets of the dtype of p
-
-    Returns
-    -------
-    float
+    losses : (batch,) of the dtype of p, overwritten
     """
     kernel = _fprop_of_targets if is_targets(labels) else _fprop_of_labels
-    return sum_of_losses(kernel, p, labels)
+    kernel(p, labels, losses)
 
 
 _fprop_of_labels.__name__ = _fprop_of_targets.__name__ = "cross_entropy_fprop"

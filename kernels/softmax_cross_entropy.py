@@ -16,7 +16,7 @@ import numpy as np
 
 from kernels.functions import exp, log
 from kernels.jit import inline, kernel
-from kernels.losses import is_targets, sum_of_losses
+from kernels.losses import is_targets
 from kernels.simd import (
     LANES,
     broadcast,
@@ -83,8 +83,8 @@ def _of_targets(logits, labels, scale, out, losses, start, stop):
         losses[i] = lanes_sum(loss)
 
 
-def softmax_cross_entropy(logits, labels, scale, out) -> float:
-    """Loss of logits, summed over the batch; writes its gradient times `scale`.
+def softmax_cross_entropy(logits, labels, scale, out, losses) -> None:
+    """The loss of each row of logits, -log softmax(logits)[label], and its gradient.
 
     Parameters
     ----------
@@ -93,13 +93,10 @@ def softmax_cross_entropy(logits, labels, scale, out) -> float:
         or (batch, n) targets of the dtype of logits
     scale : number, 1 / batch for the gradient of the mean
     out : (batch, n), (softmax(logits) - onehot(labels)) * scale, overwritten
-
-    Returns
-    -------
-    float, the sum over rows of -log softmax(logits)[label]
+    losses : (batch,) of the dtype of logits, overwritten; `total` sums them
     """
     kernel = _of_targets if is_targets(labels) else _of_labels
-    return sum_of_losses(kernel, logits, labels, scale, out)
+    kernel(logits, labels, scale, out, losses)
 
 
 _of_labels.__name__ = _of_targets.__name__ = "softmax_cross_entropy"

@@ -58,6 +58,37 @@ def as_input(
     return x
 
 
+def as_inputs(layer: object, xs: tuple[npt.ArrayLike, ...], same_width: bool = True) -> list[Array]:
+    """Return every one of `xs` as `as_input` does; all of one batch and dtype, or one shape."""
+    arrays = [as_input(layer, f"x{place}", x) for place, x in enumerate(xs)]
+    first = arrays[0]
+    for place, x in enumerate(arrays):
+        if len(x) != len(first) or (same_width and x.shape != first.shape):
+            what = "same shape" if same_width else "same batch"
+            raise ValueError(
+                f"{layer!r}: x0 has shape {first.shape} and x{place} {x.shape}, expected the {what}"
+            )
+        if x.dtype != first.dtype:
+            raise TypeError(
+                f"{layer!r}: x0 is {first.dtype} and x{place} {x.dtype}: convert one with astype"
+            )
+    return arrays
+
+
+def expect_inputs(layer: object, given: int, expected: int) -> None:
+    """Raise TypeError unless a module was given as many inputs as it takes."""
+    if given != expected:
+        raise TypeError(f"{layer!r}: {given} inputs, expected {expected}")
+
+
+def same_features(layer: object, widths: tuple[int, ...]) -> int:
+    """Return the width that all inputs have."""
+    if len(set(widths)) != 1:
+        given = " and ".join(map(str, widths))
+        raise ValueError(f"{layer!r}: inputs have {given} features, expected the same")
+    return widths[0]
+
+
 def as_gradient(layer: object, dy: npt.ArrayLike, shape: tuple[int, ...], dtype: Any) -> Array:
     """Return `dy` as a C-contiguous array; it must have the shape and dtype of the last output."""
     dy = np.asarray(dy, order="C")

@@ -21,15 +21,17 @@ class CrossEntropy(Loss):
 
     def __init__(self) -> None:
         self._last: tuple[Array, Array] | None = None
+        self._rows = Buffer()
         self._dz = Buffer()
 
-    def fprop(self, z: Array, t: npt.ArrayLike) -> float:
-        """Return the loss of the probabilities `z`, (batch, classes), summed over the batch."""
+    def rows(self, z: Array, t: npt.ArrayLike) -> Array:
+        """Return the loss of each row of the probabilities `z`, (batch, classes)."""
         z = as_input(self, "z", z)
         labels = _as_labels(self, t, z)
-        loss = float(kernels.cross_entropy_fprop(z, labels))
+        losses = self._rows.rows(z.shape[:1], z.dtype)
+        kernels.cross_entropy_fprop(z, labels, losses)
         self._last = z, labels
-        return loss
+        return losses
 
     def bprop(self, scale: float) -> Array:
         """Return `-t / z * scale`, (batch, classes)."""
@@ -44,28 +46,18 @@ class SoftmaxCrossEntropy(Loss):
 
     def __init__(self) -> None:
         self._last_gradient: Array | None = None
+        self._rows = Buffer()
         self._gradient = Buffer()
         self._dz = Buffer()
 
-    def fprop(self, z: Array, t: npt.ArrayLike) -> float:
-        """Return the loss of the logits `z`, (batch, classes), summed over the batch."""
+    def rows(self, z: Array, t: npt.ArrayLike) -> Array:
+        """Return the loss of each row of the logits `z`, (batch, classes)."""
         z = as_input(self, "z", z)
         labels = _as_labels(self, t, z)
+        losses = self._rows.rows(z.shape[:1], z.dtype)
         gradient = self._gradient.rows(z.shape, z.dtype)
         # Unscaled: a product with 1 is exact, so bprop gives the bits of scaling right here.
-        loss = float(kernels.softmax_cross_entropy(z, labels, 1.0, gradient))
-        self._last_gradient = gradient
-        return loss
-
-    def rows(self, z, t):
-        from kernels.softmax_cross_entropy import _of_labels
-
-        z = as_input(self, "z", z)
-        gradient = self._gradient.rows(z.shape, z.dtype)
-        if not hasattr(self, "_losses"):
-            self._losses = Buffer()
-        losses = self._losses.rows((len(z),), z.dtype)
-        _of_labels(z, t, 1.0, gradient, losses)
+        kernels.softmax_cross_entropy(z, labels, 1.0, gradient, losses)
         self._last_gradient = gradient
         return losses
 

@@ -2,9 +2,12 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
 
 import kernels
-from layers.batch import Array, MaybeNone
+from layers.batch import Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,26 +25,51 @@ class Parameter:
     grad: Array
 
 
+@dataclass(frozen=True, eq=False)
+class State:
+    """What a module keeps from batch to batch without learning it; part of a checkpoint.
+
+    Attributes:
+        name: as that of a parameter.
+        value: the module's own array.
+    """
+
+    name: str
+    value: Array
+
+
 class Module(ABC):
     """A differentiable function with parameters, run on a batch with one sample a row.
 
     What `fprop` and `bprop` return lies in a buffer of the module and is valid until the next call
-    of the same method. A module remembers its last `fprop` by reference, so leave `x` and `y` as
-    they are until `bprop` is done. `bprop` may be called several times after one `fprop`.
+    of the same method; where there is nothing to compute, it is the argument itself. A module
+    remembers its last `fprop` by reference, so leave `x` and `y` as they are until `bprop` is done.
+    `bprop` may be called several times after one `fprop`.
 
     A module of one's own defines `fprop` and `bprop`, and `parameters` if it has any.
+
+    Attributes:
+        training: False in evaluation, when Dropout is off.
+        outputs: how many values `fprop` returns in a tuple; None if it returns one array.
     """
 
-    @abstractmethod
-    def fprop(self, x: Array) -> Array:
-        """Return `y`, of shape (batch, out_features), for `x` of shape (batch, in_features)."""
+    training: bool = True
+    outputs: int | None = None
 
     @abstractmethod
-    def bprop(self, dy: Array, need_dx: bool = True) -> Array | MaybeNone:
-        """Overwrite the parameters' gradients and return `dx`, of the shape of `x`.
+    def fprop(self, *xs: Any, **unused: Any) -> Any:
+        """Return `y`, (batch, features); a tuple of them if there are several.
 
-        `dy` is dE/dy, of the shape of `y`: gradients are summed over the batch. With
-        `need_dx=False`, for the module that comes first, `dx` is not computed and None returned.
+        Takes one `x`, (batch, features), for each input: `fprop(x)`, `fprop(a, b)`.
+        """
+
+    @abstractmethod
+    def bprop(self, *dys: Any, **need_dx: Any) -> Any:
+        """Overwrite the parameters' gradients; return `dx`, a tuple of them for several inputs.
+
+        `bprop(dy, need_dx=True)` takes dE/dy of the shape of `y`, one for each output; gradients
+        are summed over the batch. With `need_dx=False`, for a module that comes first, `dx` is not
+        computed and None returned.
         """
 
     def update(self, rate: float) -> None:
@@ -58,11 +86,18 @@ class Module(ABC):
 
 
 class Loss(ABC):
-    """A criterion at the end of a network: how far the output is from the targets."""
+    """A criterion at the end of a network: how far the output is from the targets.
 
-    @abstractmethod
-    def fprop(self, z: Array, t: Array) -> float:
-        """Return the loss of the output `z`, (batch, classes), for the targets `t`, summed."""
+    A loss of one's own defines `bprop`, and `rows` or, where no row has a loss of its own, `fprop`.
+    """
+
+    def fprop(self, z: Array, t: npt.ArrayLike) -> float:
+        """Return the loss of the output `z`, (batch, features), for the targets `t`, summed."""
+        return float(kernels.total(self.rows(z, t)))
+
+    def rows(self, z: Array, t: npt.ArrayLike) -> Array:
+        """Return the loss of each row, (batch,), in a buffer of the loss; else as `fprop`."""
+        raise NotImplementedError(f"{self!r} has no rows(z, t), the loss of each row")
 
     @abstractmethod
     def bprop(self, scale: float) -> Array:

@@ -5,32 +5,11 @@ logits, and stays exact where a probability underflows.
 """
 
 import kernels
-from layers.batch import Array, Buffer, MaybeNone, as_gradient, as_input, remembered
-from layers.module import Module
+from layers.activation import Activation
 
 
-class Softmax(Module):
+class Softmax(Activation):
     """Row-wise softmax of (batch, features), float32 or float64."""
 
-    def __init__(self) -> None:
-        self._last_y: Array | None = None
-        self._y = Buffer()
-        self._dx = Buffer()
-
-    def fprop(self, x: Array) -> Array:
-        """Return probabilities, of the shape and dtype of `x`; every row sums to 1."""
-        x = as_input(self, "x", x)
-        y = self._y.rows(x.shape, x.dtype)
-        kernels.softmax_fprop(x, y)
-        self._last_y = y
-        return y
-
-    def bprop(self, dy: Array, need_dx: bool = True) -> Array | MaybeNone:
-        """Return `y * (dy - sum(dy * y))` row by row, unless it is not needed."""
-        y = remembered(self, self._last_y)
-        dy = as_gradient(self, dy, y.shape, y.dtype)
-        if not need_dx:
-            return None
-        dx = self._dx.rows(y.shape, y.dtype)
-        kernels.softmax_bprop(y, dy, dx)
-        return dx
+    forwards = kernels.softmax_fprop
+    backwards = kernels.softmax_bprop

@@ -13,14 +13,18 @@ def cases():
         yield Case(
             "cross_entropy_fprop",
             (batch, n),
-            [probabilities(batch, n), indices(batch, n)],
+            [probabilities(batch, n), indices(batch, n), empty(batch)],
             {
-                "jitprop": lambda kernels: kernels.cross_entropy_fprop,
-                "numpy": lambda np: lambda p, t: float(-np.log(p[np.arange(len(t)), t]).sum()),
+                "jitprop": jitprop_fprop,
+                "numpy": lambda np: (
+                    lambda p, t, losses: float(-np.log(p[np.arange(len(t)), t]).sum())
+                ),
                 "torch": torch_fprop,
-                "jax": lambda jax: lambda p, t: -jax.numpy.log(p[np.arange(len(t)), t]).sum(),
+                "jax": lambda jax: (
+                    lambda p, t, losses: -jax.numpy.log(p[np.arange(len(t)), t]).sum()
+                ),
             },
-            lambda p, t: [scaled(-np.log(p[np.arange(len(t)), t]).sum())],
+            lambda p, t, losses: [scaled(-np.log(p[np.arange(len(t)), t]).sum())],
             flops=(LOG_FLOPS + 1) * batch,
             floats=batch,
             other_bytes=8 * batch,
@@ -61,8 +65,16 @@ def numpy_bprop(np):
     return bprop
 
 
+def jitprop_fprop(kernels):
+    def fprop(p, t, losses):
+        kernels.cross_entropy_fprop(p, t, losses)
+        return kernels.total(losses)
+
+    return fprop
+
+
 def torch_fprop(torch):
-    def fprop(p, t):
+    def fprop(p, t, losses):
         return torch.nn.functional.nll_loss(p.log(), t, reduction="sum").item()
 
     return fprop

@@ -16,9 +16,9 @@ def cases():
         yield Case(
             "softmax_cross_entropy",
             (batch, n),
-            [signed(batch, n), indices(batch, n), number(1 / batch), empty(batch, n)],
+            [signed(batch, n), indices(batch, n), number(1 / batch), empty(batch, n), empty(batch)],
             {
-                "jitprop": lambda kernels: kernels.softmax_cross_entropy,
+                "jitprop": jitprop_loss,
                 "numpy": numpy_loss,
                 "torch": torch_loss,
                 "jax": jax_loss,
@@ -27,12 +27,13 @@ def cases():
             flops=(EXP_FLOPS + 5) * batch * n,
             floats=2 * batch * n,
             other_bytes=8 * batch,
+            outputs=(3,),
             returns=True,
             tolerance=16.0,  # the loss is a sum; in the gradient exp, a sum and a difference
         )
 
 
-def reference(logits, labels, scale, out):
+def reference(logits, labels, scale, out, losses):
     rows = np.arange(len(labels))
     shifted = logits - logits.max(1, keepdims=True)
     log_total = np.log(np.exp(shifted).sum(1))
@@ -43,10 +44,18 @@ def reference(logits, labels, scale, out):
     return [(loss, loss), ((p - onehot) * scale, (p + onehot) * scale)]
 
 
+def jitprop_loss(kernels):
+    def loss(logits, labels, scale, out, losses):
+        kernels.softmax_cross_entropy(logits, labels, scale, out, losses)
+        return kernels.total(losses)
+
+    return loss
+
+
 def numpy_loss(np):
     softmax = numpy_fprop(np)
 
-    def loss(logits, labels, scale, out):
+    def loss(logits, labels, scale, out, losses):
         rows = np.arange(len(labels))
         softmax(logits, out)
         value = -np.log(out[rows, labels]).sum()
@@ -58,7 +67,7 @@ def numpy_loss(np):
 
 
 def torch_loss(torch):
-    def loss(logits, labels, scale, out):
+    def loss(logits, labels, scale, out, losses):
         logits.requires_grad_()
         logits.grad = None
         value = torch.nn.functional.cross_entropy(logits, labels)
@@ -73,7 +82,7 @@ def jax_loss(jax):
         rows = jax.numpy.arange(len(labels))
         return -jax.nn.log_softmax(logits)[rows, labels].mean()
 
-    def loss(logits, labels, scale, out):
+    def loss(logits, labels, scale, out, losses):
         value, grad = jax.value_and_grad(mean)(logits, labels)
         return value * len(labels), grad
 

@@ -23,7 +23,7 @@ COLUMNS = (
 
 def header(peers: Sequence[str]) -> str:
     names = "".join(f"{name:>14}" for name in peers)
-    fixed = f"{'kernel':22}{'shape':16}{'threads':>7}{'rate':>17}{'spread':>9}{'share of':>14}"
+    fixed = f"{'kernel':26}{'shape':16}{'threads':>7}{'rate':>17}{'spread':>9}{'share of':>14}"
     return fixed + names
 
 
@@ -34,7 +34,7 @@ def line(rows: Sequence[Row], peers: Sequence[str]) -> str:
     shape = "x".join(map(str, ours.shape))
     spread = (ours.quartile_3 - ours.quartile_1) / ours.seconds
     return (
-        f"{ours.kernel:22}{shape:16}{ours.threads:7}{rate(ours):>17}{spread:9.1%}"
+        f"{ours.kernel:26}{shape:16}{ours.threads:7}{rate(ours):>17}{spread:9.1%}"
         f"{ours.share:9.2f} {ours.limited_by}" + "".join(f"{ratios.get(p, '-'):>14}" for p in peers)
     )
 

@@ -18,7 +18,6 @@ PRODUCTS = [
 ]  # fmt: skip
 # (batch, n) of the others: several pieces, vectors cut short, one long row.
 SHAPES = [(100, 10), (211, 113), (500, 200), (1, 1), (3, 10007)]
-RETURNING = ("cross_entropy_fprop", "softmax_cross_entropy")  # a sum: functions around kernels
 SMALL = {"products": [(7, 5, 3), (9, 20, 67)], "shapes": [(3, 10), (5, 37)]}
 
 
@@ -54,12 +53,29 @@ def calls(dtype, products=PRODUCTS, shapes=SHAPES):
         yield "tanh_bprop", [p, dy, out(batch, n)]
         yield "softmax_fprop", [x, out(batch, n)]
         yield "softmax_bprop", [p, dy, out(batch, n)]
-        yield "cross_entropy_fprop", [p, labels]
-        yield "cross_entropy_fprop", [p, targets]
+        yield "sigmoid_fprop", [x, out(batch, n)]
+        yield "sigmoid_bprop", [p, dy, out(batch, n)]
+        yield "relu_fprop", [x, out(batch, n)]
+        yield "relu_bprop", [x, dy, out(batch, n)]
+        yield "log_softmax_fprop", [x, out(batch, n)]
+        yield "log_softmax_bprop", [-p, dy, out(batch, n)]
+        yield "add", [x, dy, out(batch, n)]
+        yield "subtract", [x, dy, out(batch, n)]
+        yield "multiply", [x, dy, out(batch, n)]
+        for columns in (np.arange(3, 3 + n), rng.permutation(n)):
+            yield "concatenate_fprop", [x, columns, out(batch, n + 4)]
+            yield "concatenate_bprop", [draw(batch, n + 4), columns, out(batch, n)]
+        yield "dropout_step", [np.array([n, 2**40]), np.zeros(3, np.int64)]
+        yield "dropout", [x, np.array([-n, 2**40, 2**30]), 4 / 3, out(batch, n)]
+        yield "cross_entropy_fprop", [p, labels, out(batch)]
+        yield "cross_entropy_fprop", [p, targets, out(batch)]
         yield "cross_entropy_bprop", [p, labels, 0.01, out(batch, n)]
         yield "cross_entropy_bprop", [p, targets, 0.01, out(batch, n)]
-        yield "softmax_cross_entropy", [dy, labels, 0.01, out(batch, n)]
-        yield "softmax_cross_entropy", [dy, targets, 0.01, out(batch, n)]
+        yield "softmax_cross_entropy", [dy, labels, 0.01, out(batch, n), out(batch)]
+        yield "softmax_cross_entropy", [dy, targets, 0.01, out(batch, n), out(batch)]
+        yield "mean_squared_error_fprop", [dy, p, out(batch)]
+        yield "mean_squared_error_bprop", [dy, p, 0.01, out(batch, n)]
+        yield "total", [draw(batch)]
         yield "sgd_update", [x.copy(), dy, 0.1]
         yield "momentum_update", [x.copy(), dy, draw(batch, n), 0.1, 0.9]
         yield "scale", [x, 0.1, out(batch, n)]

@@ -137,6 +137,14 @@ def tanh_bprop(y, dy):
     return dy * (1 - y * y)
 
 
+def sigmoid(x):
+    """In longdouble where there is one: float64 is judged by it."""
+    x = x.astype(np.longdouble)
+    with np.errstate(all="ignore"):
+        e = np.exp(-np.abs(x))
+        return np.where(x < 0, e, 1) / (1 + e)
+
+
 def softmax(x):
     with np.errstate(all="ignore"):
         x = x.astype(np.float64)
@@ -193,3 +201,48 @@ def softmax_cross_entropy(logits, targets):
 def softmax_cross_entropy_bprop(logits, targets, scale):
     targets = targets.astype(np.float64)
     return (softmax(logits) * targets.sum(axis=1, keepdims=True) - targets) * scale
+
+
+def log_softmax(x):
+    with np.errstate(all="ignore"):
+        return x.astype(np.float64) - log_sum_exp(x)
+
+
+def log_softmax_bprop(y, dy):
+    y, dy = y.astype(np.float64), dy.astype(np.float64)
+    return dy - np.exp(y) * dy.sum(axis=1, keepdims=True)
+
+
+def mean_squared_error(z, t):
+    """The loss of each row."""
+    return ((z.astype(np.float64) - t.astype(np.float64)) ** 2).mean(axis=1)
+
+
+def mean_squared_error_bprop(z, t, scale):
+    return (z.astype(np.float64) - t.astype(np.float64)) * 2 / z.shape[1] * scale
+
+
+def philox(counter, key):
+    """Philox4x32-10 of four words and two, in Python's integers (Salmon et al., 2011)."""
+    word = 0xFFFFFFFF
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(10):
+        p0, p1 = 0xD2511F53 * c0, 0xCD9E8D57 * c2
+        c0, c1, c2, c3 = (p1 >> 32) ^ c1 ^ k0, p1 & word, (p0 >> 32) ^ c3 ^ k1, p0 & word
+        k0, k1 = (k0 + 0x9E3779B9) & word, (k1 + 0xBB67AE85) & word
+    return c0, c1, c2, c3
+
+
+def dropout_bits(size, seed, step):
+    """The 32 random bits of each element: 16 counters give 64 elements, first words first."""
+    words = []
+    word = 0xFFFFFFFF
+    key = seed & word, (seed >> 32) & word
+    for first in range(0, size, 64):
+        four = [
+            philox((c & word, c >> 32, step & word, (step >> 32) & word), key)
+            for c in range(first // 4, first // 4 + 16)
+        ]
+        words += [words_of_one[i] for i in range(4) for words_of_one in four]
+    return np.array(words[:size], np.int64)

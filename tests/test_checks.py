@@ -10,6 +10,9 @@ from kernels.checks import PREDICATES, Signature
 FLOATS = (np.float32, np.float64)
 
 
+MORE = 7  # columns that hold others
+
+
 def arguments(name, dtype=np.float32):
     """Names and values of a call that works."""
     rng = np.random.default_rng(1)
@@ -19,6 +22,8 @@ def arguments(name, dtype=np.float32):
 
     batch, n, k = 5, 4, 3
     x, labels, row = floats(batch, n), rng.integers(0, n, batch), floats(n)
+    y, losses = floats(batch, n), floats(batch)
+    columns, key = np.arange(2, 2 + k), np.array([7, 8, 2**10])
     return {
         "matmul_nn": {"a": floats(batch, k), "b": floats(k, n), "out": x},
         "matmul_nt": {"a": floats(batch, k), "b": floats(n, k), "out": x},
@@ -31,10 +36,30 @@ def arguments(name, dtype=np.float32):
         "tanh_bprop": {"y": floats(batch, n), "dy": floats(batch, n), "out": x},
         "softmax_fprop": {"x": floats(batch, n), "out": x},
         "softmax_bprop": {"y": floats(batch, n), "dy": floats(batch, n), "out": x},
-        "cross_entropy_fprop": {"p": floats(batch, n), "labels": labels},
+        "sigmoid_fprop": {"x": floats(batch, n), "out": x},
+        "sigmoid_bprop": {"y": floats(batch, n), "dy": floats(batch, n), "out": x},
+        "relu_fprop": {"x": floats(batch, n), "out": x},
+        "relu_bprop": {"y": floats(batch, n), "dy": floats(batch, n), "out": x},
+        "log_softmax_fprop": {"x": floats(batch, n), "out": x},
+        "log_softmax_bprop": {"y": floats(batch, n), "dy": floats(batch, n), "out": x},
+        "add": {"a": floats(batch, n), "b": floats(batch, n), "out": x},
+        "subtract": {"a": floats(batch, n), "b": floats(batch, n), "out": x},
+        "multiply": {"a": floats(batch, n), "b": floats(batch, n), "out": x},
+        "concatenate_fprop": {
+            "x": floats(batch, k), "columns": columns, "out": floats(batch, MORE),
+        },
+        "concatenate_bprop": {
+            "dy": floats(batch, MORE), "columns": columns, "out": floats(batch, k),
+        },
+        "dropout_step": {"state": key[:2].copy(), "key": key},
+        "dropout": {"x": y, "key": key, "scale": 1.5, "out": x},
+        "mean_squared_error_fprop": {"z": y, "t": floats(batch, n), "losses": losses},
+        "mean_squared_error_bprop": {"z": y, "t": floats(batch, n), "scale": 0.5, "out": x},
+        "cross_entropy_fprop": {"p": floats(batch, n), "labels": labels, "losses": losses},
         "cross_entropy_bprop": {"p": floats(batch, n), "labels": labels, "scale": 0.5, "out": x},
         "softmax_cross_entropy": {
             "logits": floats(batch, n), "labels": labels, "scale": 0.5, "out": x,
+            "losses": losses,
         },
         "sgd_update": {"w": x, "dw": floats(batch, n), "rate": 0.5},
         "momentum_update": {
@@ -63,11 +88,16 @@ WITH_TARGETS = ("cross_entropy_fprop", "cross_entropy_bprop", "softmax_cross_ent
 NAMES = (
     "matmul_nn", "matmul_nt", "matmul_tn", "linear_fprop", "linear_tanh_fprop", "bias_fprop",
     "bias_bprop", "tanh_fprop", "tanh_bprop", "softmax_fprop", "softmax_bprop", *WITH_TARGETS,
-    "sgd_update", "momentum_update", "scale", "gather",
+    "sgd_update", "momentum_update", "scale", "gather", "sigmoid_fprop", "sigmoid_bprop",
+    "relu_fprop", "relu_bprop", "log_softmax_fprop", "log_softmax_bprop", "add", "subtract",
+    "multiply", "concatenate_fprop", "concatenate_bprop", "dropout_step", "dropout",
+    "mean_squared_error_fprop", "mean_squared_error_bprop",
     "gather_rows", "gather_labels", "next_index", "misses", "tally",
 )  # fmt: skip
 WRITTEN = {
-    "sgd_update": ("w",), "momentum_update": ("w", "velocity"), "cross_entropy_fprop": (),
+    "sgd_update": ("w",), "momentum_update": ("w", "velocity"), "cross_entropy_fprop": ("losses",),
+    "softmax_cross_entropy": ("out", "losses"), "mean_squared_error_fprop": ("losses",),
+    "dropout_step": ("state", "key"),
     "next_index": ("position", "index"), "tally": ("place", "history"),
 }  # fmt: skip
 every_kernel = pytest.mark.parametrize("name", NAMES)
@@ -98,7 +128,7 @@ def assert_refused(name, call, error, match):
 
 
 def test_all_kernels_are_here():
-    others = {"get_num_threads", "set_num_threads", "on_compile", "Tape"}
+    others = {"total", "get_num_threads", "set_num_threads", "on_compile", "Tape"}
     assert set(NAMES) == set(kernels.__all__) - others
 
 
@@ -114,6 +144,7 @@ FREE = {
     "next_index": [("order", 0), ("index", 0)], "misses": [("z", 1)],
     "tally": [("losses", 0), ("misses", 0), ("history", 0)],
     "bias_bprop": [("dy", 0)], "cross_entropy_fprop": [("p", 1)],
+    "concatenate_fprop": [("out", 1)], "concatenate_bprop": [("dy", 1)],
 }  # fmt: skip
 
 
@@ -196,9 +227,10 @@ def test_inputs_may_be_read_only(name):
     getattr(kernels, name)(*expected.values())
     call = arguments(name)
     for key, value in arrays(call).items():
-        value.flags.writeable = key == "out"
+        value.flags.writeable = key in WRITTEN.get(name, ("out",))
     getattr(kernels, name)(*call.values())
-    assert_same_bits(call["out"], expected["out"])
+    for key in WRITTEN.get(name, ("out",)):
+        assert_same_bits(call[key], expected[key])
 
 
 @every_kernel
@@ -234,12 +266,17 @@ def test_number_of_arguments(name):
                 getattr(kernels, name)(*wrong)
 
 
-@pytest.mark.parametrize("name", [*WITH_TARGETS, "gather"])
+INDICES = {
+    "gather": ("index", 7), "concatenate_fprop": ("columns", MORE),
+    "concatenate_bprop": ("columns", MORE),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*WITH_TARGETS, *INDICES])
 def test_labels_are_in_range(name):
-    key = "index" if name == "gather" else "labels"
-    bound = 7 if name == "gather" else 4
+    key, bound = INDICES.get(name, ("labels", 4))
     for wrong in (-1, bound, bound + 1, -(2**63), 2**63 - 1, 2**32):
-        for place in (0, 4):
+        for place in (0, -1):
             call = arguments(name)
             call[key] = call[key].copy()
             call[key][place] = wrong
@@ -277,6 +314,10 @@ def overlapping(name, call, key, written, offset):
 INPLACE = {
     "bias_fprop": ("x",), "tanh_fprop": ("x",), "tanh_bprop": ("y", "dy"), "scale": ("x",),
     "softmax_fprop": ("x",), "softmax_bprop": ("y", "dy"), "cross_entropy_bprop": ("p",),
+    "sigmoid_fprop": ("x",), "sigmoid_bprop": ("y", "dy"), "relu_fprop": ("x",),
+    "relu_bprop": ("y", "dy"), "log_softmax_fprop": ("x",), "log_softmax_bprop": ("y", "dy"),
+    "add": ("a", "b"), "subtract": ("a", "b"), "multiply": ("a", "b"), "dropout": ("x",),
+    "mean_squared_error_bprop": ("z", "t"),
 }  # fmt: skip
 
 
@@ -329,6 +370,12 @@ def test_subclasses_of_arrays(tmp_path):
     out = np.empty((3, 5), np.float32)
     kernels.scale(x, 2.0, out)
     assert (out == 4).all()
+
+
+@pytest.mark.parametrize("size", [0, 1, 3])
+def test_a_size_in_digits(size):
+    with pytest.raises(ValueError, match=rf"state has shape \({size},\), expected \(2,\)"):
+        kernels.dropout_step(np.zeros(size, np.int64), np.zeros(3, np.int64))
 
 
 def test_grammar():

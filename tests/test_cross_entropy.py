@@ -22,11 +22,17 @@ def draw(shape, dtype):
     return p, labels, targets
 
 
+def cross_entropy(p, labels):
+    losses = np.full(len(p), 7, p.dtype)
+    kernels.cross_entropy_fprop(p, labels, losses)
+    return kernels.total(losses)
+
+
 @every_dtype
 @every_shape
 def test_loss_of_labels(shape, dtype, guarded):
     p, labels, _ = map(guarded, draw(shape, dtype))
-    loss = kernels.cross_entropy_fprop(p, labels)
+    loss = cross_entropy(p, labels)
     assert isinstance(loss, float)
     # Each -log is within 1 ulp (2 for float64), at most an eps (two) of itself. The sum is in
     # float64: batch roundings, in the reference as well, that only count for float64.
@@ -39,7 +45,7 @@ def test_loss_of_labels(shape, dtype, guarded):
 @every_shape
 def test_loss_of_targets(shape, dtype, guarded):
     p, _, targets = map(guarded, draw(shape, dtype))
-    loss = kernels.cross_entropy_fprop(p, targets)
+    loss = cross_entropy(p, targets)
     # A log of 1 or 2 ulps, a product, n/16 + 4 sums of half an eps; then as for labels.
     losses = reference.cross_entropy(p, targets)
     bound = 3 + (shape[1] / 16 + 4) / 2 + (shape[0] if dtype == np.float64 else 0)
@@ -84,7 +90,7 @@ def test_one_hot_targets_are_labels(dtype):
     kernels.cross_entropy_bprop(p, labels, 0.5, by_label)
     kernels.cross_entropy_bprop(p, targets, 0.5, by_target)
     assert_same_bits(by_label, by_target)
-    assert kernels.cross_entropy_fprop(p, labels) == kernels.cross_entropy_fprop(p, targets)
+    assert cross_entropy(p, labels) == cross_entropy(p, targets)
 
 
 @every_dtype
@@ -92,11 +98,11 @@ def test_impossible_classes(dtype):
     """log 0 is -inf and 1 / 0 infinite where there is weight, and costs nothing where not."""
     p = np.array([[0, 1, 0], [0.5, 0, 0.5]], dtype)
     sure = np.array([[0, 1, 0], [0, 0, 1]], dtype)
-    assert kernels.cross_entropy_fprop(p[:1], np.array([1])) == 0
-    assert kernels.cross_entropy_fprop(p, np.array([0, 1])) == np.inf
+    assert cross_entropy(p[:1], np.array([1])) == 0
+    assert cross_entropy(p, np.array([0, 1])) == np.inf
     log_2 = -np.log(0.5)
-    assert_ulps(dtype(kernels.cross_entropy_fprop(p, sure)), log_2, 2)
-    assert kernels.cross_entropy_fprop(p, 1 - sure) == np.inf
+    assert_ulps(dtype(cross_entropy(p, sure)), log_2, 2)
+    assert cross_entropy(p, 1 - sure) == np.inf
     out = np.empty_like(p)
     kernels.cross_entropy_bprop(p, np.array([1, 2]), 1.0, out)
     assert_same_bits(out, np.array([[0, -1, 0], [0, 0, -2]], dtype))
@@ -109,21 +115,31 @@ def test_impossible_classes(dtype):
 @every_dtype
 def test_subnormal_probabilities(dtype):
     tiny = float(np.finfo(dtype).smallest_subnormal)
-    loss = kernels.cross_entropy_fprop(np.array([[tiny, 1]], dtype), np.array([0]))
+    loss = cross_entropy(np.array([[tiny, 1]], dtype), np.array([0]))
     assert_ulps(dtype(loss), -np.log(tiny), 2)
+
+
+@every_dtype
+def test_a_loss_for_each_row_and_nothing_else(dtype, guarded):
+    p, labels, targets = draw((37, 5), dtype)
+    for t in (labels, targets):
+        losses = guarded(np.full(37, 7, dtype))
+        kernels.cross_entropy_fprop(p, t, losses)
+        for i in range(37):
+            assert losses[i] == cross_entropy(p[i : i + 1], t[i : i + 1])
 
 
 @every_dtype
 def test_nan_stays_in_its_row(dtype):
     p = np.full((3, 5), 0.2, dtype)
     p[1, 2] = np.nan
-    assert np.isnan(kernels.cross_entropy_fprop(p, np.array([2, 2, 2])))
-    assert np.isfinite(kernels.cross_entropy_fprop(p, np.array([2, 3, 2])))
+    assert np.isnan(cross_entropy(p, np.array([2, 2, 2])))
+    assert np.isfinite(cross_entropy(p, np.array([2, 3, 2])))
     out = np.empty_like(p)
     kernels.cross_entropy_bprop(p, np.array([2, 2, 2]), 1.0, out)
     assert np.argwhere(np.isnan(out)).tolist() == [[1, 2]]
     targets = np.ones_like(p)
-    assert np.isnan(kernels.cross_entropy_fprop(p, targets))
+    assert np.isnan(cross_entropy(p, targets))
     kernels.cross_entropy_bprop(p, targets, 1.0, out)
     assert np.argwhere(np.isnan(out)).tolist() == [[1, 2]]
 
@@ -135,6 +151,6 @@ def test_no_read_outside(before, dtype, fenced):
         p, labels, targets = (fenced(array, before) for array in draw(shape, dtype))
         out = fenced(np.empty(shape, dtype), before)
         for t in (labels, targets):
-            assert np.isfinite(kernels.cross_entropy_fprop(p, t))
+            assert np.isfinite(cross_entropy(p, t))
             kernels.cross_entropy_bprop(p, t, 1.0, out)
             assert np.isfinite(out).all()

@@ -114,6 +114,21 @@ def test_logits_that_underflow_keep_their_loss():
     np.testing.assert_array_equal(loss.bprop(1), [[-1, 1]])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_rows(loss, dtype):
+    """The loss of each row is that of the row alone; their sum, in float64, is the loss."""
+    rng = np.random.default_rng(8)
+    z = outputs(loss, rng, 6, 4, dtype)
+    for t in (rng.integers(0, 4, 6), rng.uniform(0, 1, (6, 4)).astype(dtype)):
+        criterion = loss()
+        rows = criterion.rows(z, t)
+        assert rows.dtype == dtype
+        assert [loss().fprop(z[i : i + 1], t[i : i + 1]) for i in range(6)] == rows.tolist()
+        assert criterion.fprop(z, t) == sum(rows.tolist())
+        assert np.shares_memory(criterion.rows(z[:2], t[:2]), rows)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_an_empty_batch_has_no_loss(loss):
     criterion = loss()

@@ -21,6 +21,13 @@ def draw(shape, dtype, spread=3):
     return logits, labels, targets
 
 
+def softmax_cross_entropy(logits, labels, scale, out):
+    """Writes the gradient to `out`, returns the loss of the whole batch."""
+    losses = np.full(len(logits), 7, logits.dtype)
+    kernels.softmax_cross_entropy(logits, labels, scale, out, losses)
+    return kernels.total(losses)
+
+
 def assert_right(logits, targets, scale, loss, out):
     """Loss and gradient, for labels as well in the form of targets.
 
@@ -57,7 +64,7 @@ def assert_right(logits, targets, scale, loss, out):
 def test_labels(scale, shape, dtype, guarded):
     logits, labels, _ = map(guarded, draw(shape, dtype))
     out = guarded(np.full(shape, 7, dtype))
-    loss = kernels.softmax_cross_entropy(logits, labels, scale, out)
+    loss = softmax_cross_entropy(logits, labels, scale, out)
     assert isinstance(loss, float)
     assert_right(logits, one_hot(labels, shape[1]), scale, loss, out)
 
@@ -68,7 +75,7 @@ def test_labels(scale, shape, dtype, guarded):
 def test_targets(scale, shape, dtype, guarded):
     logits, _, targets = map(guarded, draw(shape, dtype))
     out = guarded(np.full(shape, 7, dtype))
-    loss = kernels.softmax_cross_entropy(logits, targets, scale, out)
+    loss = softmax_cross_entropy(logits, targets, scale, out)
     assert_right(logits, targets, scale, loss, out)
 
 
@@ -77,7 +84,7 @@ def test_is_softmax_then_cross_entropy(dtype):
     """p - onehot has the bits of softmax_fprop's p."""
     logits, labels, _ = draw((50, 21), dtype)
     out, p = np.empty_like(logits), np.empty_like(logits)
-    kernels.softmax_cross_entropy(logits, labels, 1.0, out)
+    softmax_cross_entropy(logits, labels, 1.0, out)
     kernels.softmax_fprop(logits, p)
     assert_same_bits(out, p - one_hot(labels, 21).astype(dtype))
 
@@ -86,7 +93,7 @@ def test_is_softmax_then_cross_entropy(dtype):
 def test_gradient_of_a_row_sums_to_nothing(dtype):
     logits, labels, _ = draw((50, 33), dtype)
     out = np.empty_like(logits)
-    kernels.softmax_cross_entropy(logits, labels, 1.0, out)
+    softmax_cross_entropy(logits, labels, 1.0, out)
     # 33 probabilities that sum to 1, each off by some eps of itself.
     assert_within(out.sum(axis=1, dtype=np.float64), np.zeros(50), eps(dtype), 20)
 
@@ -107,13 +114,13 @@ def test_extreme_logits(dtype):
     )
     labels = np.array([1, 3, 0, 2, 1, 1])
     out = np.empty_like(x)
-    loss = kernels.softmax_cross_entropy(x, labels, 1.0, out)
+    loss = softmax_cross_entropy(x, labels, 1.0, out)
     assert_right(x, one_hot(labels, 4), 1.0, loss, out)
     targets = one_hot(labels, 4).astype(dtype)
-    assert_right(x, targets, 1.0, kernels.softmax_cross_entropy(x, targets, 1.0, out), out)
+    assert_right(x, targets, 1.0, softmax_cross_entropy(x, targets, 1.0, out), out)
     one = np.array([1e4, -1e4], dtype)[None, :]
-    assert kernels.softmax_cross_entropy(one, np.array([1]), 1.0, np.empty_like(one)) == 2e4
-    assert kernels.softmax_cross_entropy(one, np.array([0]), 1.0, np.empty_like(one)) == 0
+    assert softmax_cross_entropy(one, np.array([1]), 1.0, np.empty_like(one)) == 2e4
+    assert softmax_cross_entropy(one, np.array([0]), 1.0, np.empty_like(one)) == 0
 
 
 @every_dtype
@@ -122,7 +129,7 @@ def test_impossible_label(dtype):
     x = np.array([[0, -np.inf, 0]], dtype)
     out = np.empty_like(x)
     for t in (np.array([1]), np.array([[0, 1, 0]], dtype)):
-        assert kernels.softmax_cross_entropy(x, t, 1.0, out) == np.inf
+        assert softmax_cross_entropy(x, t, 1.0, out) == np.inf
         assert_same_bits(out, np.array([[0.5, -1, 0.5]], dtype))
 
 
@@ -133,10 +140,10 @@ def test_nan_stays_in_its_row(n, dtype):
         x, labels, targets = draw((3, n), dtype)
         for t in (labels, targets + dtype(0.1)):
             clean, out = np.empty_like(x), np.empty_like(x)
-            kernels.softmax_cross_entropy(x, t, 1.0, clean)
+            softmax_cross_entropy(x, t, 1.0, clean)
             bad = x.copy()
             bad[1, place] = np.nan
-            assert np.isnan(kernels.softmax_cross_entropy(bad, t, 1.0, out))
+            assert np.isnan(softmax_cross_entropy(bad, t, 1.0, out))
             assert np.isnan(out[1]).all()
             assert_same_bits(out[::2], clean[::2])
 
@@ -145,15 +152,25 @@ def test_nan_stays_in_its_row(n, dtype):
 def test_loss_is_a_sum_over_the_batch(dtype):
     logits, labels, _ = draw((40, 10), dtype)
     out = np.empty_like(logits)
-    whole = kernels.softmax_cross_entropy(logits, labels, 1.0, out)
+    whole = softmax_cross_entropy(logits, labels, 1.0, out)
     row = np.empty((1, 10), dtype)
     rows = [
-        kernels.softmax_cross_entropy(logits[i : i + 1], labels[i : i + 1], 1.0, row)
-        for i in range(40)
+        softmax_cross_entropy(logits[i : i + 1], labels[i : i + 1], 1.0, row) for i in range(40)
     ]
     assert whole == sum(rows)  # the rows are summed in their order, in float64
     assert_same_bits(row, out[39:])
     assert_ulps(np.float64(np.mean(rows)), whole / 40, 2)
+
+
+@every_dtype
+def test_a_loss_for_each_row_and_nothing_else(dtype, guarded):
+    logits, labels, targets = draw((37, 5), dtype)
+    for t in (labels, targets):
+        losses, out = guarded(np.full(37, 7, dtype)), np.empty_like(logits)
+        kernels.softmax_cross_entropy(logits, t, 1.0, out, losses)
+        for i in range(37):
+            row = slice(i, i + 1)
+            assert losses[i] == softmax_cross_entropy(logits[row], t[row], 1.0, out[row])
 
 
 @every_dtype
@@ -163,5 +180,5 @@ def test_no_read_outside(before, dtype, fenced):
         logits, labels, targets = (fenced(array, before) for array in draw(shape, dtype))
         out = fenced(np.empty(shape, dtype), before)
         for t in (labels, targets):
-            assert np.isfinite(kernels.softmax_cross_entropy(logits, t, 1.0, out))
+            assert np.isfinite(softmax_cross_entropy(logits, t, 1.0, out))
             assert np.isfinite(out).all()

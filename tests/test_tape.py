@@ -16,7 +16,7 @@ def test_every_kernel_leaves_the_same_bits(dtype, threads):
     """All calls of one tape, in their order, against the calls themselves."""
     sizes = {"products": [(33, 70, 211), (7, 5, 3)], "shapes": [(211, 113), (5, 3)]}
     direct, recorded = (
-        [call for call in outputs.calls(dtype, **sizes) if call[0] not in outputs.RETURNING]
+        [call for call in outputs.calls(dtype, **sizes) if call[0] != "total"]  # no kernel
         for _ in range(2)
     )
     kernels.set_num_threads(threads)

@@ -1,0 +1,61 @@
+"""Features side by side: the columns of a batch that another batch becomes, and back.
+
+    out[:, columns] = x       forwards, once for each x
+    dx = dout[:, columns]     backwards
+
+Splitting a batch is the same the other way round: bprop forwards, fprop backwards.
+"""
+
+from kernels.jit import inline, kernel, rows
+from kernels.simd import LANES, load, store
+
+
+@inline
+def _consecutive(columns):
+    """Whether each column follows the one before: then rows are copied in vectors."""
+    for j in range(1, len(columns)):
+        if columns[j] != columns[0] + j:
+            return False
+    return len(columns) > 0
+
+
+@kernel("x(batch,n), columns(n)<m, out!(batch,m)", units=rows)
+def concatenate_fprop(x, columns, out, start, stop):
+    """`out[:, columns] = x`; the other columns of `out` stay as they are.
+
+    Parameters
+    ----------
+    x : (batch, n) float32 or float64
+    columns : (n,) int64, in 0 .. m-1; fastest if consecutive
+    out : (batch, m) of the dtype of x, written in these columns
+    """
+    n, m = x.shape[1], out.shape[1]
+    consecutive = _consecutive(columns)
+    for i in range(start, stop):
+        if consecutive:
+            for j in range(0, n, LANES):
+                store(out, i * m + columns[0] + j, load(x, i * n + j, n - j), n - j)
+        else:
+            for j in range(n):
+                out[i, columns[j]] = x[i, j]
+
+
+@kernel("dy(batch,m), columns(n)<m -> out(batch,n)", units=rows)
+def concatenate_bprop(dy, columns, out, start, stop):
+    """`out = dy[:, columns]`.
+
+    Parameters
+    ----------
+    dy : (batch, m) float32 or float64
+    columns : (n,) int64, in 0 .. m-1; fastest if consecutive
+    out : (batch, n) of the dtype of dy, overwritten
+    """
+    m, n = dy.shape[1], out.shape[1]
+    consecutive = _consecutive(columns)
+    for i in range(start, stop):
+        if consecutive:
+            for j in range(0, n, LANES):
+                store(out, i * n + j, load(dy, i * m + columns[0] + j, n - j), n - j)
+        else:
+            for j in range(n):
+                out[i, j] = dy[i, columns[j]]

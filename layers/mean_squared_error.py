@@ -1,0 +1,49 @@
+"""Mean squared error: of each row `mean((z - t)^2)`, summed over the batch; `dz = 2 (z - t) / n`.
+
+With `bprop(1 / batch)` this is PyTorch's MSELoss.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+import kernels
+from layers.batch import Array, Buffer, as_input, remembered
+from layers.module import Loss
+
+
+class MeanSquaredError(Loss):
+    """Squared error of (batch, n), the mean over the n features, summed over the batch."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Array, Array] | None = None
+        self._rows = Buffer()
+        self._dz = Buffer()
+
+    def rows(self, z: Array, t: npt.ArrayLike) -> Array:
+        """Return the loss of each row of `z`, (batch, n), for targets `t` of that shape.
+
+        Targets are of the dtype of `z`, or of bool or integers.
+        """
+        z = as_input(self, "z", z)
+        targets = _as_targets(self, t, z)
+        losses = self._rows.rows(z.shape[:1], z.dtype)
+        kernels.mean_squared_error_fprop(z, targets, losses)
+        self._last = z, targets
+        return losses
+
+    def bprop(self, scale: float) -> Array:
+        """Return `(z - t) * 2 / n * scale`, (batch, n)."""
+        z, targets = remembered(self, self._last)
+        dz = self._dz.rows(z.shape, z.dtype)
+        kernels.mean_squared_error_bprop(z, targets, scale, dz)
+        return dz
+
+
+def _as_targets(loss: Loss, t: npt.ArrayLike, z: Array) -> Array:
+    """Return `t` as the kernels take it, (batch, n) of `z`'s dtype."""
+    t = np.asarray(t, order="C")
+    if t.shape != z.shape:
+        raise ValueError(f"{loss!r}: t has shape {t.shape}, expected {z.shape}, that of z")
+    if t.dtype != z.dtype and t.dtype.kind not in "biu":
+        raise TypeError(f"{loss!r}: t is {t.dtype}, z is {z.dtype}: convert one with astype")
+    return t.astype(z.dtype, copy=False)

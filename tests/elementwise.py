@@ -1,0 +1,78 @@
+"""What holds for every kernel whose outputs are computed element by element."""
+
+import numpy as np
+from reference import assert_same_bits
+
+from kernels import get_num_threads, set_num_threads
+
+# Around one vector of 16, two and four, in the tail of several, and two pieces of work and a bit.
+SIZES = [0, 1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 997, 20_011]
+SHAPES = [(3, 5), (1, 16), (17, 1), (2, 3, 7), (0, 4), (4, 0), ()]
+
+
+def run(kernel, *inputs):
+    out = np.full_like(inputs[0], 7)
+    kernel(*inputs, out)
+    return out
+
+
+def assert_any_size(kernel, inputs, guarded):
+    """The first elements of long one-dimensional inputs have the results that they have alone."""
+    whole = run(kernel, *inputs)
+    for size in SIZES:
+        parts = [guarded(x[:size]) for x in inputs]
+        out = guarded(np.full(size, 7, whole.dtype))
+        kernel(*parts, out)
+        assert_same_bits(out, whole[:size])
+        for x, part in zip(inputs, parts, strict=True):
+            assert_same_bits(part, x[:size])
+
+
+def assert_any_shape(kernel, inputs):
+    whole = run(kernel, *inputs)
+    for shape in SHAPES:
+        size = int(np.prod(shape))
+        out = run(kernel, *[x[:size].reshape(shape) for x in inputs])
+        assert_same_bits(out.reshape(-1), whole[:size])
+
+
+def assert_in_place(kernel, inputs):
+    for size in (1, 16, 37, 70, 20_011):
+        parts = [x[:size] for x in inputs]
+        expected = run(kernel, *parts)
+        for place in range(len(inputs)):
+            same = [x.copy() for x in parts]
+            kernel(*same, same[place])
+            assert_same_bits(same[place], expected)
+
+
+def assert_any_threads(kernel, inputs):
+    before = get_num_threads()
+    try:
+        results = []
+        for threads in (1, 2, 3, 4):
+            set_num_threads(threads)
+            results.append(run(kernel, *inputs))
+    finally:
+        set_num_threads(before)
+    for result in results[1:]:
+        assert_same_bits(result, results[0])
+
+
+def assert_fenced(kernel, inputs, fenced):
+    """Beside pages that nobody may read: outside means SIGSEGV."""
+    for size in (1, 15, 17, 67):
+        for before in (False, True):
+            parts = [fenced(x[:size], before) for x in inputs]
+            out = fenced(np.zeros(size, inputs[0].dtype), before)
+            kernel(*parts, out)
+            assert_same_bits(out, run(kernel, *[x[:size] for x in inputs]))
+
+
+def assert_elementwise(kernel, inputs, guarded, fenced):
+    """All of the above; `kernel(*inputs, out)`, inputs of 20,011 elements that may be `out`."""
+    assert_any_size(kernel, inputs, guarded)
+    assert_any_shape(kernel, inputs)
+    assert_in_place(kernel, inputs)
+    assert_any_threads(kernel, inputs)
+    assert_fenced(kernel, inputs, fenced)
