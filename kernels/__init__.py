@@ -7,6 +7,7 @@ argument; no kernel reads or writes outside an array. Results are the same bits 
 threads and any CPU. Products use up to 0.7 MB of the calling thread's stack.
 """
 
+from kernels.add import add
 from kernels.bias import bias_bprop, bias_fprop
 from kernels.cross_entropy import cross_entropy_bprop, cross_entropy_fprop
 from kernels.gather import gather
@@ -17,8 +18,10 @@ from kernels.softmax import softmax_bprop, softmax_fprop
 from kernels.softmax_cross_entropy import softmax_cross_entropy
 from kernels.tanh import tanh_bprop, tanh_fprop
 from kernels.update import momentum_update, sgd_update
+from kernels.zero import zero
 
 __all__ = [
+    "add",
     "bias_bprop",
     "bias_fprop",
     "cross_entropy_bprop",
@@ -40,4 +43,5 @@ __all__ = [
     "softmax_fprop",
     "tanh_bprop",
     "tanh_fprop",
+    "zero",
 ]

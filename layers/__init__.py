@@ -7,8 +7,9 @@ update is called step.
 
 from layers.cross_entropy import CrossEntropy, SoftmaxCrossEntropy
 from layers.gradcheck import GradCheckResult, GradientError, gradcheck
+from layers.graph import Graph, Input, Node
 from layers.linear import Linear
-from layers.module import Loss, Module, Parameter
+from layers.module import Loss, Module, Parameter, State
 from layers.sequential import Sequential
 from layers.softmax import Softmax
 from layers.tanh import Tanh
@@ -17,13 +18,17 @@ __all__ = [
     "CrossEntropy",
     "GradCheckResult",
     "GradientError",
+    "Graph",
+    "Input",
     "Linear",
     "Loss",
     "Module",
+    "Node",
     "Parameter",
     "Sequential",
     "Softmax",
     "SoftmaxCrossEntropy",
+    "State",
     "Tanh",
     "gradcheck",
 ]

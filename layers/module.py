@@ -2,9 +2,13 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 import kernels
-from layers.batch import Array, MaybeNone
+from layers.batch import Array
+
+if TYPE_CHECKING:
+    from layers.graph import Node
 
 
 @dataclass(frozen=True, eq=False)
@@ -12,7 +16,7 @@ class Parameter:
     """A parameter of a module: the module's own arrays, not copies of them.
 
     Attributes:
-        name: "w", "b"; inside a `Sequential` with the module's place in front, "0.w".
+        name: "w", "b"; inside a `Sequential` or `Graph` with the module in front, "0.w", "linear1.w".
         value: what is learned; float32 or float64, C-contiguous.
         grad: its gradient from the last `bprop`, of the same shape and dtype.
     """
@@ -22,6 +26,19 @@ class Parameter:
     grad: Array
 
 
+@dataclass(frozen=True, eq=False)
+class State:
+    """What a module keeps from batch to batch without learning it; part of a checkpoint.
+
+    Attributes:
+        name: as that of a parameter.
+        value: the module's own array.
+    """
+
+    name: str
+    value: Array
+
+
 class Module(ABC):
     """A differentiable function with parameters, run on a batch with one sample a row.
 
@@ -29,20 +46,57 @@ class Module(ABC):
     of the same method. A module remembers its last `fprop` by reference, so leave `x` and `y` as
     they are until `bprop` is done. `bprop` may be called several times after one `fprop`.
 
-    A module of one's own defines `fprop` and `bprop`, and `parameters` if it has any.
+    Called on nodes, a module becomes a part of a graph: see `Graph`.
+
+    A module of one's own defines `fprop` and `bprop`, and `parameters` if it has any; with
+    `out_features`, widths are known and checked before anything runs. One that returns a tuple from
+    `fprop` says in `outputs` how long it is.
+
+    Attributes:
+        training: False in evaluation, when Dropout is off.
+        outputs: how many values `fprop` returns in a tuple; None if it returns one array.
     """
 
-    @abstractmethod
-    def fprop(self, x: Array) -> Array:
-        """Return `y`, of shape (batch, out_features), for `x` of shape (batch, in_features)."""
+    training: bool = True
+    outputs: int | None = None
 
     @abstractmethod
-    def bprop(self, dy: Array, need_dx: bool = True) -> Array | MaybeNone:
-        """Overwrite the parameters' gradients and return `dx`, of the shape of `x`.
+    def fprop(self, *xs: Any, **unused: Any) -> Any:
+        """Return `y`, (batch, features); a tuple of them if there are several.
 
-        `dy` is dE/dy, of the shape of `y`: gradients are summed over the batch. With
-        `need_dx=False`, for the module that comes first, `dx` is not computed and None returned.
+        Takes one `x`, (batch, features), for each input: `fprop(x)`, `fprop(a, b)`.
         """
+
+    @abstractmethod
+    def bprop(self, *dys: Any, **need_dx: bool) -> Any:
+        """Overwrite the parameters' gradients; return `dx`, a tuple of them for several inputs.
+
+        `bprop(dy, need_dx=True)` takes dE/dy of the shape of `y`, one for each output; gradients
+        are summed over the batch. With `need_dx=False`, for a module that comes first, `dx` is not
+        computed and None returned.
+        """
+
+    def __call__(self, *nodes: "Node") -> Any:
+        """Return the node for this module's output at these inputs; a tuple for several outputs.
+
+        Raises:
+            TypeError: not nodes, or not as many as `fprop` takes.
+            ValueError: their widths do not fit.
+        """
+        from layers.graph import call  # which imports this file
+
+        return call(self, nodes)
+
+    def out_features(self, *in_features: int) -> int | tuple[int, ...] | None:
+        """Return the width of the output, for inputs of these widths; None: not known.
+
+        Raises ValueError if they do not fit.
+        """
+        return None
+
+    def multiply_adds(self, *in_features: int) -> int:
+        """Return how many multiply-adds of matrix products `fprop` does for one sample."""
+        return 0
 
     def update(self, rate: float) -> None:
         """Gradient descent: `value -= rate * grad` for every parameter."""
@@ -52,6 +106,19 @@ class Module(ABC):
     def parameters(self) -> list[Parameter]:
         """Return the parameters, always in the same order."""
         return []
+
+    def states(self) -> list[State]:
+        """Return what a checkpoint needs beside the parameters, always in the same order."""
+        return []
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch this module, and all within it, to training or to evaluation; return it."""
+        self.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Switch this module, and all within it, to evaluation; return it."""
+        return self.train(False)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

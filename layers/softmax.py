@@ -34,3 +34,7 @@ class Softmax(Module):
         dx = self._dx.rows(y.shape, y.dtype)
         kernels.softmax_bprop(y, dy, dx)
         return dx
+
+    def out_features(self, *in_features: int) -> int:
+        """Return the width of `x`."""
+        return in_features[0]

@@ -1,0 +1,21 @@
+"""Sum of two arrays: out = a + b. Its gradient goes to both as it is."""
+
+from kernels.jit import kernel
+from kernels.simd import LANES, load, store
+
+
+@kernel("a(...), b(...) -> out(...)", inplace="a b")
+def add(a, b, out, start, stop):
+    """`out = a + b`.
+
+    Parameters
+    ----------
+    a : array of float32 or float64
+    b : array of the shape and dtype of a
+    out : array of the shape and dtype of a, overwritten; may be a or b
+    """
+    whole = stop - (stop - start) % LANES
+    for i in range(start, whole, LANES):
+        store(out, i, load(a, i) + load(b, i))
+    rest = stop - whole
+    store(out, whole, load(a, whole, rest) + load(b, whole, rest), rest)
