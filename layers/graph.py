@@ -211,13 +211,14 @@ class Graph(Module):
         takes: tuple[int, ...] = ()
         try:
             for _, module, takes, gives in self.steps:
-                y = module.fprop(*[values[value] for value in takes])
-                if type(y) is not tuple:
-                    y = (y,)
-                if len(y) != len(gives):
-                    raise ValueError(f"{module!r}: fprop returned {len(y)} arrays, not {len(gives)}")
-                for value, part in zip(gives, y, strict=True):
-                    values[value] = part
+                if len(takes) == 1:
+                    y = module.fprop(values[takes[0]])
+                else:
+                    y = module.fprop(*[values[value] for value in takes])
+                if len(gives) == 1 and type(y) is not tuple:
+                    values[gives[0]] = y
+                else:
+                    values[gives[0] : gives[-1] + 1] = _several(module, "fprop", y, len(gives))
         except ValueError as error:
             sources = [self._sources[value] for value in takes if value >= len(xs)]
             if sources and type(error) is ValueError:
@@ -238,25 +239,43 @@ class Graph(Module):
             raise TypeError(f"{self!r}: bprop of {len(dys)} arrays, expected {len(self.results)}")
         gradients: list[Any] = [None] * self._size
         for value, dy in zip(self.results, dys, strict=True):
-            self._add(gradients, value, dy, self)
+            if gradients[value] is None:
+                gradients[value] = dy
+            elif dy is not None:
+                self._add(gradients, value, dy, self)
         started: set[int] = set()
         for number, need, has_flag in self._backwards[need_dx]:
             _, module, takes, gives = self.steps[number]
-            given = [gradients[value] for value in gives]
-            if len(given) > 1 and not isinstance(module, Graph):
-                self._fill(given, gives)
-            if all([dy is None for dy in given]):
-                self._zero(number)
-                continue
-            dx = module.bprop(*given, need_dx=False) if has_flag else module.bprop(*given)
+            if len(gives) == 1:
+                dy = gradients[gives[0]]
+                if dy is None:
+                    self._zero(number)
+                    continue
+                dx = module.bprop(dy, need_dx=False) if has_flag else module.bprop(dy)
+            else:
+                given = [gradients[value] for value in gives]
+                if all(dy is None for dy in given):
+                    self._zero(number)
+                    continue
+                if not isinstance(module, Graph):
+                    self._fill(given, gives)
+                flag = {"need_dx": False} if has_flag else {}
+                dx = module.bprop(*given, **flag)
             if number in self._held:
                 self._collect(number, started)
-            if need:
-                if type(dx) is not tuple:
-                    dx = (dx,)
-                if len(dx) != len(takes):
-                    raise ValueError(f"{module!r}: bprop returned {len(dx)} arrays, not {len(takes)}")
-                for value, part in zip(takes, dx, strict=True):
+            if not need:
+                continue
+            if len(takes) == 1 and type(dx) is not tuple:
+                if dx is None and not isinstance(module, Graph):
+                    raise ValueError(f"{module!r}: bprop returned None, expected dx")
+                if gradients[takes[0]] is None:
+                    gradients[takes[0]] = dx
+                    continue
+                dx = (dx,)
+            for value, part in zip(takes, _several(module, "bprop", dx, len(takes)), strict=True):
+                if gradients[value] is None:
+                    gradients[value] = part
+                elif part is not None:
                     self._add(gradients, value, part, module)
         for shared in self._shared:
             self._settle(shared, started)
@@ -281,11 +300,7 @@ class Graph(Module):
 
     def _add(self, gradients: list[Any], value: int, dx: Any, module: Module) -> None:
         """Add what `module` returned to the gradient of a value."""
-        before = gradients[value]
-        if before is None or dx is None:
-            gradients[value] = dx if before is None else before
-            return
-        before, dx = np.asarray(before, order="C"), np.asarray(dx, order="C")
+        before, dx = np.asarray(gradients[value], order="C"), np.asarray(dx, order="C")
         if dx.shape != before.shape or dx.dtype != before.dtype:
             raise ValueError(
                 f"{module!r}: bprop returned {dx.dtype} of shape {dx.shape} for "
@@ -298,8 +313,6 @@ class Graph(Module):
 
     def _fill(self, given: list[Any], gives: tuple[int, ...]) -> None:
         """Put zeros where some, but not all, outputs of a module reach no loss."""
-        if all(dy is None for dy in given):
-            return
         values = remembered(self, self._values)
         for at, value in enumerate(gives):
             if given[at] is None:
@@ -559,6 +572,14 @@ def _learns(module: Module) -> bool:
     if isinstance(module, Graph):
         return module._learns
     return type(module).update is not Module.update or bool(module.parameters())
+
+
+def _several(module: Module, method: str, given: Any, count: int) -> tuple[Any, ...]:
+    """Return what a method of a module returned, if it is as many arrays as there should be."""
+    if type(given) is not tuple or len(given) != count:
+        returned = f"{len(given)} arrays" if type(given) is tuple else what(given)[3:] or given
+        raise ValueError(f"{module!r}: {method} returned {returned}, expected {count}")
+    return given
 
 
 @cache
