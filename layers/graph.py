@@ -447,7 +447,9 @@ class Graph(Module):
 
     def __repr__(self) -> str:
         widths = self.known_widths()
-        given = ", ".join("?" if width is None else str(width) for width in widths[: len(self.in_widths)])
+        given = ", ".join(
+            "?" if width is None else str(width) for width in widths[: len(self.in_widths)]
+        )
         found = ", ".join("?" if widths[at] is None else str(widths[at]) for at in self.results)
         return f"{type(self).__name__}({given} -> {found}, {len(self.steps)} modules)"
 
@@ -577,8 +579,9 @@ def _learns(module: Module) -> bool:
 def _several(module: Module, method: str, given: Any, count: int) -> tuple[Any, ...]:
     """Return what a method of a module returned, if it is as many arrays as there should be."""
     if type(given) is not tuple or len(given) != count:
-        returned = f"{len(given)} arrays" if type(given) is tuple else what(given)[3:] or given
-        raise ValueError(f"{module!r}: {method} returned {returned}, expected {count}")
+        many = type(given) is tuple
+        returned = f"{len(given)} arrays" if many else f"a {type(given).__name__}"
+        raise ValueError(f"{module!r}: {method} returned {returned}, expected {count} arrays")
     return given
 
 

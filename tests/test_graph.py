@@ -175,19 +175,24 @@ def graphs(draw, dtype=np.float32):
         nodes = list(widths)
         a = take(nodes)
         width = widths[a]
-        kind = draw(st.sampled_from(["square", "again", "linear", "plus", "times", "join", "parts"]))
+        kind = draw(
+            st.sampled_from(["square", "again", "linear", "plus", "times", "join", "parts"])
+        )
         if kind == "square":
             module = draw(
                 st.sampled_from(
                     [
                         lambda n: Linear(n, n, rng, dtype),
                         lambda n: Stretch(n, dtype),
-                        lambda n: Sequential(Linear(n, 2, rng, dtype), Tanh(), Linear(2, n, rng, dtype)),
+                        lambda n: Sequential(
+                            Linear(n, 2, rng, dtype), Tanh(), Linear(2, n, rng, dtype)
+                        ),
                     ]
                 )
             )(width)
             made.setdefault(width, []).append(module)
-            give(module(a), width)
+            node = module(a)
+            give(module(Tanh()(node)) if draw(st.booleans()) else node, width)
         elif kind == "again" and width in made:
             module = draw(st.sampled_from(made[width]))
             if draw(st.booleans()):  # within a graph that is new
@@ -225,7 +230,8 @@ def test_random_graphs(dtype):
         result = gradcheck(net, xs)
         assert result, str(result)
         places = net.modules
-        seen.add(("shared", len(set(map(id, places))) < len(places)))
+        values = [id(p.value) for step in net.steps for p in step.module.parameters()]
+        seen.add(("shared", len(set(values)) < len(values)))
         seen.add(("several inputs", len(xs) > 1))
         takes = [value for step in net.steps for value in step.takes]
         seen.add(("fan-out", len(set(takes)) < len(takes)))
@@ -337,7 +343,6 @@ def test_gradients_are_added_in_the_order_of_the_backward_pass():
     one = np.ones((1, 1), np.float32)
     net.fprop(one)
     assert net.bprop(one) == 1
-    assert Graph(x, Plus()(*(s(x) for s in stretches[::-1]))).fprop(one) == 0
     backwards = Graph(x, Plus()(*(s(x) for s in stretches[::-1])))  # (1 + 1e8) - 1e8
     backwards.fprop(one)
     assert backwards.bprop(one) == 0
@@ -494,7 +499,7 @@ def test_ten_thousand_modules():
     net = Graph(x, Plus()(y, x))
     chain = Sequential(*stretch)
     assert len(chain.parameters()) == len(net.parameters()) == count
-    assert str(net).count("\n") == count + 6
+    assert str(net).count("\n") == count + 5
     assert net.to_mermaid().count("-->") == count + 3
     assert "\n" not in repr(net)
     half = np.full((1, 1), 0.5, np.float32)
@@ -528,7 +533,7 @@ def test_operators(monkeypatch):
     assert repr(a - b) == "Join()"
     assert repr(a * b) == "Factor(None)"
     for wrong in ("2", True, None, [1.0]):
-        with pytest.raises(TypeError, match="unsupported operand"):
+        with pytest.raises(TypeError, match="unsupported operand|multiply seq"):
             a * wrong
     with pytest.raises(TypeError, match="unsupported operand"):
         a + 1.0
@@ -596,7 +601,9 @@ def test_refused_calls():
         r"^Graph\(3, 2 -> 5, 1 modules\): x1 has 3 features, expected 2; it comes from Input",
         lambda: two(x, x),
     )
-    refused(ValueError, r"^Linear\(4, 2\): .* Tanh\(\)$", lambda: Sequential(Tanh(), Linear(4, 2))(x))
+    refused(
+        ValueError, r"^Linear\(4, 2\): .* Tanh\(\)$", lambda: Sequential(Tanh(), Linear(4, 2))(x)
+    )
     refused(ValueError, r"Input\(0\): the width must be at least 1", lambda: Input(0))
 
 
@@ -613,7 +620,9 @@ def test_refused_graphs():
         r"^Graph: inputs\[1\], Input\(2\), is never used: the outputs \[Tanh\(\)\] do not",
         lambda: Graph([x, other], y),
     )
-    refused(ValueError, r"inputs\[0\] and \[2\] are one Input\(3\)", lambda: Graph([x, other, x], y))
+    refused(
+        ValueError, r"inputs\[0\] and \[2\] are one Input\(3\)", lambda: Graph([x, other, x], y)
+    )
     refused(TypeError, r"inputs\[0\] is the output of Tanh\(\), expected", lambda: Graph(y, y))
     refused(TypeError, r"outputs\[1\] is of type str, expected a node", lambda: Graph(x, [y, "y"]))
     refused(TypeError, r"outputs is \[\], expected a node or a list", lambda: Graph(x, []))
@@ -647,9 +656,15 @@ def wrong(**methods):
 @pytest.mark.parametrize(
     ("module", "message"),
     [
-        (wrong(fprop=lambda self, *xs: xs), r"^Wrong\(\): fprop returned 2 arrays, expected 1"),
-        (wrong(outputs=2), r"^Wrong\(\): fprop returned ndarray, expected 2"),
-        (wrong(bprop=lambda self, dy: dy), r"^Wrong\(\): bprop returned ndarray, expected 2"),
+        (
+            wrong(fprop=lambda self, *xs: xs),
+            r"^Wrong\(\): fprop returned 2 arrays, expected 1 arrays",
+        ),
+        (wrong(outputs=2), r"^Wrong\(\): fprop returned a ndarray, expected 2 arrays"),
+        (
+            wrong(bprop=lambda self, dy: dy),
+            r"^Wrong\(\): bprop returned a ndarray, expected 2 arrays",
+        ),
         (wrong(bprop=lambda self, dy: (dy,) * 3), r"^Wrong\(\): bprop returned 3 arrays, expected"),
         (
             wrong(bprop=lambda self, dy: (dy, dy[:1])),
@@ -682,19 +697,31 @@ def test_table():
     a, b = Parts(2)(h)
     net = Graph([x, more], [Join()(a, more), Times()(b, b)])
     assert str(net).splitlines() == [
-        "         module        from              output                parameters  multiply-adds",
-        "-" * 87,
-        "x0       Input(6)                        (batch, 6)",
-        "x1       Input(2)                        (batch, 2)",
-        "linear1  Linear(6, 6)  x0                (batch, 6)                    42             36",
-        "tanh1    Tanh()        linear1           (batch, 6)                     0              0",
-        "linear2  Linear(6, 6)  tanh1             (batch, 6)            as linear1             36",
-        "parts1   Parts()       linear2           (batch, 3), (batch, 3)         0              0",
-        "join1    Join()        parts1[0], x1     (batch, 5)                     0              0",
-        "times1   Times()       parts1[1], ...",
-        "-" * 87,
-        "total",
+        "         module        from                  output                  parameters  multiply-adds",
+        "-" * 94,
+        "x0       Input(6)                            (batch, 6)",
+        "x1       Input(2)                            (batch, 2)",
+        "linear1  Linear(6, 6)  x0                    (batch, 6)                      42             36",
+        "tanh1    Tanh()        linear1               (batch, 6)                       0              0",
+        "linear2  Linear(6, 6)  tanh1                 (batch, 6)              as linear1             36",
+        "parts1   Parts()       linear2               (batch, 3), (batch, 3)           0              0",
+        "join1    Join()        parts1[0], x1         (batch, 5)                       0              0",
+        "times1   Times()       parts1[1], parts1[1]  (batch, ?)                       0              0",
+        "-" * 94,
+        "total    6 modules     join1, times1                                         42             72",
     ]
+    net.fprop(np.zeros((1, 6), np.float32), np.zeros((1, 2), np.float32))
+    assert "parts1[1], parts1[1]  (batch, 3) " in str(net)
+
+
+def test_table_of_a_chain():
+    unknown = Sequential(Tanh(), Linear(1000, 20))
+    assert str(unknown).splitlines()[2:] == [
+        "x      Input()                (batch, ?)",
+        "0      Tanh()            x    (batch, ?)           0              0",
+    ]
+    nested = Sequential(*(Sequential(Linear(9, 9), Tanh()) for _ in range(2)), *[Tanh()] * 40)
+    assert max(map(len, str(Sequential(nested)).splitlines())) < 120
 
 
 def test_mermaid():

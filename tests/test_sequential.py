@@ -110,7 +110,9 @@ def test_a_thousand_modules():
 
 def test_the_module_that_does_not_fit_is_named():
     net = Sequential(Linear(5, 4), Linear(3, 2))
-    with pytest.raises(ValueError, match=r"^Linear\(3, 2\): x has shape \(6, 4\), expected .* from Linear\(5, 4\)$"):
+    with pytest.raises(
+        ValueError, match=r"^Linear\(3, 2\): x has shape \(6, 4\), expected .* from Linear\(5, 4\)$"
+    ):
         net.fprop(np.zeros((6, 5), np.float32))
     with pytest.raises(RuntimeError, match=r"^Linear\(3, 2\): bprop before fprop"):
         net.bprop(np.zeros((6, 2), np.float32))
