@@ -83,9 +83,9 @@ def gradcheck(
     """Check `bprop` of a module at `x`, or of a loss at the output `x` and the targets `t`.
 
     The check runs on a copy with float64 parameters, whatever the precision of the module, which
-    itself stays untouched: it checks the formulas, to what float64 can tell. Every `fprop` starts
-    from the same states: a Dropout draws the same numbers again. The check takes two `fprop` for every entry of `x` and of the parameters, one `bprop` for every entry of `y`, and memory for
-    the Jacobians.
+    itself stays untouched: it checks the formulas, to what float64 can tell. It takes two `fprop`
+    for every entry of `x` and of the parameters, each from the same states (a Dropout draws the
+    same numbers again), one `bprop` for every entry of `y`, and memory for the Jacobians.
 
     Args:
         module: any `Module`, a `Graph` too, or any `Loss`.
@@ -123,7 +123,8 @@ class _AtTargets(Module):
 
     def fprop(self, *zs: Array) -> Array:
         z: Any = zs if isinstance(self.t, tuple) else zs[0]
-        return np.array(self.loss.fprop(z, self.t))
+        t: Any = self.t
+        return np.array(self.loss.fprop(z, t))
 
     def bprop(self, dy: Array, need_dx: bool = True) -> Any:
         return self.loss.bprop(float(dy))
@@ -206,7 +207,7 @@ def _worst(module: Module, xs: tuple[Array, ...], tolerance: float) -> GradCheck
 
 
 def _jacobians(function: _Function) -> list[list[Array]]:
-    """Return for every y its derivatives by x and the parameters, of the shape of y and of those."""
+    """Return dy/dvariable for every y and variable, of the shape of the one, then the other."""
     ys = function.fprop()
     if any(array.size == 0 for array in (*function.xs, *ys)):
         shapes = " and ".join(str(x.shape) for x in function.xs)

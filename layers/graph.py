@@ -121,6 +121,8 @@ class Step(NamedTuple):
 
     def multiply_adds(self, widths: Widths) -> int | None:
         """Return those of the module, for these widths of all values; None: not known."""
+        if type(self.module).multiply_adds is Module.multiply_adds:
+            return 0
         known = [width for value in self.takes if (width := widths[value]) is not None]
         return self.module.multiply_adds(*known) if len(known) == len(self.takes) else None
 
@@ -547,7 +549,8 @@ def _share(
             memo: dict[int, Any] = {id(array): array for array in kept}
             memo |= {id(p.grad): first.get(id(p.value), p).grad for p in parameters}
             twin = copy.deepcopy(module, memo)
-            if any(a.value is not b.value for a, b in zip(twin.parameters(), parameters)):
+            copies = twin.parameters()
+            if any(a.value is not b.value for a, b in zip(copies, parameters, strict=True)):
                 raise ValueError(
                     f"Graph: {module!r} cannot stand at two places: parameters() returns arrays "
                     "that are not attributes of the module"

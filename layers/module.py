@@ -16,7 +16,8 @@ class Parameter:
     """A parameter of a module: the module's own arrays, not copies of them.
 
     Attributes:
-        name: "w", "b"; inside a `Sequential` or `Graph` with the module in front, "0.w", "linear1.w".
+        name: "w", "b"; with the module in front inside a `Sequential`, "0.w", or a `Graph`,
+            "linear1.w".
         value: what is learned; float32 or float64, C-contiguous.
         grad: its gradient from the last `bprop`, of the same shape and dtype.
     """
@@ -68,7 +69,7 @@ class Module(ABC):
         """
 
     @abstractmethod
-    def bprop(self, *dys: Any, **need_dx: bool) -> Any:
+    def bprop(self, *dys: Any, **need_dx: Any) -> Any:
         """Overwrite the parameters' gradients; return `dx`, a tuple of them for several inputs.
 
         `bprop(dy, need_dx=True)` takes dE/dy of the shape of `y`, one for each output; gradients
