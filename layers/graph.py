@@ -195,7 +195,7 @@ class Graph(Module):
         self._learns = any(map(_learns, twins))
         self._values: list[Array] | None = None
         self._buffers: dict[int, Buffer] = {}
-        self._backwards = {need_dx: self._way_back(need_dx) for need_dx in (True, False)}
+        self._ways: dict[Any, list[Any]] = {}
 
     def fprop(self, *xs: Array) -> Any:
         """Return the output for one `x` for each input, all (batch, features).
@@ -231,11 +231,12 @@ class Graph(Module):
             return values[self.results[0]]
         return tuple([values[value] for value in self.results])
 
-    def bprop(self, *dys: Array | None, need_dx: bool = True) -> Any:
+    def bprop(self, *dys: Array | None, need_dx: bool | tuple[bool, ...] = True) -> Any:
         """Overwrite the gradients of all parameters; return `dx`, a tuple for a list of inputs.
 
         Takes one `dy` for each output, None for an output without a loss: what leads only there
         costs nothing. The gradient is zero for parameters that reach no loss, None for inputs.
+        `need_dx` may be a tuple with a bool for each input: `dx` is None where it is not needed.
         """
         if len(dys) != len(self.results):
             raise TypeError(f"{self!r}: bprop of {len(dys)} arrays, expected {len(self.results)}")
@@ -246,14 +247,15 @@ class Graph(Module):
             elif dy is not None:
                 self._add(gradients, value, dy, self)
         started: set[int] = set()
-        for number, need, has_flag in self._backwards[need_dx]:
-            _, module, takes, gives = self.steps[number]
+        way = self._ways.get(need_dx) or self._way_back(need_dx)
+        for number, targets, need in way:
+            _, module, _, gives = self.steps[number]
             if len(gives) == 1:
                 dy = gradients[gives[0]]
                 if dy is None:
                     self._zero(number)
                     continue
-                dx = module.bprop(dy, need_dx=False) if has_flag else module.bprop(dy)
+                dx = module.bprop(dy) if need is True else module.bprop(dy, need_dx=need)
             else:
                 given = [gradients[value] for value in gives]
                 if all(dy is None for dy in given):
@@ -261,44 +263,60 @@ class Graph(Module):
                     continue
                 if not isinstance(module, Graph):
                     self._fill(given, gives)
-                flag = {"need_dx": False} if has_flag else {}
-                dx = module.bprop(*given, **flag)
+                dx = module.bprop(*given) if need is True else module.bprop(*given, need_dx=need)
             if number in self._held:
                 self._collect(number, started)
-            if not need:
+            if not targets:
                 continue
-            if len(takes) == 1 and type(dx) is not tuple:
+            if len(targets) == 1 and type(dx) is not tuple:
                 if dx is None and not isinstance(module, Graph):
                     raise ValueError(f"{module!r}: bprop returned None, expected dx")
-                if gradients[takes[0]] is None:
-                    gradients[takes[0]] = dx
+                if gradients[targets[0]] is None:
+                    gradients[targets[0]] = dx
                     continue
                 dx = (dx,)
-            for value, part in zip(takes, _several(module, "bprop", dx, len(takes)), strict=True):
+            dx = _several(module, "bprop", dx, len(targets))
+            for value, part in zip(targets, dx, strict=True):
+                if value is None:
+                    continue
                 if gradients[value] is None:
                     gradients[value] = part
                 elif part is not None:
                     self._add(gradients, value, part, module)
         for shared in self._shared:
             self._settle(shared, started)
-        if not need_dx:
+        if need_dx is False:
             return None
         return tuple(gradients[: len(self.in_widths)]) if self._many else gradients[0]
 
-    def _way_back(self, need_dx: bool) -> list[tuple[int, bool, bool]]:
-        """Return the steps that `bprop` takes, without those that no parameter needs.
+    def _way_back(self, need_dx: bool | tuple[bool, ...]) -> list[Any]:
+        """Return the steps that `bprop` takes, without those whose gradients nothing needs.
 
-        Each with whether its `dx` is needed, and whether to call its `bprop` with need_dx=False.
+        Of each its number, the values whose gradients are needed, and the `need_dx` of its module.
+        The values are those it takes, None where no gradient is needed, none at all if nowhere.
         """
-        needed = [need_dx] * len(self.in_widths) + [False] * (self._size - len(self.in_widths))
-        way = []
+        inputs = len(self.in_widths)
+        needed = list(need_dx) if isinstance(need_dx, tuple) else [need_dx] * inputs
+        if len(needed) != inputs:
+            raise ValueError(f"{self!r}: need_dx is {need_dx}, expected {inputs} of them")
+        needed += [False] * (self._size - inputs)
+        way: list[Any] = []
         for number, (_, module, takes, gives) in enumerate(self.steps):
-            need = any(needed[value] for value in takes)
-            if need or _learns(module):
-                for value in gives:
-                    needed[value] = True
-                way.append((number, need, not need and _has_flag(type(module).bprop)))
-        return way[::-1]
+            wanted = tuple(needed[value] for value in takes)
+            if not any(wanted) and not _learns(module):
+                continue
+            for value in gives:
+                needed[value] = True
+            need: bool | tuple[bool, ...] = True
+            if not any(wanted):
+                need = not _has_flag(type(module).bprop)
+            elif isinstance(module, Graph) and not all(wanted):
+                need = wanted
+            targets = tuple(value if needed[value] else None for value in takes)
+            way.append((number, targets if any(wanted) else (), need))
+        way.reverse()
+        self._ways[need_dx] = way
+        return way
 
     def _add(self, gradients: list[Any], value: int, dx: Any, module: Module) -> None:
         """Add what `module` returned to the gradient of a value."""
@@ -306,7 +324,7 @@ class Graph(Module):
         if dx.shape != before.shape or dx.dtype != before.dtype:
             raise ValueError(
                 f"{module!r}: bprop returned {dx.dtype} of shape {dx.shape} for "
-                f"{self._sources[value]}, whose other gradients are {before.dtype} of shape "
+                f"{self._sources[value]!r}, whose other gradients are {before.dtype} of shape "
                 f"{before.shape}"
             )
         total = self._buffer(value, before)
@@ -419,8 +437,8 @@ class Graph(Module):
         in_widths = list(self.in_widths)
         for _, module, takes, _ in self.steps:
             told = getattr(module, "in_features", None)
-            if isinstance(told, int) and takes[0] < len(in_widths) and in_widths[takes[0]] is None:
-                in_widths[takes[0]] = told
+            if isinstance(told, int) and takes[:1] < (len(in_widths),):
+                in_widths[takes[0]] = in_widths[takes[0]] or told
         try:
             return self.widths(tuple(in_widths))
         except ValueError:  # which fprop will raise as well

@@ -460,6 +460,22 @@ def test_what_no_parameter_needs_costs_nothing_backwards():
     assert calls == [True] * 4
 
 
+def test_inputs_of_a_graph_within_that_need_no_gradient_cost_nothing():
+    spies = [Spy(), Spy(), Spy()]
+    a, b = Input(2), Input(2)
+    inner = Graph([a, b], Plus()(*(spy(x) for spy, x in zip(spies, [a, b, b], strict=True))))
+    net = Graph([a, b], inner(a, Spy()(b)))
+    dy = np.ones((1, 2), np.float32)
+    net.fprop(dy, dy)
+    assert net.bprop(dy, need_dx=False) is None
+    assert [spy.bprops for spy in spies] == [[False], [True], [True]]
+    dx0, dx1 = net.bprop(dy, need_dx=(True, False))
+    assert [spy.bprops[1:] for spy in spies] == [[True]] * 3
+    np.testing.assert_array_equal(dx0, dy)
+    assert dx1 is None
+    refused(ValueError, "need_dx is .True,., expected 2", lambda: net.bprop(dy, need_dx=(True,)))
+
+
 def test_outputs_of_a_module_without_a_loss_get_zeros():
     x = Input(4)
     parts = Parts(2)(x)
