@@ -29,6 +29,7 @@ from kernels.tally import misses, tally
 from kernels.tanh import tanh_bprop, tanh_fprop
 from kernels.tape import Tape
 from kernels.update import momentum_update, sgd_update
+from kernels.zero import zero
 
 __all__ = [
     "Tape",
@@ -74,4 +75,5 @@ __all__ = [
     "tanh_bprop",
     "tanh_fprop",
     "total",
+    "zero",
 ]

@@ -142,7 +142,7 @@ class Signature:
         names = ", ".join(argument.name for argument in self.arguments)
         return f"""
 def entry(mailbox, record, {names}):
-    if not ({" and ".join(conditions)}):
+    if not ({" and ".join(conditions) or "True"}):
         return False
     count, grain = units({names})
     args = {arrange.format(names)}

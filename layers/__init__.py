@@ -12,6 +12,7 @@ from layers.concatenate import Concatenate, Split
 from layers.cross_entropy import CrossEntropy, SoftmaxCrossEntropy
 from layers.dropout import Dropout
 from layers.gradcheck import GradCheckResult, GradientError, gradcheck
+from layers.graph import Graph, Input, Node
 from layers.linear import Linear
 from layers.log_softmax import LogSoftmax
 from layers.losses import Losses
@@ -34,6 +35,8 @@ __all__ = [
     "Dropout",
     "GradCheckResult",
     "GradientError",
+    "Graph",
+    "Input",
     "Linear",
     "LogSoftmax",
     "Loss",
@@ -41,6 +44,7 @@ __all__ = [
     "MeanSquaredError",
     "Module",
     "Multiply",
+    "Node",
     "Parameter",
     "ReLU",
     "Sequential",

@@ -14,6 +14,7 @@ below 5 or so; hence small random `x`, and a small batch for a loss, which sums 
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,12 +38,13 @@ class GradCheckResult:
 
     Attributes:
         error: its relative error, infinite where one of the two derivatives is not finite.
-        name: "x", or the name of the parameter.
+        name: "x", of several inputs "x0", "x1"; or the name of the parameter.
         index: the entry of `x` or of the parameter.
         output: the entry of `y`; () for a loss.
         numeric: the derivative of that output by that entry, by differences of `fprop`.
         analytic: the same from `bprop`.
         tolerance: the largest relative error that passes.
+        of: "y", of several outputs "y0", "y1".
     """
 
     error: float
@@ -52,6 +54,7 @@ class GradCheckResult:
     numeric: float
     analytic: float
     tolerance: float
+    of: str = "y"
 
     @property
     def ok(self) -> bool:
@@ -61,7 +64,7 @@ class GradCheckResult:
         return self.ok
 
     def __str__(self) -> str:
-        output = f"y{list(self.output)}" if self.output else "loss"
+        output = f"{self.of}{list(self.output)}" if self.output else "loss"
         return (
             f"d {output} / d {self.name}{list(self.index)} is {self.numeric:.9g} by differences, "
             f"{self.analytic:.9g} by bprop: relative error {self.error:.2g}, "
@@ -71,8 +74,8 @@ class GradCheckResult:
 
 def gradcheck(
     module: Module | Loss,
-    x: npt.ArrayLike,
-    t: npt.ArrayLike | None = None,
+    x: npt.ArrayLike | tuple[npt.ArrayLike, ...],
+    t: npt.ArrayLike | tuple[npt.ArrayLike, ...] | None = None,
     *,
     tolerance: float = 1e-6,
     raise_on_error: bool = False,
@@ -81,13 +84,13 @@ def gradcheck(
 
     The check runs on a copy with float64 parameters, whatever the precision of the module, which
     itself stays untouched: it checks the formulas, to what float64 can tell. It takes two `fprop`
-    for every entry of `x` and of the parameters, one `bprop` for every entry of `y`, and memory for
-    the Jacobians.
+    for every entry of `x` and of the parameters, each from the same states (a Dropout draws the
+    same numbers again), one `bprop` for every entry of `y`, and memory for the Jacobians.
 
     Args:
-        module: any `Module`, a `Sequential` too, or any `Loss`.
-        x: the input, converted to float64; small random numbers are best.
-        t: for a loss, its targets.
+        module: any `Module`, a `Graph` too, or any `Loss`.
+        x: the input, converted to float64, a tuple of several; small random numbers are best.
+        t: for a loss, its targets; a tuple where `x` is one.
         tolerance: the largest relative error that passes.
         raise_on_error: raise if the check fails.
 
@@ -103,9 +106,9 @@ def gradcheck(
     if isinstance(module, Loss) != (t is not None):
         raise TypeError(f"{module!r}: a loss is checked with targets t, a module without")
     twin = _float64_twin(_AtTargets(module, t) if isinstance(module, Loss) else module)
-    x = np.array(x, np.float64)
+    xs = tuple(np.array(one, np.float64) for one in (x if isinstance(x, tuple) else (x,)))
     with np.errstate(all="ignore"):  # what is not finite is reported as a failed check
-        result = _worst(twin, x, tolerance)
+        result = _worst(twin, xs, tolerance)
     if raise_on_error and not result:
         raise GradientError(f"{module!r}: {result}")
     return result
@@ -114,19 +117,25 @@ def gradcheck(
 class _AtTargets(Module):
     """A loss at fixed targets: a module whose output is one number, of shape ()."""
 
-    def __init__(self, loss: Loss, t: npt.ArrayLike | None) -> None:
-        t = np.asarray(t)
+    def __init__(self, loss: Loss, t: Any) -> None:
         self.loss = loss
-        self.t = t.astype(np.float64) if t.dtype.kind == "f" else t
+        self.t = tuple(map(_as_target, t)) if isinstance(t, tuple) else _as_target(t)
 
-    def fprop(self, x: Array) -> Array:
-        return np.array(self.loss.fprop(x, self.t))
+    def fprop(self, *zs: Array) -> Array:
+        z: Any = zs if isinstance(self.t, tuple) else zs[0]
+        t: Any = self.t
+        return np.array(self.loss.fprop(z, t))
 
-    def bprop(self, dy: Array, need_dx: bool = True) -> Array:
+    def bprop(self, dy: Array, need_dx: bool = True) -> Any:
         return self.loss.bprop(float(dy))
 
     def __repr__(self) -> str:
         return repr(self.loss)
+
+
+def _as_target(t: npt.ArrayLike) -> Array:
+    t = np.asarray(t)
+    return t.astype(np.float64) if t.dtype.kind == "f" else t
 
 
 def _float64_twin(module: Module) -> Module:
@@ -136,65 +145,101 @@ def _float64_twin(module: Module) -> Module:
     return copy.deepcopy(module, {id(array): array.astype(np.float64) for array in arrays})
 
 
-def _worst(module: Module, x: Array, tolerance: float) -> GradCheckResult:
-    jacobians = _jacobians(module, x)
-    variables = [("x", x), *((p.name, p.value) for p in module.parameters())]
+class _Function:
+    """A module as a function of its inputs and parameters, which starts from the same states."""
+
+    def __init__(self, module: Module, xs: tuple[Array, ...]) -> None:
+        self.module = module
+        self.xs = xs
+        self.states = [(state.value, state.value.copy()) for state in module.states()]
+        names = ["x"] if len(xs) == 1 else [f"x{place}" for place in range(len(xs))]
+        self.variables = list(zip(names, xs, strict=True))
+        self.variables += [(p.name, p.value) for p in module.parameters()]
+
+    def fprop(self) -> list[Array]:
+        """Return copies of the outputs."""
+        for value, start in self.states:
+            value[...] = start
+        return [y.copy() for y in _as_tuple(self.module.fprop(*self.xs))]
+
+    def bprop(self, dys: list[Array]) -> list[Any]:
+        """Return the gradients of all variables."""
+        for parameter in self.module.parameters():
+            parameter.grad[...] = np.nan  # so that an entry that bprop leaves out is found
+        dxs = _as_tuple(self.module.bprop(*dys))
+        if len(dxs) != len(self.xs):
+            raise GradientError(
+                f"{self.module!r}: bprop returned {len(dxs)} gradients for {len(self.xs)} inputs"
+            )
+        return [*dxs, *(p.grad for p in self.module.parameters())]
+
+
+def _as_tuple(given: Any) -> tuple[Any, ...]:
+    return given if isinstance(given, tuple) else (given,)
+
+
+def _worst(module: Module, xs: tuple[Array, ...], tolerance: float) -> GradCheckResult:
+    function = _Function(module, xs)
+    jacobians = _jacobians(function)
     worst: GradCheckResult | None = None
-    for (name, variable), jacobian in zip(variables, jacobians, strict=True):
+    for at, (name, variable) in enumerate(function.variables):
         for index in np.ndindex(variable.shape):
-            numeric = _numeric_column(module, x, variable, index)
-            analytic = jacobian[(..., *index)]
-            size = np.maximum(np.maximum(np.abs(numeric), np.abs(analytic)), 1)
-            error = np.abs(numeric - analytic) / size
-            error = np.where(np.isfinite(error), error, np.inf)
-            output = tuple(map(int, np.unravel_index(error.argmax(), error.shape)))
-            if worst is None or error[output] > worst.error:
-                worst = GradCheckResult(
-                    error=float(error[output]),
-                    name=name,
-                    index=index,
-                    output=output,
-                    numeric=float(numeric[output]),
-                    analytic=float(analytic[output]),
-                    tolerance=tolerance,
-                )
+            numeric_columns = _numeric_columns(function, variable, index)
+            for place, numeric in enumerate(numeric_columns):
+                analytic = jacobians[place][at][(..., *index)]
+                size = np.maximum(np.maximum(np.abs(numeric), np.abs(analytic)), 1)
+                error = np.abs(numeric - analytic) / size
+                error = np.where(np.isfinite(error), error, np.inf)
+                output = tuple(map(int, np.unravel_index(error.argmax(), error.shape)))
+                if worst is None or error[output] > worst.error:
+                    worst = GradCheckResult(
+                        error=float(error[output]),
+                        name=name,
+                        index=index,
+                        output=output,
+                        numeric=float(numeric[output]),
+                        analytic=float(analytic[output]),
+                        tolerance=tolerance,
+                        of="y" if len(jacobians) == 1 else f"y{place}",
+                    )
     assert worst is not None  # _jacobians refuses an empty x
     return worst
 
 
-def _jacobians(module: Module, x: Array) -> list[Array]:
-    """Return dy/dx and dy/dparameter, each of the shape of y followed by that of the variable."""
-    y_shape = module.fprop(x).shape
-    if x.size == 0 or 0 in y_shape:
-        raise ValueError(f"{module!r}: nothing to check for x of shape {x.shape}")
-    variables = [("x", x), *((p.name, p.value) for p in module.parameters())]
-    jacobians = [np.empty(y_shape + variable.shape) for _, variable in variables]
-    for output in np.ndindex(y_shape):
-        for parameter in module.parameters():
-            parameter.grad[...] = np.nan  # so that an entry that bprop leaves out is found
-        dy = np.zeros(y_shape)
-        dy[output] = UNIT
-        gradients = [module.bprop(dy), *(p.grad for p in module.parameters())]
-        for (name, variable), jacobian, gradient in zip(
-            variables, jacobians, gradients, strict=True
-        ):
-            if np.shape(gradient) != variable.shape:
-                raise GradientError(
-                    f"{module!r}: the gradient of {name} has shape {np.shape(gradient)}, "
-                    f"{name} has shape {variable.shape}"
-                )
-            jacobian[output] = gradient / UNIT
+def _jacobians(function: _Function) -> list[list[Array]]:
+    """Return dy/dvariable for every y and variable, of the shape of the one, then the other."""
+    ys = function.fprop()
+    if any(array.size == 0 for array in (*function.xs, *ys)):
+        shapes = " and ".join(str(x.shape) for x in function.xs)
+        raise ValueError(f"{function.module!r}: nothing to check for x of shape {shapes}")
+    jacobians = [
+        [np.empty(y.shape + variable.shape) for _, variable in function.variables] for y in ys
+    ]
+    for place, y in enumerate(ys):
+        for output in np.ndindex(y.shape):
+            dys = [np.zeros_like(each) for each in ys]
+            dys[place][output] = UNIT
+            for (name, variable), jacobian, gradient in zip(
+                function.variables, jacobians[place], function.bprop(dys), strict=True
+            ):
+                if np.shape(gradient) != variable.shape:
+                    raise GradientError(
+                        f"{function.module!r}: the gradient of {name} has shape "
+                        f"{np.shape(gradient)}, {name} has shape {variable.shape}"
+                    )
+                jacobian[output] = gradient / UNIT
     return jacobians
 
 
-def _numeric_column(module: Module, x: Array, variable: Array, index: tuple[int, ...]) -> Array:
-    """Return dy/dvariable[index], of the shape of y, by central differences."""
+def _numeric_columns(function: _Function, variable: Array, index: tuple[int, ...]) -> list[Array]:
+    """Return dy/dvariable[index] for every y, of its shape, by central differences."""
     kept = variable[index]
     h = STEP * max(abs(kept), 1)
     above, below = kept + h, kept - h
     variable[index] = above
-    y_above = module.fprop(x).copy()
+    ys_above = function.fprop()
     variable[index] = below
-    y_below = module.fprop(x).copy()
+    ys_below = function.fprop()
     variable[index] = kept
-    return (y_above - y_below) / (above - below)  # 2h as it is after rounding
+    # above - below is 2h as it is after rounding
+    return [(a - b) / (above - below) for a, b in zip(ys_above, ys_below, strict=True)]

@@ -42,17 +42,16 @@ class Linear(Module):
         rng: np.random.Generator | int | None = None,
         dtype: npt.DTypeLike = np.float32,
     ) -> None:
-        self.in_features = index(in_features)
-        self.out_features = index(out_features)
-        if self.in_features < 1 or self.out_features < 1:
+        self.in_features, self._width = index(in_features), index(out_features)
+        if self.in_features < 1 or self._width < 1:
             raise ValueError(f"{self!r}: both sizes must be at least 1")
         dtype = np.dtype(dtype)
         if dtype not in (np.float32, np.float64):
             raise TypeError(f"{self!r}: dtype is {dtype}, expected float32 or float64")
-        deviation = sqrt(2 / (self.in_features + self.out_features))
-        normal = np.random.default_rng(rng).standard_normal((self.in_features, self.out_features))
+        deviation = sqrt(2 / (self.in_features + self._width))
+        normal = np.random.default_rng(rng).standard_normal((self.in_features, self._width))
         self.w = (normal * deviation).astype(dtype)
-        self.b = np.zeros(self.out_features, dtype)
+        self.b = np.zeros(self._width, dtype)
         self.dw = np.zeros_like(self.w)
         self.db = np.zeros_like(self.b)
         self._x: Array | None = None
@@ -62,7 +61,7 @@ class Linear(Module):
     def fprop(self, x: Array) -> Array:
         """Return `x @ w + b`, (batch, out_features), for `x` of shape (batch, in_features)."""
         x = as_input(self, "x", x, self.in_features, self.w.dtype)
-        y = self._y.rows((len(x), self.out_features), x.dtype)
+        y = self._y.rows((len(x), self._width), x.dtype)
         kernels.linear_fprop(x, self.w, self.b, y)
         self._x = x
         return y
@@ -70,7 +69,7 @@ class Linear(Module):
     def bprop(self, dy: Array, need_dx: bool = True) -> Array | MaybeNone:
         """Overwrite `dw` and `db`; return `dx`, (batch, in_features), unless it is not needed."""
         x = remembered(self, self._x)
-        dy = as_gradient(self, dy, (len(x), self.out_features), x.dtype)
+        dy = as_gradient(self, dy, (len(x), self._width), x.dtype)
         kernels.matmul_tn(x, dy, self.dw)
         kernels.bias_bprop(dy, self.db)
         if not need_dx:
@@ -83,5 +82,16 @@ class Linear(Module):
         """Return `w` and `b`."""
         return [Parameter("w", self.w, self.dw), Parameter("b", self.b, self.db)]
 
+    def out_features(self, *in_features: int) -> int:
+        """Return the width of `y`."""
+        if in_features != (self.in_features,):
+            given = " and ".join(map(str, in_features))
+            raise ValueError(f"{self!r}: x has {given} features, expected {self.in_features}")
+        return self._width
+
+    def multiply_adds(self, *in_features: int) -> int:
+        """Return `in_features * out_features`: one for each weight."""
+        return self.in_features * self._width
+
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.in_features}, {self.out_features})"
+        return f"{type(self).__name__}({self.in_features}, {self._width})"

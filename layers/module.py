@@ -2,12 +2,15 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy.typing as npt
 
 import kernels
 from layers.batch import Array
+
+if TYPE_CHECKING:
+    from layers.graph import Node
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,7 +18,8 @@ class Parameter:
     """A parameter of a module: the module's own arrays, not copies of them.
 
     Attributes:
-        name: "w", "b"; inside a `Sequential` with the module's place in front, "0.w".
+        name: "w", "b"; with the module in front inside a `Sequential`, "0.w", or a `Graph`,
+            "linear1.w".
         value: what is learned; float32 or float64, C-contiguous.
         grad: its gradient from the last `bprop`, of the same shape and dtype.
     """
@@ -46,7 +50,11 @@ class Module(ABC):
     remembers its last `fprop` by reference, so leave `x` and `y` as they are until `bprop` is done.
     `bprop` may be called several times after one `fprop`.
 
-    A module of one's own defines `fprop` and `bprop`, and `parameters` if it has any.
+    Called on nodes, a module becomes a part of a graph: see `Graph`.
+
+    A module of one's own defines `fprop` and `bprop`, and `parameters` if it has any; with
+    `out_features`, widths are known and checked before anything runs. One that returns a tuple from
+    `fprop` says in `outputs` how long it is.
 
     Attributes:
         training: False in evaluation, when Dropout is off.
@@ -72,6 +80,28 @@ class Module(ABC):
         computed and None returned.
         """
 
+    def __call__(self, *nodes: "Node") -> Any:
+        """Return the node for this module's output at these inputs; a tuple for several outputs.
+
+        Raises:
+            TypeError: not nodes, or not as many as `fprop` takes.
+            ValueError: their widths do not fit.
+        """
+        from layers.graph import call  # which imports this file
+
+        return call(self, nodes)
+
+    def out_features(self, *in_features: int) -> int | tuple[int, ...] | None:
+        """Return the width of the output, for inputs of these widths; None: not known.
+
+        Raises ValueError if they do not fit.
+        """
+        return None
+
+    def multiply_adds(self, *in_features: int) -> int:
+        """Return how many multiply-adds of matrix products `fprop` does for one sample."""
+        return 0
+
     def update(self, rate: float) -> None:
         """Gradient descent: `value -= rate * grad` for every parameter."""
         for parameter in self.parameters():
@@ -80,6 +110,19 @@ class Module(ABC):
     def parameters(self) -> list[Parameter]:
         """Return the parameters, always in the same order."""
         return []
+
+    def states(self) -> list[State]:
+        """Return what a checkpoint needs beside the parameters, always in the same order."""
+        return []
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch this module, and all within it, to training or to evaluation; return it."""
+        self.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Switch this module, and all within it, to evaluation; return it."""
+        return self.train(False)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

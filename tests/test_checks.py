@@ -70,6 +70,7 @@ def arguments(name, dtype=np.float32):
         "gather": {
             "images": rng.integers(0, 256, (7, n), np.uint8), "index": labels, "out": x,
         },
+        "zero": {"out": row},
         "gather_rows": {"x": floats(7, n), "index": labels, "out": x},
         "gather_labels": {"labels": np.arange(7), "index": labels, "out": np.zeros(batch, int)},
         "next_index": {
@@ -92,7 +93,7 @@ NAMES = (
     "relu_fprop", "relu_bprop", "log_softmax_fprop", "log_softmax_bprop", "add", "subtract",
     "multiply", "concatenate_fprop", "concatenate_bprop", "dropout_step", "dropout",
     "mean_squared_error_fprop", "mean_squared_error_bprop",
-    "gather_rows", "gather_labels", "next_index", "misses", "tally",
+    "gather_rows", "gather_labels", "next_index", "misses", "tally", "zero",
 )  # fmt: skip
 WRITTEN = {
     "sgd_update": ("w",), "momentum_update": ("w", "velocity"), "cross_entropy_fprop": ("losses",),

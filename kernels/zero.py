@@ -1,0 +1,19 @@
+"""Zeros: what the gradient is of which nothing depends on."""
+
+from kernels.jit import kernel
+from kernels.simd import LANES, broadcast, store
+
+
+@kernel("out!(...)")
+def zero(out, start, stop):
+    """`out = 0`.
+
+    Parameters
+    ----------
+    out : array of float32 or float64, overwritten
+    """
+    nothing = broadcast(0, out)
+    whole = stop - (stop - start) % LANES
+    for i in range(start, whole, LANES):
+        store(out, i, nothing)
+    store(out, whole, nothing, stop - whole)

@@ -1,0 +1,651 @@
+"""Computational graphs: modules called on nodes, run forwards and then backwards.
+
+    x = Input(784)
+    h = Tanh()(Linear(784, 200)(x))
+    y = Linear(200, 10)(h) + Linear(784, 10)(x)
+    net = Graph(inputs=x, outputs=y)
+
+`fprop` runs the modules in one topological order, `bprop` in the reverse of it. Where a value is
+used more than once, the gradients that come back are added in the order of the backward pass, each
+to the sum of those before: always the same bits. Nothing recurses along a graph, only into graphs
+within it.
+"""
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from numbers import Real
+from operator import index
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+import kernels
+from layers.batch import Array, Buffer, as_input, remembered
+from layers.module import Module, Parameter, State
+
+Widths = tuple[int | None, ...]
+
+
+class _Call:
+    """A module on its input nodes; what the nodes of its outputs share."""
+
+    def __init__(self, module: Any, inputs: tuple["Node", ...], widths: Widths) -> None:
+        self.module = module
+        self.inputs = inputs
+        self.widths = widths
+
+
+class Node:
+    """A value of a graph in the making: what a module will return. Nothing is computed yet.
+
+    `a + b`, `a - b` and `a * b` are the modules Add, Subtract and Multiply, elementwise;
+    `a * 0.5` multiplies by a constant.
+
+    Attributes:
+        features: its width; None if it will be known only when the graph runs.
+    """
+
+    __array_ufunc__ = None  # so that NumPy leaves np.float32(2) * node to the node
+
+    def __init__(self, call: _Call | None, output: int, features: int | None) -> None:
+        self.call = call
+        self.output = output
+        self.features = features
+
+    def __add__(self, other: "Node") -> "Node":
+        return _operate("Add", self, other)
+
+    def __sub__(self, other: "Node") -> "Node":
+        return _operate("Subtract", self, other)
+
+    def __mul__(self, other: "Node | float") -> "Node":
+        return _operate("Multiply", self, other)
+
+    def __rmul__(self, other: float) -> "Node":
+        return _operate("Multiply", self, other)
+
+    def __repr__(self) -> str:
+        return repr(self.call.module) if self.call else "Input()"
+
+
+class Input(Node):
+    """A value that the graph is given.
+
+    Args:
+        features: its width, at least 1; None takes any.
+    """
+
+    def __init__(self, features: int | None = None) -> None:
+        if features is not None and index(features) < 1:
+            raise ValueError(f"Input({features}): the width must be at least 1")
+        super().__init__(None, 0, None if features is None else index(features))
+
+    def __repr__(self) -> str:
+        return f"Input({'' if self.features is None else self.features})"
+
+
+def call(module: Module, nodes: Sequence[Node]) -> Any:
+    """Return what `module(*nodes)` returns; see `Module.__call__`."""
+    for place, node in enumerate(nodes):
+        if not isinstance(node, Node):
+            raise TypeError(
+                f"{module!r}: argument {place} is {what(node)}, expected a node such as Input(5)"
+            )
+    fewest, most = _takes(type(module).fprop)
+    if isinstance(module, Graph):
+        fewest = most = len(module.in_widths)
+    if not fewest <= len(nodes) <= most:
+        given = f" ({', '.join(map(repr, nodes))})" if nodes else ""
+        expected = f"{fewest}" if len(nodes) < fewest else f"{most:.0f}"
+        raise TypeError(f"{module!r}: called on {len(nodes)} nodes{given}, expected {expected}")
+    widths = _out_features(module, [node.features for node in nodes], nodes)
+    many = isinstance(widths, tuple)
+    made = _Call(module, tuple(nodes), widths if isinstance(widths, tuple) else (widths,))
+    outputs = tuple(Node(made, output, width) for output, width in enumerate(made.widths))
+    return outputs if many else outputs[0]
+
+
+class Step(NamedTuple):
+    """A module at its place in a graph: what it runs and the numbers of the values it deals with.
+
+    `module` is a twin of the one that was called if that has run at an earlier step.
+    """
+
+    label: str
+    module: Module
+    takes: tuple[int, ...]
+    gives: tuple[int, ...]
+
+    def multiply_adds(self, widths: Widths) -> int | None:
+        """Return those of the module, for these widths of all values; None: not known."""
+        if type(self.module).multiply_adds is Module.multiply_adds:
+            return 0
+        known = [width for value in self.takes if (width := widths[value]) is not None]
+        return self.module.multiply_adds(*known) if len(known) == len(self.takes) else None
+
+
+@dataclass
+class _Shared:
+    """A parameter that modules at several places have.
+
+    Attributes:
+        holders: step and place in `parameters()` of each, in the order of the steps. What the
+            first calls its gradient is the gradient of the parameter.
+        total: the sum so far in a backward pass.
+    """
+
+    holders: list[tuple[int, int]]
+    total: Buffer = field(default_factory=Buffer)
+
+
+class Graph(Module):
+    """Modules connected in any way but a cycle; a module itself, so graphs nest.
+
+    A module may be called at several places. Its parameters are shared, and their gradients summed.
+    As a module remembers one `fprop` only, a graph runs copies of it at the further places, which
+    share the arrays of the parameters.
+
+    A parameter is named by the label of its module, which `print(net)` shows, its kind and count:
+    "linear2.w" belongs to the second Linear of the table. A shared one has its first place's name.
+
+    Args:
+        inputs: an `Input`, or a list of them; for a list, `bprop` returns a tuple.
+        outputs: a node, or a list of them; for a list, `fprop` returns a tuple.
+
+    Attributes:
+        modules: the modules in the order in which they run, a tuple. One at several places is there
+            several times.
+        in_widths: features of each input; None takes any.
+        steps: how they are connected; `takes` and `gives` number the values, the inputs first.
+        results: the numbers of the outputs.
+    """
+
+    def __init__(self, inputs: Node | Sequence[Node], outputs: Node | Sequence[Node]) -> None:
+        input_nodes, output_nodes = _nodes("inputs", inputs), _nodes("outputs", outputs)
+        calls = _in_order(input_nodes, output_nodes)
+        self.modules: tuple[Module, ...] = tuple(made.module for made in calls)
+        self.in_widths = tuple(node.features for node in input_nodes)
+        self.outputs = None if isinstance(outputs, Node) else len(output_nodes)
+        self._many = not isinstance(inputs, Node)
+
+        first: dict[Node | _Call | None, int] = {node: at for at, node in enumerate(input_nodes)}
+
+        def number(node: Node) -> int:
+            return first[node.call or node] + node.output
+
+        self._size = len(input_nodes)
+        self._sources: list[Any] = [Input(width) for width in self.in_widths]
+        twins, self._new, self._shared = _share(self.modules)
+        self.steps: list[Step] = []
+        for label, module, made in zip(self._labels(), twins, calls, strict=True):
+            first[made] = self._size
+            self._size += len(made.widths)
+            takes = tuple(number(node) for node in made.inputs)
+            self.steps.append(Step(label, module, takes, tuple(range(first[made], self._size))))
+            self._sources += [module] * len(made.widths)
+        self.results = tuple(number(node) for node in output_nodes)
+
+        self._held: dict[int, list[tuple[int, _Shared]]] = {}
+        for shared in self._shared:
+            for step, place in shared.holders:
+                self._held.setdefault(step, []).append((place, shared))
+        self._learns = any(map(_learns, twins))
+        self._values: list[Array] | None = None
+        self._buffers: dict[int, Buffer] = {}
+        self._ways: dict[Any, list[Any]] = {}
+
+    def fprop(self, *xs: Array) -> Any:
+        """Return the output for one `x` for each input, all (batch, features).
+
+        For a list of outputs it is a tuple.
+        """
+        if len(xs) != len(self.in_widths):
+            raise TypeError(f"{self!r}: fprop of {len(xs)} arrays, expected {len(self.in_widths)}")
+        values: list[Any] = [None] * self._size
+        for at, width in enumerate(self.in_widths):
+            name = f"x{at}" if self._many else "x"
+            values[at] = xs[at] if width is None else as_input(self, name, xs[at], width)
+            if at and len(xs[at]) != len(xs[0]):
+                raise ValueError(f"{self!r}: x{at} has {len(xs[at])} rows, x0 has {len(xs[0])}")
+        takes: tuple[int, ...] = ()
+        try:
+            for _, module, takes, gives in self.steps:
+                if len(takes) == 1:
+                    y = module.fprop(values[takes[0]])
+                else:
+                    y = module.fprop(*[values[value] for value in takes])
+                if len(gives) == 1 and type(y) is not tuple:
+                    values[gives[0]] = y
+                else:
+                    values[gives[0] : gives[-1] + 1] = _several(module, "fprop", y, len(gives))
+        except ValueError as error:
+            sources = [self._sources[value] for value in takes if value >= len(xs)]
+            if sources and type(error) is ValueError:
+                raise ValueError(_from(error, sources)) from error
+            raise
+        self._values = values
+        if self.outputs is None:
+            return values[self.results[0]]
+        return tuple([values[value] for value in self.results])
+
+    def bprop(self, *dys: Array | None, need_dx: bool | tuple[bool, ...] = True) -> Any:
+        """Overwrite the gradients of all parameters; return `dx`, a tuple for a list of inputs.
+
+        Takes one `dy` for each output, None for an output without a loss: what leads only there
+        costs nothing. The gradient is zero for parameters that reach no loss, None for inputs.
+        `need_dx` may be a tuple with a bool for each input: `dx` is None where it is not needed.
+        """
+        if len(dys) != len(self.results):
+            raise TypeError(f"{self!r}: bprop of {len(dys)} arrays, expected {len(self.results)}")
+        gradients: list[Any] = [None] * self._size
+        for value, dy in zip(self.results, dys, strict=True):
+            if gradients[value] is None:
+                gradients[value] = dy
+            elif dy is not None:
+                self._add(gradients, value, dy, self)
+        started: set[int] = set()
+        way = self._ways.get(need_dx) or self._way_back(need_dx)
+        for number, targets, need in way:
+            _, module, _, gives = self.steps[number]
+            if len(gives) == 1:
+                dy = gradients[gives[0]]
+                if dy is None:
+                    self._zero(number)
+                    continue
+                dx = module.bprop(dy) if need is True else module.bprop(dy, need_dx=need)
+            else:
+                given = [gradients[value] for value in gives]
+                if all(dy is None for dy in given):
+                    self._zero(number)
+                    continue
+                if not isinstance(module, Graph):
+                    self._fill(given, gives)
+                dx = module.bprop(*given) if need is True else module.bprop(*given, need_dx=need)
+            if number in self._held:
+                self._collect(number, started)
+            if not targets:
+                continue
+            if len(targets) == 1 and type(dx) is not tuple:
+                if dx is None and not isinstance(module, Graph):
+                    raise ValueError(f"{module!r}: bprop returned None, expected dx")
+                if gradients[targets[0]] is None:
+                    gradients[targets[0]] = dx
+                    continue
+                dx = (dx,)
+            dx = _several(module, "bprop", dx, len(targets))
+            for value, part in zip(targets, dx, strict=True):
+                if value is None:
+                    continue
+                if gradients[value] is None:
+                    gradients[value] = part
+                elif part is not None:
+                    self._add(gradients, value, part, module)
+        for shared in self._shared:
+            self._settle(shared, started)
+        if need_dx is False:
+            return None
+        return tuple(gradients[: len(self.in_widths)]) if self._many else gradients[0]
+
+    def _way_back(self, need_dx: bool | tuple[bool, ...]) -> list[Any]:
+        """Return the steps that `bprop` takes, without those whose gradients nothing needs.
+
+        Of each its number, the values whose gradients are needed, and the `need_dx` of its module.
+        The values are those it takes, None where no gradient is needed, none at all if nowhere.
+        """
+        inputs = len(self.in_widths)
+        needed = list(need_dx) if isinstance(need_dx, tuple) else [need_dx] * inputs
+        if len(needed) != inputs:
+            raise ValueError(f"{self!r}: need_dx is {need_dx}, expected {inputs} of them")
+        needed += [False] * (self._size - inputs)
+        way: list[Any] = []
+        for number, (_, module, takes, gives) in enumerate(self.steps):
+            wanted = tuple(needed[value] for value in takes)
+            if not any(wanted) and not _learns(module):
+                continue
+            for value in gives:
+                needed[value] = True
+            need: bool | tuple[bool, ...] = True
+            if not any(wanted):
+                need = not _has_flag(type(module).bprop)
+            elif isinstance(module, Graph) and not all(wanted):
+                need = wanted
+            targets = tuple(value if needed[value] else None for value in takes)
+            way.append((number, targets if any(wanted) else (), need))
+        way.reverse()
+        self._ways[need_dx] = way
+        return way
+
+    def _add(self, gradients: list[Any], value: int, dx: Any, module: Module) -> None:
+        """Add what `module` returned to the gradient of a value."""
+        before, dx = np.asarray(gradients[value], order="C"), np.asarray(dx, order="C")
+        if dx.shape != before.shape or dx.dtype != before.dtype:
+            raise ValueError(
+                f"{module!r}: bprop returned {dx.dtype} of shape {dx.shape} for "
+                f"{self._sources[value]!r}, whose other gradients are {before.dtype} of shape "
+                f"{before.shape}"
+            )
+        total = self._buffer(value, before)
+        kernels.add(before, dx, total)
+        gradients[value] = total
+
+    def _fill(self, given: list[Any], gives: tuple[int, ...]) -> None:
+        """Put zeros where some, but not all, outputs of a module reach no loss."""
+        values = remembered(self, self._values)
+        for at, value in enumerate(gives):
+            if given[at] is None:
+                given[at] = self._buffer(value, values[value])
+                kernels.zero(given[at])
+
+    def _buffer(self, value: int, like: Array) -> Array:
+        if value not in self._buffers:
+            self._buffers[value] = Buffer()
+        return self._buffers[value].rows(like.shape, like.dtype)
+
+    def _zero(self, number: int) -> None:
+        """Zero the gradients of a module that reaches no loss, without those it shares."""
+        shared = {place for place, _ in self._held.get(number, ())}
+        for place, parameter in enumerate(self.steps[number].module.parameters()):
+            if place not in shared:
+                kernels.zero(parameter.grad.reshape(-1))
+
+    def _collect(self, number: int, started: set[int]) -> None:
+        """Add the gradients of shared parameters that a `bprop` has just left to their totals."""
+        parameters = self.steps[number].module.parameters()
+        for place, shared in self._held[number]:
+            grad = parameters[place].grad.reshape(-1)
+            total = shared.total.rows(grad.shape, grad.dtype)
+            if id(shared) not in started:
+                kernels.scale(grad, 1.0, total)
+                started.add(id(shared))
+            else:
+                kernels.add(total, grad, total)
+
+    def _settle(self, shared: _Shared, started: set[int]) -> None:
+        """Give a shared parameter its gradient."""
+        number, place = shared.holders[0]
+        grad = self.steps[number].module.parameters()[place].grad.reshape(-1)
+        if id(shared) in started:
+            kernels.scale(shared.total.rows(grad.shape, grad.dtype), 1.0, grad)
+        else:
+            kernels.zero(grad)
+
+    def update(self, rate: float) -> None:
+        """Update every module."""
+        for step, new in zip(self.steps, self._new, strict=True):
+            if new is None:
+                step.module.update(rate)
+                continue
+            parameters = step.module.parameters()
+            for place in new:
+                kernels.sgd_update(parameters[place].value, parameters[place].grad, rate)
+
+    def parameters(self) -> list[Parameter]:
+        """Return the parameters of all modules in order, shared ones once; see the class."""
+        return list(self._once(lambda module: module.parameters()))
+
+    def states(self) -> list[State]:
+        """Return the states of all modules in order, shared ones once, named as parameters are."""
+        return list(self._once(lambda module: module.states()))
+
+    def _once(self, named: Callable[[Module], Sequence[Any]]) -> Iterator[Any]:
+        seen = set()
+        for step in self.steps:
+            for one in named(step.module):
+                if id(one.value) not in seen:
+                    seen.add(id(one.value))
+                    yield replace(one, name=f"{step.label}.{one.name}")
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch this graph, and all within it, to training or to evaluation; return it."""
+        for module in (*self.modules, *(step.module for step in self.steps)):
+            module.train(mode)
+        self.training = mode
+        return self
+
+    def out_features(self, *in_features: int) -> Any:
+        """Return the width of the output, a tuple of several; None if it is not known."""
+        for at, (given, expected) in enumerate(zip(in_features, self.in_widths, strict=True)):
+            if expected not in (None, given):
+                raise ValueError(f"{self!r}: x{at} has {given} features, expected {expected}")
+        widths = self.widths(in_features)
+        found = tuple(widths[value] for value in self.results)
+        if None in found:
+            return None
+        return found[0] if self.outputs is None else found
+
+    def multiply_adds(self, *in_features: int) -> int:
+        """Return the sum over all modules whose widths are known."""
+        widths = self.widths(in_features)
+        return sum(filter(None, (step.multiply_adds(widths) for step in self.steps)))
+
+    def widths(self, in_features: Widths) -> Widths:
+        """Return the width of every value, for inputs of these widths; None: not known."""
+        all_widths = list(in_features)
+        for _, module, takes, gives in self.steps:
+            sources = [self._sources[value] for value in takes]
+            found = _out_features(module, [all_widths[value] for value in takes], sources)
+            all_widths += found if isinstance(found, tuple) else (found,) * len(gives)
+        return tuple(all_widths)
+
+    def known_widths(self) -> Widths:
+        """Return the width of every value, as of the last `fprop` or as far as modules tell."""
+        if self._values is not None:
+            return tuple(value.shape[-1] for value in self._values)
+        in_widths = list(self.in_widths)
+        for _, module, takes, _ in self.steps:
+            told = getattr(module, "in_features", None)
+            if isinstance(told, int) and takes[:1] < (len(in_widths),):
+                in_widths[takes[0]] = in_widths[takes[0]] or told
+        try:
+            return self.widths(tuple(in_widths))
+        except ValueError:  # which fprop will raise as well
+            return (*in_widths, *[None] * (self._size - len(in_widths)))
+
+    def to_mermaid(self) -> str:
+        """Return a flowchart of the graph in the language of Mermaid, which GitHub draws."""
+        from layers.summary import mermaid
+
+        return mermaid(self)
+
+    def _labels(self) -> list[str]:
+        """Return a unique name of every step."""
+        counts: dict[str, int] = {}
+        labels = []
+        for module in self.modules:
+            kind = type(module).__name__.lower()
+            counts[kind] = counts.get(kind, 0) + 1
+            labels.append(f"{kind}{counts[kind]}")
+        return labels
+
+    def __str__(self) -> str:
+        from layers.summary import table
+
+        return table(self)
+
+    def __repr__(self) -> str:
+        widths = self.known_widths()
+        given = ", ".join(
+            "?" if width is None else str(width) for width in widths[: len(self.in_widths)]
+        )
+        found = ", ".join("?" if widths[at] is None else str(widths[at]) for at in self.results)
+        return f"{type(self).__name__}({given} -> {found}, {len(self.steps)} modules)"
+
+
+def what(thing: object) -> str:
+    """Return what something is that should be something else."""
+    return "a class" if isinstance(thing, type) else f"of type {type(thing).__name__}"
+
+
+def _nodes(name: str, given: Node | Sequence[Node]) -> list[Node]:
+    """Return the nodes given to a graph as a list, after a look at each."""
+    nodes = [given] if isinstance(given, Node) else given
+    if not isinstance(nodes, (list, tuple)) or not nodes:
+        raise TypeError(f"Graph: {name} is {given!r}, expected a node or a list of nodes")
+    for at, node in enumerate(nodes):
+        if not isinstance(node, Node):
+            raise TypeError(f"Graph: {name}[{at}] is {what(node)}, expected a node")
+        if name == "inputs" and not isinstance(node, Input):
+            raise TypeError(f"Graph: inputs[{at}] is the output of {node!r}, expected an Input")
+        if name == "inputs" and node in nodes[:at]:
+            raise ValueError(f"Graph: inputs[{nodes.index(node)}] and [{at}] are one {node!r}")
+    return list(nodes)
+
+
+def _in_order(inputs: list[Node], outputs: list[Node]) -> list[_Call]:
+    """Return all calls that the outputs depend on, each behind those that it depends on."""
+    order: list[_Call] = []
+    unused = set(inputs).difference(outputs)
+    done: set[_Call] = set()
+    begun: set[_Call] = set()
+    last = _Call(_Outputs(), tuple(outputs), ())
+    stack = [(last, iter(last.inputs))]
+    while stack:
+        current, rest = stack[-1]
+        for node in rest:
+            made = node.call
+            if made is None:
+                if node not in inputs:
+                    raise ValueError(
+                        f"Graph: {current.module!r} takes {node!r}, which is not among the inputs "
+                        f"{inputs}: a node of another graph?"
+                    )
+                unused.discard(node)
+            elif made in begun:
+                raise ValueError(
+                    f"Graph: a cycle: {current.module!r} takes the output of {made.module!r}, "
+                    f"which depends on {current.module!r}"
+                )
+            elif made not in done:
+                begun.add(made)
+                stack.append((made, iter(made.inputs)))
+                break
+        else:
+            stack.pop()
+            begun.discard(current)
+            done.add(current)
+            order.append(current)
+    for node in unused:
+        raise ValueError(
+            f"Graph: inputs[{inputs.index(node)}], {node!r}, is never used: the outputs {outputs} "
+            "do not depend on it"
+        )
+    return order[:-1]
+
+
+class _Outputs:
+    """What takes the outputs of a graph, for messages."""
+
+    def __repr__(self) -> str:
+        return "the output"
+
+
+def _share(
+    modules: Sequence[Module],
+) -> tuple[list[Module], list[list[int] | None], list[_Shared]]:
+    """Return what stands at each place, which of its parameters are new, and the shared ones.
+
+    A module of which anything has stood at an earlier place gets a twin: a copy, but of the arrays
+    of its parameters and states. "None" are the new parameters where the module is no twin.
+    """
+    twins: list[Module] = []
+    news: list[list[int] | None] = []
+    seen: set[int] = set()
+    first: dict[int, Parameter] = {}
+    holders: dict[int, list[tuple[int, int]]] = {}
+    for step, module in enumerate(modules):
+        within = set(map(id, _within(module)))
+        parameters = module.parameters()
+        new = [place for place, p in enumerate(parameters) if id(p.value) not in first]
+        if seen.isdisjoint(within) and len(new) == len(parameters):
+            twins.append(module)
+            news.append(None)
+        else:
+            kept = [p.value for p in parameters] + [state.value for state in module.states()]
+            memo: dict[int, Any] = {id(array): array for array in kept}
+            memo |= {id(p.grad): first.get(id(p.value), p).grad for p in parameters}
+            twin = copy.deepcopy(module, memo)
+            copies = twin.parameters()
+            if any(a.value is not b.value for a, b in zip(copies, parameters, strict=True)):
+                raise ValueError(
+                    f"Graph: {module!r} cannot stand at two places: parameters() returns arrays "
+                    "that are not attributes of the module"
+                )
+            twins.append(twin)
+            news.append(new)
+        seen |= within
+        for place, p in enumerate(parameters):
+            first.setdefault(id(p.value), p)
+            holders.setdefault(id(p.value), []).append((step, place))
+    return twins, news, [_Shared(places) for places in holders.values() if len(places) > 1]
+
+
+def _within(module: Module) -> Iterator[Module]:
+    """Yield a module and, of a graph, all modules in it."""
+    yield module
+    if isinstance(module, Graph):
+        for inner in module.modules:
+            yield from _within(inner)
+
+
+def _learns(module: Module) -> bool:
+    """Whether a module has anything to learn; one with an `update` of its own is believed to."""
+    if isinstance(module, Graph):
+        return module._learns
+    return type(module).update is not Module.update or bool(module.parameters())
+
+
+def _several(module: Module, method: str, given: Any, count: int) -> tuple[Any, ...]:
+    """Return what a method of a module returned, if it is as many arrays as there should be."""
+    if type(given) is not tuple or len(given) != count:
+        many = type(given) is tuple
+        returned = f"{len(given)} arrays" if many else f"a {type(given).__name__}"
+        raise ValueError(f"{module!r}: {method} returned {returned}, expected {count} arrays")
+    return given
+
+
+@cache
+def _takes(fprop: Callable[..., Any]) -> tuple[int, float]:
+    """Return how many arrays an `fprop` takes, at least and at most."""
+    parameters = list(inspect.signature(fprop).parameters.values())[1:]
+    plain = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if any(p.kind == p.VAR_POSITIONAL for p in parameters):
+        return max(1, len(plain)), float("inf")
+    return sum(p.default is p.empty for p in plain), len(plain)
+
+
+@cache
+def _has_flag(bprop: Callable[..., Any]) -> bool:
+    """Whether a `bprop` takes `need_dx`."""
+    return "need_dx" in inspect.signature(bprop).parameters
+
+
+def _out_features(module: Module, widths: Sequence[int | None], sources: Sequence[Any]) -> Any:
+    """Return what `module.out_features` does, None for each width that is not known."""
+    unknown = None if module.outputs is None else (None,) * module.outputs
+    if None in widths:
+        return unknown
+    try:
+        found = module.out_features(*widths)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise ValueError(_from(error, sources)) from None
+    return unknown if found is None else found
+
+
+def _from(error: ValueError, sources: Sequence[Any]) -> str:
+    """Return the message of an error of a module with the other end: what the module takes."""
+    if "comes from" in str(error):  # a graph within has said it
+        return str(error)
+    return f"{error}; it comes from {' and '.join(map(repr, sources))}"
+
+
+def _operate(kind: str, a: Node, b: Any) -> Any:
+    import layers  # which imports this file
+
+    if isinstance(b, Node):
+        return getattr(layers, kind)()(a, b)
+    if kind == "Multiply" and isinstance(b, Real) and not isinstance(b, bool):
+        return layers.Multiply(float(b))(a)  # type: ignore[attr-defined]
+    return NotImplemented

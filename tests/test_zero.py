@@ -1,0 +1,22 @@
+"""kernels/zero.py: nothing but zeros, and nothing written beside them."""
+
+import numpy as np
+import pytest
+from reference import assert_same_bits
+
+import kernels
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (7,), (16,), (33,), (3, 5), (8193,)])
+def test_zero(shape, dtype, guarded):
+    out = guarded(np.full(shape, np.nan, dtype))
+    kernels.zero(out)
+    assert_same_bits(out, np.zeros(shape, dtype))
+
+
+def test_refusals():
+    with pytest.raises(TypeError, match="zero: out has dtype int64, expected float32 or float64"):
+        kernels.zero(np.ones(3, np.int64))
+    with pytest.raises(ValueError, match="zero: out is not C-contiguous"):
+        kernels.zero(np.ones((3, 4))[:, :2])
