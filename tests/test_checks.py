@@ -42,6 +42,8 @@ def arguments(name, dtype=np.float32):
             "momentum": 0.9,
         },
         "scale": {"x": floats(batch, n), "factor": 2.0, "out": x},
+        "add": {"a": floats(batch, n), "b": floats(batch, n), "out": x},
+        "zero": {"out": row},
         "gather": {
             "images": rng.integers(0, 256, (7, n), np.uint8), "index": labels, "out": x,
         },
@@ -53,7 +55,7 @@ WITH_TARGETS = ("cross_entropy_fprop", "cross_entropy_bprop", "softmax_cross_ent
 NAMES = (
     "matmul_nn", "matmul_nt", "matmul_tn", "linear_fprop", "linear_tanh_fprop", "bias_fprop",
     "bias_bprop", "tanh_fprop", "tanh_bprop", "softmax_fprop", "softmax_bprop", *WITH_TARGETS,
-    "sgd_update", "momentum_update", "scale", "gather",
+    "sgd_update", "momentum_update", "scale", "add", "zero", "gather",
 )  # fmt: skip
 WRITTEN = {"sgd_update": ("w",), "momentum_update": ("w", "velocity"), "cross_entropy_fprop": ()}
 every_kernel = pytest.mark.parametrize("name", NAMES)
@@ -257,6 +259,7 @@ def overlapping(name, call, key, written, offset):
 
 INPLACE = {
     "bias_fprop": ("x",), "tanh_fprop": ("x",), "tanh_bprop": ("y", "dy"), "scale": ("x",),
+    "add": ("a", "b"),
     "softmax_fprop": ("x",), "softmax_bprop": ("y", "dy"), "cross_entropy_bprop": ("p",),
 }  # fmt: skip
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 
 TESTS = (
     "matmul", "bias", "tanh", "functions", "softmax", "cross_entropy", "softmax_cross_entropy",
-    "update", "scale", "gather", "checks", "jit",
+    "update", "scale", "zero", "gather", "checks", "jit",
 )  # fmt: skip
 
 # All of these are covered, each line and each branch, but for what is named here.
