@@ -98,6 +98,7 @@ def test_the_calls_work(name):
 
 # Sizes that no other argument shares, so that any will do: (argument, axis).
 FREE = {
+    "zero": [("out", 0)],
     "gather": [("images", 0)], "bias_bprop": [("dy", 0)], "cross_entropy_fprop": [("p", 1)],
 }  # fmt: skip
 
