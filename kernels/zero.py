@@ -4,13 +4,13 @@ from kernels.jit import kernel
 from kernels.simd import LANES, broadcast, store
 
 
-@kernel("out!(...)")
+@kernel("out!(n)")
 def zero(out, start, stop):
     """`out = 0`.
 
     Parameters
     ----------
-    out : array of float32 or float64, overwritten
+    out : (n,) float32 or float64, overwritten; of other arrays, a flat view
     """
     nothing = broadcast(0, out)
     whole = stop - (stop - start) % LANES

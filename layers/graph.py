@@ -337,7 +337,7 @@ class Graph(Module):
         for at, value in enumerate(gives):
             if given[at] is None:
                 given[at] = self._buffer(value, values[value])
-                kernels.zero(given[at])
+                kernels.zero(given[at].reshape(-1))
 
     def _buffer(self, value: int, like: Array) -> Array:
         if value not in self._buffers:

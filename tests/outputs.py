@@ -79,6 +79,8 @@ def calls(dtype, products=PRODUCTS, shapes=SHAPES):
         yield "sgd_update", [x.copy(), dy, 0.1]
         yield "momentum_update", [x.copy(), dy, draw(batch, n), 0.1, 0.9]
         yield "scale", [x, 0.1, out(batch, n)]
+        yield "add", [x, dy, out(batch, n)]
+        yield "zero", [x.reshape(-1).copy()]
         images = rng.integers(0, 256, (50, n), np.uint8)
         index = rng.integers(0, 50, batch)
         yield "gather", [images, index, out(batch, n)]

@@ -67,6 +67,7 @@ def arguments(name, dtype=np.float32):
             "momentum": 0.9,
         },
         "scale": {"x": floats(batch, n), "factor": 2.0, "out": x},
+        "add": {"a": floats(batch, n), "b": floats(batch, n), "out": x},
         "gather": {
             "images": rng.integers(0, 256, (7, n), np.uint8), "index": labels, "out": x,
         },
@@ -141,6 +142,7 @@ def test_the_calls_work(name):
 
 # Sizes that no other argument shares, so that any will do: (argument, axis).
 FREE = {
+    "zero": [("out", 0)],
     "gather": [("images", 0)], "gather_rows": [("x", 0)], "gather_labels": [("labels", 0)],
     "next_index": [("order", 0), ("index", 0)], "misses": [("z", 1)],
     "tally": [("losses", 0), ("misses", 0), ("history", 0)],

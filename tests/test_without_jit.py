@@ -17,8 +17,9 @@ ROOT = Path(__file__).parent.parent
 
 TESTS = (
     "matmul", "bias", "tanh", "functions", "softmax", "cross_entropy", "softmax_cross_entropy",
-    "update", "scale", "gather", "tally", "tape", "checks", "jit", "sigmoid", "relu",
-    "log_softmax", "add", "subtract", "multiply", "concatenate", "dropout", "mean_squared_error",
+    "update", "scale", "zero", "gather", "tally", "tape", "checks", "jit", "sigmoid",
+    "relu", "log_softmax", "add", "subtract", "multiply", "concatenate", "dropout",
+    "mean_squared_error",
 )  # fmt: skip
 
 # All of these are covered, each line and each branch, but for what is named here.
