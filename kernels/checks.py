@@ -5,6 +5,7 @@ or are read as well and marked: `w!`.
 
     a(M,K)            array of the kernel's dtype (float32 or float64), C-contiguous; equal letters
                       are equal sizes
+    starts:int64(n+1) array of that dtype, one element longer than n
     x(...)            array of any number of dimensions; all of a call's `...` are one shape
     labels(batch)<K   int64 array of values in 0 .. K-1
     images:uint8(n,p) array of the dtype named
@@ -16,6 +17,7 @@ what would be right.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +43,13 @@ class Argument:
     def shape(self) -> str:
         assert self.dims is not None
         return f"({', '.join(self.dims)}{',' if len(self.dims) == 1 else ''})"
+
+    def sizes(self) -> Iterator[tuple[int, str, int]]:
+        """(axis, letter, how much longer the axis is than the letter says)."""
+        assert self.dims is not None
+        for axis, dim in enumerate(self.dims):
+            letter, _, more = dim.partition("+")
+            yield axis, letter, int(more or 0)
 
 
 @numba.njit
@@ -117,12 +126,13 @@ class Signature:
         conditions = []
         first: dict[str, str] = {}
         for argument in self.arrays:
-            assert argument.dims is not None
-            for axis, dim in enumerate(argument.dims):
-                size = f"{argument.name}.shape" + ("" if dim == "..." else f"[{axis}]")
-                if dim in first:
-                    conditions.append(f"{size} == {first[dim]}")
-                first.setdefault(dim, size)
+            for axis, letter, more in argument.sizes():
+                size = f"{argument.name}.shape"
+                if letter != "...":
+                    size += f"[{axis}] - {more}" if more else f"[{axis}]"
+                if letter in first:
+                    conditions.append(f"{size} == {first[letter]}")
+                first.setdefault(letter, size)
         conditions += [
             f"below({argument.name}, {first[argument.bound]})"
             for argument in self.arrays
@@ -217,11 +227,10 @@ def core({names}, start, stop):
     def _explain_shapes(self, kernel: str, values: dict) -> None:
         sizes: dict[str, tuple[Argument, Any]] = {}
         for argument in self.arrays:
-            assert argument.dims is not None
             shape = values[argument.name].shape
-            for axis, dim in enumerate(argument.dims):
-                size = shape if dim == "..." else shape[axis]
-                other, expected = sizes.setdefault(dim, (argument, size))
+            for axis, letter, more in argument.sizes():
+                size = shape if letter == "..." else shape[axis] - more
+                other, expected = sizes.setdefault(letter, (argument, size))
                 if size != expected:
                     other_shape = values[other.name].shape
                     raise ValueError(
