@@ -118,7 +118,7 @@ def _prefetch(starts, columns, values, index, i):
 
 @inline
 def _place(column, k0, k1):
-    """The column, in k0 .. k1-1 whatever it is. (Unsigned: numba asks no more if it is negative.)"""
+    """The column, in k0 .. k1-1 whatever it is; unsigned, so that numba does not ask its sign."""
     return np.uint64(min(max(column, k0), k1 - 1))
 
 
@@ -212,13 +212,11 @@ def sparse_tn(column_starts, rows, column_values, dy, out, start, stop):
         first = max(0, column_starts[k])
         end = min(column_starts[k + 1], len(rows))
         count = end - first if len(dy) else 0
-        sparse_row(
-            rows, column_values, first, count, dy, j0, n, last, out, k * n + j0, j1 - j0
-        )
+        sparse_row(rows, column_values, first, count, dy, j0, n, last, out, k * n + j0, j1 - j0)
 
 
 @kernel("images:uint8(n,pixels) -> starts:int64(n,blocks+1)", units=by_rows)
-def _count(images, starts, start, stop):
+def sparse_count(images, starts, start, stop):
     """How many pixels are not zero, in each block of each image."""
     pixels = images.shape[1]
     for i in range(start, stop):
@@ -235,7 +233,7 @@ def _count(images, starts, start, stop):
     " -> columns:int32(entries), values(entries)",
     units=by_rows,
 )
-def _fill(images, starts, scale, columns, values, start, stop):
+def sparse_fill(images, starts, scale, columns, values, start, stop):
     """The entries of each image; scale[pixel] is what becomes of a pixel."""
     for i in range(start, stop):
         p, end = _entries(starts, i, 0, starts.shape[1] - 1, columns)
@@ -262,14 +260,14 @@ def sparse_rows(images, dtype):
     columns : (entries,) int32
     values : (entries,) of `dtype`
     """
-    n, pixels = images.shape
+    n, pixels = len(images), np.shape(images)[-1]
     starts = np.empty((n, max(1, -(-pixels // BLOCK)) + 1), np.int64)
-    _count(images, starts)
+    sparse_count(images, starts)
     np.cumsum(starts, out=starts.reshape(-1))
     entries = starts[-1, -1] if n else 0
     columns, values = np.empty(entries, np.int32), np.empty(entries, dtype)
     scale = np.arange(256, dtype=dtype) / values.dtype.type(255)
-    _fill(images, starts, scale, columns, values)
+    sparse_fill(images, starts, scale, columns, values)
     return starts, columns, values
 
 

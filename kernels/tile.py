@@ -170,7 +170,7 @@ def _define_tile(outer, name, dtype, kinds):
 
 
 class Row:
-    """Emits the code of `vectors` registers side by side, the last one masked if there is a mask."""
+    """Emits the code of `vectors` registers side by side, the last masked if there is a mask."""
 
     def __init__(self, emit: Emit, dtype, width, vectors, mask):
         self.emit = emit

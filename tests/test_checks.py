@@ -19,6 +19,8 @@ def arguments(name, dtype=np.float32):
 
     batch, n, k = 5, 4, 3
     x, labels, row = floats(batch, n), rng.integers(0, n, batch), floats(n)
+    compressed = kernels.sparse_rows(rng.integers(0, 2, (7, k), np.uint8), dtype)
+    sparse = dict(zip(("starts", "columns", "values"), compressed, strict=True))
     return {
         "matmul_nn": {"a": floats(batch, k), "b": floats(k, n), "out": x},
         "matmul_nt": {"a": floats(batch, k), "b": floats(n, k), "out": x},
@@ -45,6 +47,17 @@ def arguments(name, dtype=np.float32):
         "gather": {
             "images": rng.integers(0, 256, (7, n), np.uint8), "index": labels, "out": x,
         },
+        "sparse_linear_fprop": {
+            **sparse, "index": labels, "w": floats(k, n), "b": row, "out": x,
+        },
+        "sparse_transpose": {
+            **sparse, "index": labels, "column_starts": np.zeros(k + 1, np.int64),
+            "rows": np.zeros(15, np.int32), "column_values": floats(15),
+        },
+        "sparse_tn": {
+            "column_starts": np.array([0, 2, 2, 5]), "rows": np.zeros(15, np.int32),
+            "column_values": floats(15), "dy": floats(batch, n), "out": floats(k, n),
+        },
     }[name]  # fmt: skip
 
 
@@ -53,9 +66,13 @@ WITH_TARGETS = ("cross_entropy_fprop", "cross_entropy_bprop", "softmax_cross_ent
 NAMES = (
     "matmul_nn", "matmul_nt", "matmul_tn", "linear_fprop", "linear_tanh_fprop", "bias_fprop",
     "bias_bprop", "tanh_fprop", "tanh_bprop", "softmax_fprop", "softmax_bprop", *WITH_TARGETS,
-    "sgd_update", "momentum_update", "scale", "gather",
+    "sgd_update", "momentum_update", "scale", "gather", "sparse_linear_fprop", "sparse_transpose",
+    "sparse_tn",
 )  # fmt: skip
-WRITTEN = {"sgd_update": ("w",), "momentum_update": ("w", "velocity"), "cross_entropy_fprop": ()}
+WRITTEN = {
+    "sgd_update": ("w",), "momentum_update": ("w", "velocity"), "cross_entropy_fprop": (),
+    "sparse_transpose": ("column_starts", "rows", "column_values"),
+}  # fmt: skip
 every_kernel = pytest.mark.parametrize("name", NAMES)
 
 
@@ -85,6 +102,7 @@ def assert_refused(name, call, error, match):
 
 def test_all_kernels_are_here():
     others = {"get_num_threads", "set_num_threads", "on_compile"}
+    others |= {"sparse_rows", "sparse_capacity"}
     assert set(NAMES) == set(kernels.__all__) - others
 
 
@@ -97,6 +115,9 @@ def test_the_calls_work(name):
 # Sizes that no other argument shares, so that any will do: (argument, axis).
 FREE = {
     "gather": [("images", 0)], "bias_bprop": [("dy", 0)], "cross_entropy_fprop": [("p", 1)],
+    "sparse_linear_fprop": [("starts", 0), ("starts", 1), ("w", 0)],
+    "sparse_transpose": [("starts", 0), ("starts", 1), ("index", 0), ("column_starts", 0)],
+    "sparse_tn": [("dy", 0)],
 }  # fmt: skip
 
 
@@ -215,10 +236,10 @@ def test_number_of_arguments(name):
                 getattr(kernels, name)(*wrong)
 
 
-@pytest.mark.parametrize("name", [*WITH_TARGETS, "gather"])
+@pytest.mark.parametrize("name", [*WITH_TARGETS, "gather", "sparse_linear_fprop"])
 def test_labels_are_in_range(name):
-    key = "index" if name == "gather" else "labels"
-    bound = 7 if name == "gather" else 4
+    key = "labels" if name in WITH_TARGETS else "index"
+    bound = 4 if name in WITH_TARGETS else 7
     for wrong in (-1, bound, bound + 1, -(2**63), 2**63 - 1, 2**32):
         for place in (0, 4):
             call = arguments(name)
@@ -310,6 +331,13 @@ def test_subclasses_of_arrays(tmp_path):
     out = np.empty((3, 5), np.float32)
     kernels.scale(x, 2.0, out)
     assert (out == 4).all()
+
+
+def test_one_longer():
+    """`n+1` in a signature: the message says what does not fit."""
+    call = arguments("sparse_tn") | {"column_starts": np.zeros(3, np.int64)}
+    match = r"has shape \(3, 4\), which does not fit column_starts of shape \(3,\); expected"
+    assert_refused("sparse_tn", call, ValueError, match)
 
 
 def test_grammar():
