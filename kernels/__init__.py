@@ -1,7 +1,7 @@
 """Hand-written kernels, compiled for this CPU: arrays in, arrays out.
 
 All arrays are C-contiguous float32 or float64, one dtype per call (labels and indices int64,
-images uint8). Outputs come last, belong to
+images uint8, columns of compressed rows int32). Outputs come last, belong to
 the caller and are overwritten. What does not fit is a ValueError or TypeError that names the
 argument; no kernel reads or writes outside an array. Results are the same bits for any number of
 threads and any CPU. Products use up to 0.7 MB of the calling thread's stack.
@@ -24,6 +24,13 @@ from kernels.scale import scale
 from kernels.sigmoid import sigmoid_bprop, sigmoid_fprop
 from kernels.softmax import softmax_bprop, softmax_fprop
 from kernels.softmax_cross_entropy import softmax_cross_entropy
+from kernels.sparse import (
+    sparse_capacity,
+    sparse_linear_fprop,
+    sparse_rows,
+    sparse_tn,
+    sparse_transpose,
+)
 from kernels.subtract import subtract
 from kernels.tally import misses, tally
 from kernels.tanh import tanh_bprop, tanh_fprop
@@ -70,6 +77,11 @@ __all__ = [
     "softmax_bprop",
     "softmax_cross_entropy",
     "softmax_fprop",
+    "sparse_capacity",
+    "sparse_linear_fprop",
+    "sparse_rows",
+    "sparse_tn",
+    "sparse_transpose",
     "subtract",
     "tally",
     "tanh_bprop",

@@ -5,6 +5,7 @@ or are read as well and marked: `w!`.
 
     a(M,K)            array of the kernel's dtype (float32 or float64), C-contiguous; equal letters
                       are equal sizes, a digit is that size
+    starts:int64(n+1) array of that dtype, one element longer than n
     x(...)            array of any number of dimensions; all of a call's `...` are one shape
     labels(batch)<K   int64 array of values in 0 .. K-1
     images:uint8(n,p) array of the dtype named
@@ -16,6 +17,7 @@ what would be right.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +46,13 @@ class Argument:
     def shape(self) -> str:
         assert self.dims is not None
         return f"({', '.join(self.dims)}{',' if len(self.dims) == 1 else ''})"
+
+    def sizes(self) -> Iterator[tuple[int, str, int]]:
+        """(axis, letter, how much longer the axis is than the letter says); no letter is 0."""
+        assert self.dims is not None
+        for axis, dim in enumerate(self.dims):
+            letter, _, more = ("", "", dim) if dim.isdigit() else dim.partition("+")
+            yield axis, letter, int(more or 0)
 
 
 @numba.njit
@@ -119,16 +128,15 @@ class Signature:
         the serial core takes, and the address of its trampoline.
         """
         conditions = []
-        first: dict[str, str] = {}
+        first: dict[str, str] = {"": "0"}
         for argument in self.arrays:
-            assert argument.dims is not None
-            for axis, dim in enumerate(argument.dims):
-                size = f"{argument.name}.shape" + ("" if dim == "..." else f"[{axis}]")
-                if dim.isdigit():
-                    conditions.append(f"{size} == {dim}")
-                elif dim in first:
-                    conditions.append(f"{size} == {first[dim]}")
-                first.setdefault(dim, size)
+            for axis, letter, more in argument.sizes():
+                size = f"{argument.name}.shape"
+                if letter != "...":
+                    size += f"[{axis}] - {more}" if more else f"[{axis}]"
+                if letter in first:
+                    conditions.append(f"{size} == {first[letter]}")
+                first.setdefault(letter, size)
         conditions += [
             f"below({argument.name}, {first[argument.bound]})"
             for argument in self.arrays
@@ -228,15 +236,14 @@ def core({names}, start, stop):
     def _explain_shapes(self, kernel: str, values: dict) -> None:
         sizes: dict[str, tuple[Argument, Any]] = {}
         for argument in self.arrays:
-            assert argument.dims is not None
             shape = values[argument.name].shape
-            for axis, dim in enumerate(argument.dims):
-                size = shape if dim == "..." else shape[axis]
-                if dim.isdigit() and size != int(dim):
+            for axis, letter, more in argument.sizes():
+                size = shape if letter == "..." else shape[axis] - more
+                if not letter and size != 0:
                     raise ValueError(
                         f"{kernel}: {argument.name} has shape {shape}, expected {argument.shape()}"
                     )
-                other, expected = sizes.setdefault(dim, (argument, size))
+                other, expected = sizes.setdefault(letter, (argument, size))
                 if size != expected:
                     other_shape = values[other.name].shape
                     raise ValueError(

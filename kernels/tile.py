@@ -169,24 +169,23 @@ def _define_tile(outer, name, dtype, kinds):
     builder.ret_void()
 
 
-class _Registers:
-    """Emits the code of one size of tile: `rows` by `vectors`, the last vector masked if there is
-    a mask."""
+class Row:
+    """Emits the code of `vectors` registers side by side, the last masked if there is a mask."""
 
-    def __init__(self, emit: Emit, dtype, width, rows, vectors, mask):
+    def __init__(self, emit: Emit, dtype, width, vectors, mask):
         self.emit = emit
         self.builder = emit.builder
         self.vector = ir.VectorType(llvm_element(dtype), width)
         self.align = dtype.bitwidth // 8
         self.name = f"v{width}f{dtype.bitwidth}"
-        self.width, self.rows, self.vectors, self.mask = width, rows, vectors, mask
+        self.width, self.vectors, self.mask = width, vectors, mask
 
     def _at(self, pointer, j):
         moved = self.builder.gep(pointer, [I64(j * self.width)])
         return self.builder.bitcast(moved, self.vector.as_pointer())
 
     def load(self, pointer):
-        """A row of the tile's vectors."""
+        """The vectors at `pointer`."""
         row = [self._load(self._at(pointer, j)) for j in range(self.vectors - 1)]
         return [*row, self._load(self._at(pointer, self.vectors - 1), self.mask)]
 
@@ -209,6 +208,23 @@ class _Registers:
             name = f"llvm.masked.store.{self.name}.p0"
             align = I32(self.align)
             self.emit.intrinsic(name, ir.VoidType(), value, pointer, align, mask)
+
+    def multiply_add(self, element, row, sums):
+        """`element * row + sums`, each rounded once."""
+        spread = self.emit.splat(element, self.vector)
+        fma = f"llvm.fma.{self.name}"
+        return [
+            self.emit.intrinsic(fma, self.vector, spread, vector, total)
+            for vector, total in zip(row, sums, strict=True)
+        ]
+
+
+class _Registers(Row):
+    """Emits the code of one size of tile: `rows` by `vectors`."""
+
+    def __init__(self, emit: Emit, dtype, width, rows, vectors, mask):
+        super().__init__(emit, dtype, width, vectors, mask)
+        self.rows = rows
 
     def multiply(self, left, right, target, depth, resume, soon):
         builder = self.builder
@@ -248,19 +264,12 @@ class _Registers:
             element = builder.load(
                 builder.gep(a_now[r // 4], [a_rows[r % 4]]), typ=self.vector.element
             )
-            spread = self.emit.splat(element, self.vector)
-            fma = f"llvm.fma.{self.name}"
-            totals.append(
-                [
-                    self.emit.intrinsic(fma, self.vector, spread, b_row[j], sums[r][j])
-                    for j in range(self.vectors)
-                ]
-            )
+            totals.append(self.multiply_add(element, b_row, sums[r]))
         k_next = builder.add(k, I64(1))
         a_next, b_next = [builder.gep(at, [a_k]) for at in a_now], builder.gep(b_now, [b_k])
         latch = builder.block
         back = builder.cbranch(builder.icmp_signed("<", k_next, depth), loop, done)
-        back.set_metadata("llvm.loop", _no_unrolling(builder.module))
+        back.set_metadata("llvm.loop", no_unrolling(builder.module))
         for phi, first, following in (
             (k, I64(0), k_next),
             *zip(a_now, a_starts, a_next, strict=True),
@@ -293,7 +302,7 @@ class _Registers:
         return phi
 
 
-def _no_unrolling(module):
+def no_unrolling(module):
     """Loop metadata: the body is a full pipeline already, copies of it only cost compile time."""
     if "jitprop.loop" not in module.namedmetadata:
         unroll = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])

@@ -23,6 +23,8 @@ SMALL = {"products": [(7, 5, 3), (9, 20, 67)], "shapes": [(3, 10), (5, 37)]}
 
 def calls(dtype, products=PRODUCTS, shapes=SHAPES):
     """Pairs of a kernel's name and its arguments."""
+    import kernels
+
     rng = np.random.default_rng(1)
 
     def draw(*shape):
@@ -41,6 +43,15 @@ def calls(dtype, products=PRODUCTS, shapes=SHAPES):
         x, w, b = draw(m, k) * np.float32(1 / 16), draw(k, n), draw(n)
         yield "linear_fprop", [x, w, b, out(m, n)]
         yield "linear_tanh_fprop", [x, w, b, out(m, n)]
+        images = rng.integers(0, 256, (m + 1, k), np.uint8) * (rng.random((m + 1, k)) < 0.2)
+        rows = kernels.sparse_rows(images.astype(np.uint8), dtype)
+        index = rng.integers(0, m + 1, m)
+        capacity = kernels.sparse_capacity(rows[0], m)
+        columns = [np.zeros(k + 1, np.int64), np.zeros(capacity, np.int32), out(capacity)]
+        yield "sparse_linear_fprop", [*rows, index, w, b, out(m, n)]
+        yield "sparse_transpose", [*rows, index, *columns]
+        kernels.sparse_transpose(*rows, index, *columns)
+        yield "sparse_tn", [*columns, draw(m, n), out(k, n)]
     for batch, n in shapes:
         x, dy = 3 * draw(batch, n), draw(batch, n)
         x[batch // 2, n // 2] = np.inf  # and the NaN that comes of it
@@ -84,7 +95,6 @@ def calls(dtype, products=PRODUCTS, shapes=SHAPES):
         images = rng.integers(0, 256, (50, n), np.uint8)
         index = rng.integers(0, 50, batch)
         yield "gather", [images, index, out(batch, n)]
-        yield "zero", [draw(batch, n)]
         yield "gather_rows", [draw(50, n), index, out(batch, n)]
         yield "gather_labels", [np.arange(50) * 3, index, labels.copy()]
         yield "next_index", [np.arange(2 * batch), np.array([3]), index.copy()]

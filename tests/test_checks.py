@@ -24,6 +24,8 @@ def arguments(name, dtype=np.float32):
     x, labels, row = floats(batch, n), rng.integers(0, n, batch), floats(n)
     y, losses = floats(batch, n), floats(batch)
     columns, key = np.arange(2, 2 + k), np.array([7, 8, 2**10])
+    compressed = kernels.sparse_rows(rng.integers(0, 2, (7, k), np.uint8), dtype)
+    sparse = dict(zip(("starts", "columns", "values"), compressed, strict=True))
     return {
         "matmul_nn": {"a": floats(batch, k), "b": floats(k, n), "out": x},
         "matmul_nt": {"a": floats(batch, k), "b": floats(n, k), "out": x},
@@ -42,7 +44,6 @@ def arguments(name, dtype=np.float32):
         "relu_bprop": {"y": floats(batch, n), "dy": floats(batch, n), "out": x},
         "log_softmax_fprop": {"x": floats(batch, n), "out": x},
         "log_softmax_bprop": {"y": floats(batch, n), "dy": floats(batch, n), "out": x},
-        "add": {"a": floats(batch, n), "b": floats(batch, n), "out": x},
         "subtract": {"a": floats(batch, n), "b": floats(batch, n), "out": x},
         "multiply": {"a": floats(batch, n), "b": floats(batch, n), "out": x},
         "concatenate_fprop": {
@@ -82,6 +83,17 @@ def arguments(name, dtype=np.float32):
             "losses": floats(batch), "misses": floats(batch), "place": np.zeros(2, int),
             "history": np.zeros((3, 2)),
         },
+        "sparse_linear_fprop": {
+            **sparse, "index": labels, "w": floats(k, n), "b": row, "out": x,
+        },
+        "sparse_transpose": {
+            **sparse, "index": labels, "column_starts": np.zeros(k + 1, np.int64),
+            "rows": np.zeros(15, np.int32), "column_values": floats(15),
+        },
+        "sparse_tn": {
+            "column_starts": np.array([0, 2, 2, 5]), "rows": np.zeros(15, np.int32),
+            "column_values": floats(15), "dy": floats(batch, n), "out": floats(k, n),
+        },
     }[name]  # fmt: skip
 
 
@@ -94,13 +106,15 @@ NAMES = (
     "relu_fprop", "relu_bprop", "log_softmax_fprop", "log_softmax_bprop", "add", "subtract",
     "multiply", "concatenate_fprop", "concatenate_bprop", "dropout_step", "dropout",
     "mean_squared_error_fprop", "mean_squared_error_bprop",
-    "gather_rows", "gather_labels", "next_index", "misses", "tally", "zero",
+    "gather_rows", "gather_labels", "next_index", "misses", "tally", "zero", "sparse_linear_fprop",
+    "sparse_transpose", "sparse_tn",
 )  # fmt: skip
 WRITTEN = {
     "sgd_update": ("w",), "momentum_update": ("w", "velocity"), "cross_entropy_fprop": ("losses",),
     "softmax_cross_entropy": ("out", "losses"), "mean_squared_error_fprop": ("losses",),
     "dropout_step": ("state", "key"),
     "next_index": ("position", "index"), "tally": ("place", "history"),
+    "sparse_transpose": ("column_starts", "rows", "column_values"),
 }  # fmt: skip
 every_kernel = pytest.mark.parametrize("name", NAMES)
 
@@ -130,7 +144,8 @@ def assert_refused(name, call, error, match):
 
 
 def test_all_kernels_are_here():
-    others = {"total", "get_num_threads", "set_num_threads", "on_compile", "Tape"}
+    others = {"Tape", "get_num_threads", "on_compile", "set_num_threads", "total"}
+    others |= {"sparse_rows", "sparse_capacity"}
     assert set(NAMES) == set(kernels.__all__) - others
 
 
@@ -148,6 +163,9 @@ FREE = {
     "tally": [("losses", 0), ("misses", 0), ("history", 0)],
     "bias_bprop": [("dy", 0)], "cross_entropy_fprop": [("p", 1)],
     "concatenate_fprop": [("out", 1)], "concatenate_bprop": [("dy", 1)],
+    "sparse_linear_fprop": [("starts", 0), ("starts", 1), ("w", 0)],
+    "sparse_transpose": [("starts", 0), ("starts", 1), ("index", 0), ("column_starts", 0)],
+    "sparse_tn": [("dy", 0)],
 }  # fmt: skip
 
 
@@ -270,8 +288,8 @@ def test_number_of_arguments(name):
 
 
 INDICES = {
-    "gather": ("index", 7), "concatenate_fprop": ("columns", MORE),
-    "concatenate_bprop": ("columns", MORE),
+    "gather": ("index", 7), "sparse_linear_fprop": ("index", 7),
+    "concatenate_fprop": ("columns", MORE), "concatenate_bprop": ("columns", MORE),
 }  # fmt: skip
 
 
@@ -379,6 +397,13 @@ def test_subclasses_of_arrays(tmp_path):
 def test_a_size_in_digits(size):
     with pytest.raises(ValueError, match=rf"state has shape \({size},\), expected \(2,\)"):
         kernels.dropout_step(np.zeros(size, np.int64), np.zeros(3, np.int64))
+
+
+def test_one_longer():
+    """`n+1` in a signature: the message says what does not fit."""
+    call = arguments("sparse_tn") | {"column_starts": np.zeros(3, np.int64)}
+    match = r"has shape \(3, 4\), which does not fit column_starts of shape \(3,\); expected"
+    assert_refused("sparse_tn", call, ValueError, match)
 
 
 def test_grammar():

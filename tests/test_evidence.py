@@ -14,6 +14,7 @@ from numba.core.runtime.nrt import rtsys
 
 import kernels
 from kernels.jit import Kernel
+from kernels.sparse_row import VECTORS as SPARSE_VECTORS
 from kernels.tile import INSTRUCTIONS, MR, VECTORS
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="there is no machine code")
@@ -91,6 +92,18 @@ def test_products_are_packed_fused_multiply_adds(dtype, letter):
     assert not [line for line in loop if "(%rsp" in line]
     assert not [name for name in mnemonics(code) if re.match(r"vfn?m(add|sub)\d+s[sd]", name)]
     assert not [name for name in mnemonics(code) if re.match(r"v?(mul|add)p", name)]
+
+
+@x86
+@pytest.mark.parametrize("kernel", [kernels.sparse_linear_fprop, kernels.sparse_tn])
+def test_sums_of_sparse_products_stay_in_registers(kernel):
+    """A loop for each number of vectors: so many multiply-adds, and no spills."""
+    functions = machine_code(kernel, np.float32)
+    (code,) = [lines for name, lines in functions.items() if "jitprop.sparse_row" in name]
+    loops = [loop for loop in blocks(code) if any("vfmadd" in line for line in loop)]
+    counts = {sum("vfmadd" in line for line in loop) for loop in loops}
+    assert counts == set(range(1, SPARSE_VECTORS + 1))
+    assert not [line for loop in loops for line in loop if "(%rsp" in line]
 
 
 @x86

@@ -26,8 +26,8 @@ pytestmark = [
 AVX2 = {"avx2", "fma", "bmi2", "movbe"}
 AVX512 = AVX2 | {"avx512f", "avx512dq", "avx512cd", "avx512bw", "avx512vl"}
 # float64 where another algorithm stands behind it; the rest differs in nothing but the type.
-FLOAT64 = "float64:matmul_nn,tanh_fprop,softmax_fprop"
-FEW = "float32:matmul_nn,sgd_update,softmax_fprop"
+FLOAT64 = "float64:matmul_nn,tanh_fprop,softmax_fprop,sparse_linear_fprop"
+FEW = "float32:matmul_nn,sgd_update,softmax_fprop,sparse_linear_fprop"
 CPUS = {  # name: (what it takes to run its code, arguments of outputs.py)
     "haswell": (AVX2, ["float32", FLOAT64]),
     "skylake-avx512": (AVX512, ["float32", FLOAT64]),

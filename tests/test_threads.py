@@ -72,6 +72,12 @@ def test_the_shapes_make_several_pieces():
         assert np.greater(*kernels.matmul_nn.units(a, b, out))
         assert np.greater(*kernels.matmul_nt.units(a, np.zeros((n, k), np.float32), out))
         assert np.greater(*kernels.matmul_tn.units(np.zeros((k, m), np.float32), b, out))
+    w, b, out = (np.zeros(s, np.float32) for s in ((784, 200), 200, (100, 200)))
+    starts, columns, values = kernels.sparse_rows(np.ones((100, 784), np.uint8), np.float32)
+    index, ends = np.arange(100), np.arange(785) * 100
+    assert np.greater(*kernels.sparse_linear_fprop.units(starts, columns, values, index, w, b, out))
+    assert np.greater(*kernels.sparse_transpose.units(starts, columns, values, index, ends, 0, 0))
+    assert np.greater(*kernels.sparse_tn.units(ends, columns, values, out, w))
 
 
 @pytest.mark.skipif(not HAVE_WORKERS, reason="kernels run on the calling thread here")

@@ -19,7 +19,7 @@ TESTS = (
     "matmul", "bias", "tanh", "functions", "softmax", "cross_entropy", "softmax_cross_entropy",
     "update", "scale", "zero", "gather", "tally", "tape", "checks", "jit", "sigmoid",
     "relu", "log_softmax", "add", "subtract", "multiply", "concatenate", "dropout",
-    "mean_squared_error",
+    "mean_squared_error", "sparse",
 )  # fmt: skip
 
 # All of these are covered, each line and each branch, but for what is named here.
@@ -42,13 +42,15 @@ COVERED = {
     "sigmoid.py": 100,
     "softmax.py": 100,
     "softmax_cross_entropy.py": 100,
+    "sparse.py": 100,
     "subtract.py": 100,
     "tally.py": 100,
     "tanh.py": 100,
     "update.py": 100,
     "checks.py": 98,  # reading the function behind a compiled one
 }
-# simd.py, tile.py: half of each emits LLVM code, which tests/test_simd.py and test_matmul.py run;
+# simd.py, tile.py, sparse_row.py: half of each emits LLVM code, which tests/test_simd.py,
+# test_matmul.py and test_sparse.py run;
 # jit.py, cache.py, cpu.py, threads.py: how to compile, keep and call compiled code.
 
 

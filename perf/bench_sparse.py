@@ -1,0 +1,149 @@
+"""The first layer's products, zeros left out, of MNIST's training images. A shape is (M, N, K).
+
+`dw` includes the counting sort by columns. The libraries beside multiply the dense rows; `python -m
+perf.bench_sparse [THREADS]` compares with our own dense kernels instead, on a new batch each time.
+"""
+
+import sys
+import time
+from functools import cache
+
+import numpy as np
+
+from perf.bench_matmul import TOLERANCE
+from perf.cases import Case, empty, signed
+
+PIXELS, OUTPUTS = 784, 200
+BATCHES = (100, 500)
+DENSITY = 0.19
+ROUNDS = 300
+
+
+@cache
+def compressed(dtype):
+    """(images, starts, columns, values)"""
+    import kernels
+    from data import load_dataset
+
+    images = load_dataset().train_images.reshape(-1, PIXELS)
+    return images, *kernels.sparse_rows(images, dtype)
+
+
+def chosen(dtype, batch):
+    return np.arange(batch) * (len(compressed(dtype)[0]) // batch)
+
+
+def setup(batch):
+    """What both products take: starts, columns, values, index, x; x is the dense batch."""
+    return [
+        *(lambda rng, dtype, i=i: compressed(dtype)[i] for i in (1, 2, 3)),
+        lambda rng, dtype: chosen(dtype, batch),
+        lambda rng, dtype: (
+            compressed(dtype)[0][chosen(dtype, batch)].astype(dtype) / dtype.type(255)
+        ),
+    ]
+
+
+def columns(starts, batch, dtype):
+    """Arrays that sparse_transpose fills."""
+    import kernels
+
+    capacity = kernels.sparse_capacity(starts, batch)
+    return np.zeros(PIXELS + 1, np.int64), np.zeros(capacity, np.int32), np.zeros(capacity, dtype)
+
+
+def sparse_dw(kernels):
+    made: list = []
+
+    def call(starts, columns_, values, index, x, dy, out):
+        if not made:
+            made.extend(columns(starts, len(index), out.dtype))
+        kernels.sparse_transpose(starts, columns_, values, index, *made)
+        kernels.sparse_tn(*made, dy, out)
+
+    return call
+
+
+def cases():
+    for batch in BATCHES:
+        x_size, w_size, y_size = batch * PIXELS, PIXELS * OUTPUTS, batch * OUTPUTS
+        flops, floats = 2 * DENSITY * x_size * OUTPUTS, DENSITY * x_size + w_size + y_size
+        yield Case(
+            "sparse_linear_fprop",
+            (batch, OUTPUTS, PIXELS),
+            [*setup(batch), signed(PIXELS, OUTPUTS), signed(OUTPUTS), empty(batch, OUTPUTS)],
+            {
+                "jitprop": lambda kernels: (
+                    lambda starts, columns, values, index, x, w, b, out: (
+                        kernels.sparse_linear_fprop(starts, columns, values, index, w, b, out)
+                    )
+                ),
+                "numpy": lambda np: lambda s, c, v, i, x, w, b, out: np.add(x @ w, b, out=out),
+            },
+            lambda s, c, v, i, x, w, b, out: [(x @ w + b, np.abs(x) @ np.abs(w) + np.abs(b))],
+            flops,
+            floats,
+            TOLERANCE,
+            other_bytes=4 * DENSITY * x_size,
+        )
+        yield Case(
+            "sparse_tn",
+            (PIXELS, OUTPUTS, batch),
+            [*setup(batch), signed(batch, OUTPUTS), empty(PIXELS, OUTPUTS)],
+            {
+                "jitprop": sparse_dw,
+                "numpy": lambda np: lambda s, c, v, i, x, dy, out: np.matmul(x.T, dy, out=out),
+            },
+            lambda s, c, v, i, x, dy, out: [(x.T @ dy, np.abs(x.T) @ np.abs(dy))],
+            flops,
+            floats,
+            TOLERANCE,
+            other_bytes=4 * DENSITY * x_size,
+        )
+
+
+def compare(batch, dtype):
+    """Print medians over rounds of time over time of the dense kernels, gather left out."""
+    import kernels
+
+    images, *rows = compressed(dtype)
+    rng = np.random.default_rng(1)
+    w, b = signed(PIXELS, OUTPUTS)(rng, dtype), signed(OUTPUTS)(rng, dtype)
+    y, dy, dw = np.zeros((batch, OUTPUTS), dtype), signed(batch, OUTPUTS)(rng, dtype), 0 * w
+    x, by_columns = np.zeros((batch, PIXELS), dtype), columns(rows[0], batch, dtype)
+    index = np.zeros(batch, np.int64)
+    steps = {
+        "gather": lambda: kernels.gather(images, index, x),
+        "dense y": lambda: kernels.linear_fprop(x, w, b, y),
+        "dense dw": lambda: kernels.matmul_tn(x, dy, dw),
+        "sparse y": lambda: kernels.sparse_linear_fprop(*rows, index, w, b, y),
+        "transpose": lambda: kernels.sparse_transpose(*rows, index, *by_columns),
+        "sparse dw": lambda: kernels.sparse_tn(*by_columns, dy, dw),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(ROUNDS):
+        index[:] = rng.integers(0, len(images), batch)
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            taken[name].append(1e6 * (time.perf_counter() - start))
+    t = {name: np.array(times) for name, times in taken.items()}
+    ratios = {
+        "y": t["sparse y"] / t["dense y"],
+        "dw": (t["transpose"] + t["sparse dw"]) / t["dense dw"],
+    }
+    print(
+        f"batch {batch} {dtype} {kernels.get_num_threads()} threads:",
+        *(f"{name} {np.median(ratio):.2f}x" for name, ratio in ratios.items()),
+        *(f"| {name} {np.median(v):.0f} ({v.min():.0f})" for name, v in t.items()),
+        "us: median (least)",
+    )
+
+
+if __name__ == "__main__":
+    import kernels
+
+    kernels.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
+    for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
+        for batch in BATCHES:
+            compare(batch, dtype)
