@@ -243,20 +243,22 @@ def timing(
 
 
 def starts(rounds: int, names: Sequence[str]) -> Iterator[Timing]:
-    """From calling `fit` to the end of its first batch: each time a new process and new widths."""
+    """From calling `fit` to the end of its first batch, of new widths: first in a process, next."""
     threads = len(machine.cpus())
     rng = np.random.default_rng()  # not even this machine's cache has seen them
-    times = []
+    times: dict[str, list[float]] = {"first": [], "next": []}
     for _ in range(rounds + 1):
-        first, second = rng.integers(50, 250, 2)
-        parameters = [p.value for p in mlp(784, [first, second], 10, 0).parameters()]
         worker = trainer(TRAINERS[OURS], threads)
         try:
-            times.append(worker.ask("start", 100, 0.1, parameters))
+            for found in times.values():
+                net = mlp(784, rng.integers(50, 250, 2).tolist(), 10, 0)
+                parameters = [parameter.value for parameter in net.parameters()]
+                found.append(worker.ask("start", 100, 0.1, parameters))
         finally:
             worker.close()
-    times = times[1:]  # the first may have filled the cache
-    yield timing("start", Setting("new", 100, 0.1, 0.0), (OURS, threads), times, times)
+    for name, found in times.items():
+        found = found[1:]  # the first process may have filled the cache
+        yield timing("start", Setting(name, 100, 0.1, 0.0), (OURS, threads), found, found)
 
 
 def processes(rounds: int, names: Sequence[str]) -> Iterator[Timing]:

@@ -87,13 +87,13 @@ def epochs(rows: Sequence[Timing]):
         )  # fmt: skip
         for x, height in zip(at, heights, strict=True):
             axes.annotate(
-                f"{height:.3g}", (x, height), xytext=(0, 3), textcoords="offset points",
+                f"{height:{'.2f' if height < 10 else '.3g'}}", (x, height), xytext=(0, 3), textcoords="offset points",
                 ha="center", fontsize=9, fontweight="bold" if name == OURS else "normal",
             )  # fmt: skip
     heights = [row.over_floor for row in rows]
     axes.axhline(1, color="0.25", linewidth=1.2, zorder=3)
     axes.annotate(
-        "floor", (1, 1), xycoords=("axes fraction", "data"), xytext=(4, 0),
+        "floor: 1", (1, 1), xycoords=("axes fraction", "data"), xytext=(4, 0),
         textcoords="offset points", va="center", color="0.25",
     )  # fmt: skip
     axes.set_yscale("log")

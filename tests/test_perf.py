@@ -283,7 +283,7 @@ def test_epoch_goals_name_the_most_and_the_least():
         replace(EPOCH, provider="jax", ratio=2.0),
         replace(EPOCH, threads=1, provider="jax", ratio=9.0),  # only all processors count
         replace(EPOCH, batch=500, seconds=0.2),
-        replace(EPOCH, what="start", net="new", seconds=0.04, flops=0.0),
+        replace(EPOCH, what="start", net="first", seconds=0.04, flops=0.0),
     ]
     lines = list(report.verdicts(goals.judged(goals.EPOCH_GOALS, rows)))
     assert [line[:30].split()[0] for line in lines] == ["holds", "misses", "misses", "holds"]
