@@ -87,8 +87,9 @@ def epochs(rows: Sequence[Timing]):
         )  # fmt: skip
         for x, height in zip(at, heights, strict=True):
             axes.annotate(
-                f"{height:{'.2f' if height < 10 else '.3g'}}", (x, height), xytext=(0, 3), textcoords="offset points",
-                ha="center", fontsize=9, fontweight="bold" if name == OURS else "normal",
+                f"{height:{'.2f' if height < 10 else '.3g'}}", (x, height), xytext=(0, 3),
+                textcoords="offset points", ha="center", fontsize=9,
+                fontweight="bold" if name == OURS else "normal",
             )  # fmt: skip
     heights = [row.over_floor for row in rows]
     axes.axhline(1, color="0.25", linewidth=1.2, zorder=3)
