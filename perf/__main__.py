@@ -121,15 +121,21 @@ def main() -> int:
 def save(folder: Path, rows: list[Row], versions, instructions: str, dtype: str, warn) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{dtype}.csv"
-    report.write_csv(path, report.records(rows, versions, instructions))
+    report.write_csv(path, report.COLUMNS, report.records(rows, versions, instructions))
     print(f"wrote {path}")
+    pictures = drawing(warn)
+    for path in pictures.draw(folder, rows, dtype) if pictures else ():
+        print(f"wrote {path}")
+
+
+def drawing(warn):
+    """The module that draws, or None and a line where matplotlib is missing."""
     try:
         from perf import pictures
     except ImportError as error:
         warn(f"no pictures: {error.name} is missing; pip install 'jitprop[perf]'")
-        return
-    for path in pictures.draw(folder, rows, dtype):
-        print(f"wrote {path}")
+        return None
+    return pictures
 
 
 if __name__ == "__main__":

@@ -1,22 +1,27 @@
 """What the kernels are to reach, one table; `python -m perf` ends with it. No test asserts it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from perf.providers import BEST, HASWELL, OURS
-from perf.runner import Row
+from perf.providers import BEST, HASWELL, OURS, SPARSE
+from perf.runner import Row, Timing
 
-Figures = Iterator[tuple[float, Row]]
+Figures = Iterator[tuple[float, Any]]  # with the row that each is of; it says where
 
 
 @dataclass(frozen=True)
 class Goal:
-    """A figure of every row it is about, and the least that each is to be."""
+    """A figure of every row it is about, and the least, or the most, that each is to be."""
 
     text: str
-    least: float
-    figures: Callable[["Results"], Figures]
+    bound: float
+    figures: Callable[[Any], Figures]
     instructions: str = ""  # a goal for code that uses these only; else for the host's own
+    at_most: bool = False
+
+    def holds(self, figure: float) -> bool:
+        return figure <= self.bound if self.at_most else figure >= self.bound
 
 
 class Results:
@@ -108,13 +113,75 @@ GOALS = (
 )
 
 
-def summary(
-    rows: Sequence[Row], instructions: str
-) -> Iterator[tuple[Goal, list[tuple[float, Row]]]]:
-    """Each goal that this run says something about, with its figures, the least first."""
-    results = Results(rows)
-    for goal in GOALS:
-        if goal.instructions == (AVX2 if instructions == AVX2 else ""):
-            figures = sorted(goal.figures(results), key=lambda figure: figure[0])
-            if figures:
-                yield goal, figures
+def over_floor(provider: str, net: str, batch: int) -> Callable[[Sequence[Timing]], Figures]:
+    return timings(provider, "epoch", net, batch, lambda row: row.over_floor)
+
+
+def slower(provider: str, net: str, batch: int) -> Callable[[Sequence[Timing]], Figures]:
+    """How many times as long as ours a peer takes for an epoch."""
+    return timings(provider, "epoch", net, batch, lambda row: row.ratio)
+
+
+def timings(
+    provider: str, what: str, net: str, batch: int, figure: Callable[[Timing], float]
+) -> Callable[[Sequence[Timing]], Figures]:
+    """Of a provider on all processors."""
+
+    def figures(rows: Sequence[Timing]) -> Figures:
+        most = max((row.threads for row in rows), default=1)
+        for row in rows:
+            key = (row.provider, row.what, row.net, row.batch, row.threads)
+            if key == (provider, what, net, batch, most):
+                yield figure(row), row
+
+    return figures
+
+
+def one_thread(rows: Sequence[Timing]) -> Figures:
+    """Of ours, one thread over two."""
+    if {row.threads for row in rows} >= {1, 2}:
+        for row in rows:
+            if row.threads == 1 and (row.net, row.batch) in (("mlp200", 500), ("deep", 1000)):
+                yield row.ratio, row
+
+
+EPOCH_GOALS = (
+    Goal("batch 100, over floor", 1.35, over_floor(OURS, "mlp200", 100), at_most=True),
+    Goal("batch 500, over floor", 1.25, over_floor(OURS, "mlp200", 500), at_most=True),
+    Goal("sparse, batch 100, over floor", 1.00, over_floor(SPARSE, "mlp200", 100), at_most=True),
+    Goal("sparse, batch 500, over floor", 0.95, over_floor(SPARSE, "mlp200", 500), at_most=True),
+    Goal("batch 100, JAX", 3.0, slower("jax", "mlp200", 100)),
+    Goal("batch 500, JAX", 1.8, slower("jax", "mlp200", 500)),
+    Goal("batch 100, PyTorch", 4.0, slower("torch", "mlp200", 100)),
+    Goal("batch 500, PyTorch", 3.5, slower("torch", "mlp200", 500)),
+    Goal("batch 100, scikit-learn", 4.0, slower("sklearn", "mlp200", 100)),
+    Goal("batch 1, JAX", 1.5, slower("jax", "mlp200", 1)),
+    Goal("batch 1, PyTorch", 20.0, slower("torch", "mlp200", 1)),
+    Goal("deep, batch 1000, share of peak", 0.82,
+         timings(OURS, "epoch", "deep", 1000, lambda row: 1 / row.over_floor)),
+    Goal("deep, batch 1000, JAX", 1.15, slower("jax", "deep", 1000)),
+    Goal("one thread over two", 1.85, one_thread),
+    Goal("start of a process's first network, seconds", 0.05,
+         timings(OURS, "start", "first", 100, lambda row: row.seconds), at_most=True),
+    Goal("start of a new network after it, seconds", 0.05,
+         timings(OURS, "start", "next", 100, lambda row: row.seconds), at_most=True),
+    Goal("whole process, PyTorch", 3.0,
+         timings("torch", "process", "mlp200", 100, lambda row: row.ratio)),
+)  # fmt: skip
+
+
+Found = Iterator[tuple[Goal, list[tuple[float, Any]]]]
+
+
+def summary(rows: Sequence[Row], instructions: str) -> Found:
+    """Each goal of kernels that this run says something about, with its figures."""
+    wanted = AVX2 if instructions == AVX2 else ""
+    return judged([goal for goal in GOALS if goal.instructions == wanted], Results(rows))
+
+
+def judged(goals: Iterable[Goal], results: Any) -> Found:
+    """Each goal that the results say something about, with its figures, the worst first."""
+    for goal in goals:
+        figures = sorted(goal.figures(results), key=lambda figure: figure[0], reverse=goal.at_most)
+        if figures:
+            yield goal, figures

@@ -1,4 +1,4 @@
-"""Pictures of a run: GFLOP/s against size, and the roofline. Needs matplotlib."""
+"""Pictures of a run: GFLOP/s against size, the roofline, epochs. Needs matplotlib."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +9,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from perf.providers import OURS
-from perf.runner import Row
+from perf.providers import OURS, SPARSE
+from perf.runner import Row, Timing
 
 # Okabe and Ito's colours, which colour-blind readers tell apart, and a marker for each besides.
 STYLES = {
@@ -20,6 +20,13 @@ STYLES = {
     "numpy-haswell": ("#CC79A7", "v"),
     "torch": ("#D55E00", "^"),
     "jax": ("#009E73", "P"),
+}
+BARS = {  # colours as above, and a hatch for each besides
+    OURS: (STYLES[OURS][0], "", "jitprop"),
+    SPARSE: ("#56B4E9", "", "jitprop, sparse input"),
+    "jax": (STYLES["jax"][0], "//", "JAX"),
+    "torch": (STYLES["torch"][0], "..", "PyTorch"),
+    "sklearn": ("#E69F00", "xx", "scikit-learn"),
 }
 LEFT, RIGHT = 0.003, 2000.0  # FLOP per byte
 FORMS = {
@@ -43,6 +50,68 @@ def draw(folder: Path, rows: Sequence[Row], dtype: str) -> list[Path]:
 
 def counted(threads: int) -> str:
     return "1 thread" if threads == 1 else f"{threads} threads"
+
+
+def draw_epochs(folder: Path, rows: Sequence[Timing]) -> list[Path]:
+    """Write `epoch.png` if there are epochs; return the files."""
+    figure = epochs(rows)
+    if figure is None:
+        return []
+    path = folder / "epoch.png"
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+    return [path]
+
+
+def epochs(rows: Sequence[Timing]):
+    """A group of bars per network and batch: how many times as long as the multiply-adds alone."""
+    most = max((row.threads for row in rows), default=1)
+    rows = [row for row in rows if row.what == "epoch" and row.threads == most]
+    if not rows:
+        return None
+    groups = list(dict.fromkeys((row.net, row.batch) for row in rows))
+    names = [name for name in BARS if any(row.provider == name for row in rows)]
+    figure, axes = plt.subplots(figsize=(2 + 2.4 * len(groups), 5), layout="constrained")
+    width = 0.84 / len(names)
+    for place, name in enumerate(names):
+        colour, hatch, label = BARS[name]
+        of_name = [row for row in rows if row.provider == name]
+        at = [
+            groups.index((row.net, row.batch)) + (place - (len(names) - 1) / 2) * width
+            for row in of_name
+        ]
+        heights = [row.over_floor for row in of_name]
+        axes.bar(
+            at, heights, 0.92 * width, color=colour, hatch=hatch, edgecolor="white", linewidth=0,
+            label=label, zorder=2,
+        )  # fmt: skip
+        for x, height in zip(at, heights, strict=True):
+            axes.annotate(
+                f"{height:{'.2f' if height < 10 else '.3g'}}", (x, height), xytext=(0, 3),
+                textcoords="offset points", ha="center", fontsize=9,
+                fontweight="bold" if name == OURS else "normal",
+            )  # fmt: skip
+    heights = [row.over_floor for row in rows]
+    axes.axhline(1, color="0.25", linewidth=1.2, zorder=3)
+    axes.annotate(
+        "floor: 1", (1, 1), xycoords=("axes fraction", "data"), xytext=(4, 0),
+        textcoords="offset points", va="center", color="0.25",
+    )  # fmt: skip
+    axes.set_yscale("log")
+    axes.set_ylim(min(0.5, 0.8 * min(heights)), 1.6 * max(heights))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_xticks(range(len(groups)), [f"{net}\nbatch {batch}" for net, batch in groups])
+    axes.tick_params(axis="x", length=0)
+    axes.set_ylabel("epoch time / floor")
+    axes.set_title(
+        "An epoch of MNIST over the time of its multiply-adds alone, "
+        f"float32, {counted(most)}: lower is better"
+    )
+    axes.grid(axis="y", color="0.9")
+    axes.set_axisbelow(True)
+    axes.spines[["right", "top"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=len(names), frameon=False)
+    return figure
 
 
 def squares(rows: Sequence[Row], dtype: str):

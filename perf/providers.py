@@ -36,13 +36,14 @@ class Provider:
     only: str = ""  # measured for kernels of this prefix
 
     def installed(self) -> bool:
-        names = {"jitprop": "kernels"}
+        names = {OURS: "kernels", SPARSE: "kernels"}
         if self.name == HASWELL and platform.machine().lower() not in ("x86_64", "amd64"):
             return False
         return importlib.util.find_spec(names.get(self.library, self.library)) is not None
 
 
 OURS = "jitprop"
+SPARSE = "jitprop-sparse"  # trains on the pixels that are not zero
 BEST = "numpy-best"  # its core type is found by trying
 HASWELL = "numpy-haswell"  # what OpenBLAS has for AVX2, and for CPUs it does not know
 PROVIDERS = {
@@ -54,6 +55,16 @@ PROVIDERS = {
         Provider(HASWELL, "numpy", {"OPENBLAS_CORETYPE": "Haswell"}, only="matmul"),
         Provider("torch", "torch"),
         Provider("jax", "jax", {"JAX_PLATFORMS": "cpu"}),
+    )
+}
+TRAINERS = {
+    provider.name: provider
+    for provider in (
+        Provider(OURS, OURS),
+        Provider(SPARSE, SPARSE),
+        Provider("torch", "torch"),
+        Provider("jax", "jax", {"JAX_PLATFORMS": "cpu"}),
+        Provider("sklearn", "sklearn"),
     )
 }
 
@@ -79,7 +90,9 @@ class WorkerError(Exception):
 class Worker:
     """A process that measures one provider, stopped between requests."""
 
-    def __init__(self, provider: Provider, threads: int, dtype: np.dtype):
+    def __init__(
+        self, provider: Provider, threads: int, dtype: np.dtype, module: str = "perf.worker"
+    ):
         self.provider = provider
         count = str(threads)
         environment = {k: v for k, v in os.environ.items() if k not in OPENBLAS}
@@ -88,7 +101,7 @@ class Worker:
             environment[f"{name}_NUM_THREADS"] = count
         if dtype == np.float64:
             environment["JAX_ENABLE_X64"] = "1"
-        command = [sys.executable, "-m", "perf.worker", provider.library, count, dtype.name]
+        command = [sys.executable, "-m", module, provider.library, count, dtype.name]
         with on_cpus(threads):
             self.process = subprocess.Popen(
                 command,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from perf import machine
-from perf.goals import summary
+from perf.goals import Goal, summary
 from perf.providers import OURS
 from perf.runner import Row
 from training.metrics import cpu_model
@@ -50,17 +50,7 @@ def records(
 ) -> Iterator[dict[str, object]]:
     """Lines of the CSV; numbers to four digits, which is more than they are good for."""
 
-    def digits(value: float) -> str:
-        return f"{value:.4g}"
-
-    run = {
-        "cpu": cpu_model(),
-        "instructions": instructions,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "commit": machine.commit(),
-        "date": datetime.date.today().isoformat(),
-    }
+    run = circumstances(instructions)
     for row in rows:
         yield {
             "kernel": row.kernel,
@@ -84,22 +74,43 @@ def records(
         }
 
 
-def write_csv(path: Path, lines: Iterable[dict[str, object]]) -> None:
+def digits(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def circumstances(instructions: str) -> dict[str, str]:
+    """What every line of a CSV says of its run."""
+    return {
+        "cpu": cpu_model(),
+        "instructions": instructions,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "commit": machine.commit(),
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def write_csv(path: Path, columns: Sequence[str], lines: Iterable[dict[str, object]]) -> None:
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
 
 
 def summary_lines(rows: Sequence[Row], instructions: str) -> Iterator[str]:
     """A line per goal: its least figure, where, and the median."""
-    for goal, figures in summary(rows, instructions):
-        least, row = figures[0]
-        verdict = "holds" if least >= goal.least else "misses"
-        held = sum(figure >= goal.least for figure, _ in figures)
+    return verdicts(summary(rows, instructions))
+
+
+def verdicts(found: Iterable[tuple[Goal, list]]) -> Iterator[str]:
+    """A line for each goal with its figures, the worst first."""
+    for goal, figures in found:
+        worst, row = figures[0]
+        verdict = "holds" if goal.holds(worst) else "misses"
+        held = sum(goal.holds(figure) for figure, _ in figures)
         median = float(np.median([figure for figure, _ in figures]))
-        shape = "x".join(map(str, row.shape))
         yield (
-            f"{verdict:7}{goal.text:53} goal {goal.least:5.2f}  least {least:6.2f}  "
-            f"median {median:6.2f}  {held} of {len(figures)}  ({row.kernel} {shape})"
+            f"{verdict:7}{goal.text:53} goal {goal.bound:5.2f}  "
+            f"{'most' if goal.at_most else 'least'} {worst:6.2f}  "
+            f"median {median:6.2f}  {held} of {len(figures)}  ({row.where})"
         )

@@ -5,6 +5,7 @@ provider is measured once, and so are the machine's ceilings. A ratio is the med
 ratios, a share is that of medians over the same rounds.
 """
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -53,6 +54,10 @@ class Row:
     ratio: float
 
     @property
+    def where(self) -> str:
+        return f"{self.kernel} {'x'.join(map(str, self.shape))}"
+
+    @property
     def limited_by(self) -> str:
         return "peak" if self.flops / self.peak >= self.bytes / self.copy else "copy"
 
@@ -64,6 +69,42 @@ class Row:
     @property
     def share_of_peak(self) -> float:
         return self.flops / self.peak / self.seconds
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What one provider took: of training, or of getting there. `ratio` is its time over ours.
+
+    what : "epoch", "start" of training or whole "process"
+    images : how many were trained on at a time; an epoch's seconds are scaled to all of them
+    flops : of an epoch's products; 0 for other things
+    loss : mean over training images after the first turn; NaN for other things
+    """
+
+    what: str
+    net: str
+    batch: int
+    threads: int
+    provider: str
+    seconds: float
+    quartile_1: float
+    quartile_3: float
+    rounds: int
+    ratio: float
+    images: int = 0
+    flops: float = 0.0
+    peak: float = math.nan
+    loss: float = math.nan
+
+    @property
+    def where(self) -> str:
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"{self.what} {self.net} {self.batch}, {self.provider}, {threads}"
+
+    @property
+    def over_floor(self) -> float:
+        """The time over that of the multiply-adds alone, at the peak; NaN where there are none."""
+        return self.seconds * self.peak / self.flops if self.flops else math.nan
 
 
 class WrongResult(Exception):

@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -160,17 +161,25 @@ def answer(library: Numpy, prepared: dict, dtype: np.dtype, request: tuple):
 
 def main() -> None:
     name, threads, dtype = sys.argv[1], int(sys.argv[2]), np.dtype(sys.argv[3])
+    prepared: dict = {}
+    serve(
+        lambda: LIBRARIES[name](threads),
+        lambda library, request: answer(library, prepared, dtype, request),
+    )
+
+
+def serve(load: Callable[[], Any], answer: Callable[[Any, tuple], Any]) -> None:
+    """Load a library and say what it is; then answer requests until there are no more."""
     requests = sys.stdin.buffer
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
     try:
-        library = LIBRARIES[name](threads)
+        library = load()
         reply: tuple = ("ok", library.describe())
     except Exception as error:
         reply = ("error", f"{type(error).__name__}: {error}")
     gc.disable()
     gc.freeze()  # what a library has made so far, stays
-    prepared: dict = {}
     while True:
         pickle.dump(reply, answers, protocol=5)
         answers.flush()
@@ -179,7 +188,7 @@ def main() -> None:
         except EOFError:
             return
         try:
-            reply = ("ok", answer(library, prepared, dtype, request))
+            reply = ("ok", answer(library, request))
         except Exception as error:
             reply = ("error", " ".join(f"{type(error).__name__}: {error}".split()))
 
