@@ -86,10 +86,9 @@ class _Recorder(threading.local):
 
 
 recorder = _Recorder()
-_of_mailbox = types.void(types.int64)
 pool = Pool(
-    compiled("kernels.serve", _of_mailbox)(threads.serve),
-    compiled("kernels.take", _of_mailbox)(threads.take),
+    compiled("kernels.serve", types.void(types.int64, types.int64))(threads.serve),
+    compiled("kernels.take", types.void(types.int64))(threads.take),
 )
 
 

@@ -1,9 +1,11 @@
 """A pool of threads that live inside compiled code and share out the range of a kernel.
 
 A kernel's serial core computes the units `start .. stop-1` of its output. `parallel` cuts
-`0 .. n-1` into pieces of `grain` units; the calling thread and the pool's workers claim pieces
-with an atomic counter until none is left. Every unit is computed alone, by the same code, so who
-computes it cannot change a bit of the result.
+`0 .. n-1` into pieces of `grain` units, of which each thread gets an equal share, always the same
+one: so it finds in its caches what it wrote there a kernel before. (On two Zen 4 cores a step of
+mlp200 at batch 100 takes 408 us; 785 us if whoever comes first takes the next piece.) A thread that
+is done helps the others: pieces are claimed with atomic counters. Every unit is computed alone, by
+the same code, so who computes it cannot change a bit of the result.
 
 Why not `prange`: a launch costs a fraction of a microsecond here, since workers wait by reading
 memory before they fall asleep; one worker that is late or descheduled only claims fewer pieces; a
@@ -32,15 +34,16 @@ FUNCTION = 1 * LINE  # the open job: address of its trampoline,
 DATA = 2 * LINE  # address of its arguments,
 UNITS = 3 * LINE  # number of units,
 GRAIN = 4 * LINE  # units claimed at a time
-NEXT = 5 * LINE  # first unit that nobody has claimed
-ACTIVE = 6 * LINE  # workers that may be looking at the open job
-BUSY = 7 * LINE  # 1 while some thread has a job open
-WORKERS = 8 * LINE  # number of workers
-COUNT = 9 * LINE  # number of jobs so far
-QUIT = 10 * LINE  # 1: workers return
-CONTROL = 11 * LINE  # slots so far, which start anew with the workers; from here on
-SHARED = 11 * LINE  # addresses of trampolines that several kernels share
-SLOTS = 13 * LINE
+ACTIVE = 5 * LINE  # workers that may be looking at the open job
+BUSY = 6 * LINE  # 1 while some thread has a job open
+WORKERS = 7 * LINE  # number of workers
+COUNT = 8 * LINE  # number of jobs so far
+QUIT = 9 * LINE  # 1: workers return
+CONTROL = 10 * LINE  # slots so far, which start anew with the workers; from here on
+SHARED = 10 * LINE  # addresses of trampolines that several kernels share
+NEXT = 12 * LINE  # for each thread: first piece of its share of the open job that nobody claimed
+THREADS = 1024  # at most
+SLOTS = NEXT + THREADS * LINE
 
 RECORD = 1024  # bytes of one recorded call: its trampoline, units, units per piece, arguments
 RECORD_ARGS = 24
@@ -192,15 +195,27 @@ def write(typingctx, record, function, units, grain, args):
 
 
 @numba.njit(nogil=True)
-def _claim(mailbox):
-    """Compute pieces of the open job until none is left."""
+def _share(count, thread, threads):
+    """First of `count` pieces that belong to a thread."""
+    return count * thread // threads
+
+
+@numba.njit(nogil=True)
+def _claim(mailbox, thread):
+    """Compute pieces of the open job until none is left: first this thread's share, which it had
+    in the job before and has in its caches, then what others have not come to."""
     function, data = peek(mailbox, FUNCTION), peek(mailbox, DATA)
     units, grain = peek(mailbox, UNITS), peek(mailbox, GRAIN)
-    while True:
-        start = fetch_add(mailbox, NEXT, grain)
-        if start >= units:
-            return
-        _call(function, data, start, min(start + grain, units))
+    threads = peek(mailbox, WORKERS) + 1
+    pieces = -(-units // grain)
+    for turn in range(threads):
+        owner = (thread + turn) % threads
+        end = _share(pieces, owner + 1, threads)
+        while True:
+            piece = fetch_add(mailbox, NEXT + LINE * owner, 1)
+            if piece >= end:
+                break
+            _call(function, data, piece * grain, min((piece + 1) * grain, units))
 
 
 @numba.njit(nogil=True)
@@ -216,9 +231,11 @@ def parallel(mailbox, function, data, units, grain):
     poke(mailbox, DATA, data)
     poke(mailbox, UNITS, units)
     poke(mailbox, GRAIN, grain)
-    poke(mailbox, NEXT, 0)
+    threads = peek(mailbox, WORKERS) + 1
+    for thread in range(threads):
+        poke(mailbox, NEXT + LINE * thread, _share(-(-units // grain), thread, threads))
     poke(mailbox, JOB, fetch_add(mailbox, COUNT, 1) + 1)
-    _claim(mailbox)
+    _claim(mailbox, 0)
     poke(mailbox, JOB, 0)
     spins = 0
     while peek(mailbox, ACTIVE) > 0:  # then nobody reads the arguments, and every piece is done
@@ -243,7 +260,7 @@ def replay(mailbox, records, count, times, stop):
     return times
 
 
-def serve(mailbox):
+def serve(mailbox, thread):
     """A worker: help with each job as it opens, and sleep longer the longer none does."""
     seen = 0
     waited = 0
@@ -258,7 +275,7 @@ def serve(mailbox):
             continue
         fetch_add(mailbox, ACTIVE, 1)
         if peek(mailbox, JOB) == job:  # else it closed before we were counted
-            _claim(mailbox)
+            _claim(mailbox, thread)
         fetch_add(mailbox, ACTIVE, -1)
         seen = job
         waited = 0
@@ -291,13 +308,14 @@ class Pool:
         with self.lock:
             if self.started:
                 return
-            count = self.threads - 1 if HAVE_WORKERS else 0
+            count = min(self.threads, THREADS) - 1 if HAVE_WORKERS else 0
             if count:
                 self.serve.compile()  # not in a worker: a fork must not copy a locked compiler
             self.mailbox[QUIT] = 0
             try:
-                for _ in range(count):
-                    worker = threading.Thread(target=self.serve, args=(self.address,), daemon=True)
+                for number in range(1, count + 1):
+                    arguments = (self.address, number)
+                    worker = threading.Thread(target=self.serve, args=arguments, daemon=True)
                     worker.start()
                     self.workers.append(worker)
             except RuntimeError:
