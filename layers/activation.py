@@ -41,7 +41,7 @@ class Activation(Module):
         self.backwards(y, dy, dx)
         return dx
 
-    def out_features(self, *in_features: int) -> int:
+    def out_width(self, *in_features: int) -> int:
         """Return the width of `x`."""
         (features,) = in_features
         return features

@@ -29,7 +29,7 @@ class Add(Module):
         dy = as_gradient(self, dy, y.shape, y.dtype)
         return (dy,) * inputs if need_dx else None
 
-    def out_features(self, *in_features: int) -> int:
+    def out_width(self, *in_features: int) -> int:
         """Return the width that all inputs have."""
         self._expect_two(len(in_features))
         return same_features(self, in_features)

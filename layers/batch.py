@@ -9,6 +9,8 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from layers.sparse import SparseBatch
+
 Array = npt.NDArray[Any]
 # What bprop returns is None only where need_dx=False asked for it; Any, as in typeshed, spares
 # every other caller an assertion.
@@ -34,14 +36,24 @@ class Buffer:
 
 
 def as_input(
-    layer: object, name: str, x: npt.ArrayLike, features: int | None = None, dtype: Any = None
-) -> Array:
+    layer: object,
+    name: str,
+    x: Any,
+    features: int | None = None,
+    dtype: Any = None,
+    sparse: bool = False,
+) -> Any:
     """Return `x` as a C-contiguous (batch, features) array, copied only if it is not one.
 
     `features` None takes any width, `dtype` None takes float32 and float64. Another dtype is
-    an error, for converting it silently would hide that someone meant the other precision.
+    an error, for converting it silently would hide that someone meant the other precision. With
+    `sparse`, a batch of `layers.sparse` is returned as it is.
     """
-    x = np.asarray(x, order="C")
+    if isinstance(x, SparseBatch):
+        if not sparse:
+            raise TypeError(f"{layer!r}: {name} is sparse, which only Linear takes")
+    else:
+        x = np.asarray(x, order="C")
     if x.ndim != 2 or (features is not None and x.shape[1] != features):
         width = "features" if features is None else features
         raise ValueError(f"{layer!r}: {name} has shape {x.shape}, expected (batch, {width})")

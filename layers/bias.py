@@ -53,7 +53,7 @@ class Bias(Module):
         """Return `b`."""
         return [Parameter("b", self.b, self.db)]
 
-    def out_features(self, *in_features: int) -> int:
+    def out_width(self, *in_features: int) -> int:
         """Return the width of `x`."""
         if in_features != (self.features,):
             given = " and ".join(map(str, in_features))

@@ -45,7 +45,7 @@ class Concatenate(Module):
         dy = as_gradient(self, dy, y.shape, y.dtype)
         return _apart(dy, self._columns, self._dxs) if need_dx else None
 
-    def out_features(self, *in_features: int) -> int:
+    def out_width(self, *in_features: int) -> int:
         """Return the sum of the widths."""
         return sum(in_features)
 
@@ -86,7 +86,7 @@ class Split(Module):
             kernels.concatenate_fprop(dy, columns, dx)
         return dx
 
-    def out_features(self, *in_features: int) -> tuple[int, ...]:
+    def out_width(self, *in_features: int) -> tuple[int, ...]:
         """Return the widths of the parts."""
         if in_features != (sum(self.widths),):
             given = " and ".join(map(str, in_features))

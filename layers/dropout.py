@@ -64,7 +64,7 @@ class Dropout(Module):
         """Return `state`."""
         return [State("state", self.state)]
 
-    def out_features(self, *in_features: int) -> int:
+    def out_width(self, *in_features: int) -> int:
         """Return the width of `x`."""
         (features,) = in_features
         return features

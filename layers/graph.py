@@ -101,7 +101,7 @@ def call(module: Module, nodes: Sequence[Node]) -> Any:
         given = f" ({', '.join(map(repr, nodes))})" if nodes else ""
         expected = f"{fewest}" if len(nodes) < fewest else f"{most:.0f}"
         raise TypeError(f"{module!r}: called on {len(nodes)} nodes{given}, expected {expected}")
-    widths = _out_features(module, [node.features for node in nodes], nodes)
+    widths = _out_width(module, [node.features for node in nodes], nodes)
     many = isinstance(widths, tuple)
     made = _Call(module, tuple(nodes), widths if isinstance(widths, tuple) else (widths,))
     outputs = tuple(Node(made, output, width) for output, width in enumerate(made.widths))
@@ -206,8 +206,10 @@ class Graph(Module):
             raise TypeError(f"{self!r}: fprop of {len(xs)} arrays, expected {len(self.in_widths)}")
         values: list[Any] = [None] * self._size
         for at, width in enumerate(self.in_widths):
-            name = f"x{at}" if self._many else "x"
-            values[at] = xs[at] if width is None else as_input(self, name, xs[at], width)
+            values[at] = xs[at]
+            if width is not None:
+                name = f"x{at}" if self._many else "x"
+                values[at] = as_input(self, name, xs[at], width, sparse=True)
             if at and len(xs[at]) != len(xs[0]):
                 raise ValueError(f"{self!r}: x{at} has {len(xs[at])} rows, x0 has {len(xs[0])}")
         takes: tuple[int, ...] = ()
@@ -405,7 +407,7 @@ class Graph(Module):
         self.training = mode
         return self
 
-    def out_features(self, *in_features: int) -> Any:
+    def out_width(self, *in_features: int) -> Any:
         """Return the width of the output, a tuple of several; None if it is not known."""
         for at, (given, expected) in enumerate(zip(in_features, self.in_widths, strict=True)):
             if expected not in (None, given):
@@ -426,7 +428,7 @@ class Graph(Module):
         all_widths = list(in_features)
         for _, module, takes, gives in self.steps:
             sources = [self._sources[value] for value in takes]
-            found = _out_features(module, [all_widths[value] for value in takes], sources)
+            found = _out_width(module, [all_widths[value] for value in takes], sources)
             all_widths += found if isinstance(found, tuple) else (found,) * len(gives)
         return tuple(all_widths)
 
@@ -622,13 +624,13 @@ def _has_flag(bprop: Callable[..., Any]) -> bool:
     return "need_dx" in inspect.signature(bprop).parameters
 
 
-def _out_features(module: Module, widths: Sequence[int | None], sources: Sequence[Any]) -> Any:
-    """Return what `module.out_features` does, None for each width that is not known."""
+def _out_width(module: Module, widths: Sequence[int | None], sources: Sequence[Any]) -> Any:
+    """Return what `module.out_width` does, None for each width that is not known."""
     unknown = None if module.outputs is None else (None,) * module.outputs
     if None in widths:
         return unknown
     try:
-        found = module.out_features(*widths)  # type: ignore[arg-type]
+        found = module.out_width(*widths)  # type: ignore[arg-type]
     except ValueError as error:
         raise ValueError(_from(error, sources)) from None
     return unknown if found is None else found

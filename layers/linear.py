@@ -8,6 +8,7 @@ The exercise's slides 6 to 12 derive these, there with one sample a column.
 
 from math import sqrt
 from operator import index
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ import numpy.typing as npt
 import kernels
 from layers.batch import Array, Buffer, MaybeNone, as_gradient, as_input, remembered
 from layers.module import Module, Parameter
+from layers.sparse import SparseBatch
 
 
 class Linear(Module):
@@ -42,35 +44,41 @@ class Linear(Module):
         rng: np.random.Generator | int | None = None,
         dtype: npt.DTypeLike = np.float32,
     ) -> None:
-        self.in_features, self._width = index(in_features), index(out_features)
-        if self.in_features < 1 or self._width < 1:
+        self.in_features, self.out_features = index(in_features), index(out_features)
+        if self.in_features < 1 or self.out_features < 1:
             raise ValueError(f"{self!r}: both sizes must be at least 1")
         dtype = np.dtype(dtype)
         if dtype not in (np.float32, np.float64):
             raise TypeError(f"{self!r}: dtype is {dtype}, expected float32 or float64")
-        deviation = sqrt(2 / (self.in_features + self._width))
-        normal = np.random.default_rng(rng).standard_normal((self.in_features, self._width))
+        deviation = sqrt(2 / (self.in_features + self.out_features))
+        normal = np.random.default_rng(rng).standard_normal((self.in_features, self.out_features))
         self.w = (normal * deviation).astype(dtype)
-        self.b = np.zeros(self._width, dtype)
+        self.b = np.zeros(self.out_features, dtype)
         self.dw = np.zeros_like(self.w)
         self.db = np.zeros_like(self.b)
-        self._x: Array | None = None
+        self._x: Any = None
         self._y = Buffer()
         self._dx = Buffer()
 
-    def fprop(self, x: Array) -> Array:
+    def fprop(self, x: Array | SparseBatch) -> Array:
         """Return `x @ w + b`, (batch, out_features), for `x` of shape (batch, in_features)."""
-        x = as_input(self, "x", x, self.in_features, self.w.dtype)
-        y = self._y.rows((len(x), self._width), x.dtype)
-        kernels.linear_fprop(x, self.w, self.b, y)
+        x = as_input(self, "x", x, self.in_features, self.w.dtype, sparse=True)
+        y = self._y.rows((len(x), self.out_features), x.dtype)
+        if isinstance(x, SparseBatch):
+            x.linear(self.w, self.b, y)
+        else:
+            kernels.linear_fprop(x, self.w, self.b, y)
         self._x = x
         return y
 
     def bprop(self, dy: Array, need_dx: bool = True) -> Array | MaybeNone:
         """Overwrite `dw` and `db`; return `dx`, (batch, in_features), unless it is not needed."""
         x = remembered(self, self._x)
-        dy = as_gradient(self, dy, (len(x), self._width), x.dtype)
-        kernels.matmul_tn(x, dy, self.dw)
+        dy = as_gradient(self, dy, (len(x), self.out_features), x.dtype)
+        if isinstance(x, SparseBatch):
+            x.tn(dy, self.dw)
+        else:
+            kernels.matmul_tn(x, dy, self.dw)
         kernels.bias_bprop(dy, self.db)
         if not need_dx:
             return None
@@ -82,16 +90,16 @@ class Linear(Module):
         """Return `w` and `b`."""
         return [Parameter("w", self.w, self.dw), Parameter("b", self.b, self.db)]
 
-    def out_features(self, *in_features: int) -> int:
+    def out_width(self, *in_features: int) -> int:
         """Return the width of `y`."""
         if in_features != (self.in_features,):
             given = " and ".join(map(str, in_features))
             raise ValueError(f"{self!r}: x has {given} features, expected {self.in_features}")
-        return self._width
+        return self.out_features
 
     def multiply_adds(self, *in_features: int) -> int:
         """Return `in_features * out_features`: one for each weight."""
-        return self.in_features * self._width
+        return self.in_features * self.out_features
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.in_features}, {self._width})"
+        return f"{type(self).__name__}({self.in_features}, {self.out_features})"

@@ -53,7 +53,7 @@ class Module(ABC):
     Called on nodes, a module becomes a part of a graph: see `Graph`.
 
     A module of one's own defines `fprop` and `bprop`, and `parameters` if it has any; with
-    `out_features`, widths are known and checked before anything runs. One that returns a tuple from
+    `out_width`, widths are known and checked before anything runs. One that returns a tuple from
     `fprop` says in `outputs` how long it is.
 
     Attributes:
@@ -91,7 +91,7 @@ class Module(ABC):
 
         return call(self, nodes)
 
-    def out_features(self, *in_features: int) -> int | tuple[int, ...] | None:
+    def out_width(self, *in_features: int) -> int | tuple[int, ...] | None:
         """Return the width of the output, for inputs of these widths; None: not known.
 
         Raises ValueError if they do not fit.

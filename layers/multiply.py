@@ -58,7 +58,7 @@ class Multiply(Module):
         kernels.multiply(dy, xs[0], dx1)
         return dx0, dx1
 
-    def out_features(self, *in_features: int) -> int:
+    def out_width(self, *in_features: int) -> int:
         """Return the width that the inputs have."""
         expect_inputs(self, len(in_features), self._inputs())
         return same_features(self, in_features)

@@ -40,7 +40,7 @@ class Subtract(Module):
         kernels.scale(dy, -1.0, dx)
         return dy, dx
 
-    def out_features(self, *in_features: int) -> int:
+    def out_width(self, *in_features: int) -> int:
         """Return the width that both inputs have."""
         expect_inputs(self, len(in_features), 2)
         return same_features(self, in_features)

@@ -71,7 +71,7 @@ def test_has_a_width_and_no_parameters(kind):
     module = kind()
     module.update(0.1)
     assert module.parameters() == []
-    assert module.out_features(7) == 7
+    assert module.out_width(7) == 7
     assert repr(module) == f"{kind.__name__}()"
 
 

@@ -80,11 +80,11 @@ def test_buffers_are_reused(kind, args, count, fprop, bprop):
 @every_case
 def test_widths(kind, args, count, fprop, bprop):
     module = kind(*args)
-    assert module.out_features(*[5] * count) == 5
+    assert module.out_width(*[5] * count) == 5
     assert module.parameters() == []
     if count > 1:
         with pytest.raises(ValueError, match=r"inputs have 5 and .* features, expected the same"):
-            module.out_features(5, *[6] * (count - 1))
+            module.out_width(5, *[6] * (count - 1))
 
 
 def test_repr():
@@ -122,8 +122,8 @@ def test_numbers_of_inputs():
     with pytest.raises(TypeError, match=r"^Multiply\(0.5\): 2 inputs, expected 1"):
         Multiply(0.5).fprop(x, x)
     with pytest.raises(TypeError, match=r"^Multiply\(0.5\): 2 inputs, expected 1"):
-        Multiply(0.5).out_features(3, 3)
+        Multiply(0.5).out_width(3, 3)
     with pytest.raises(TypeError, match=r"^Subtract\(\): 3 inputs, expected 2"):
-        Subtract().out_features(3, 3, 3)
+        Subtract().out_width(3, 3, 3)
     with pytest.raises(TypeError, match=r"^Add\(\): 1 inputs, expected 2 or more"):
-        Add().out_features(3)
+        Add().out_width(3)

@@ -34,7 +34,7 @@ class Plus(Module):
     def bprop(self, dy, need_dx=True):
         return (dy,) * self.count
 
-    def out_features(self, *in_features):
+    def out_width(self, *in_features):
         if len(set(in_features)) > 1:
             raise ValueError(f"{self!r}: widths {in_features} differ")
         return in_features[0]
@@ -59,7 +59,7 @@ class Join(Module):
     def bprop(self, dy, need_dx=True):
         return tuple(np.split(dy, self.ends, axis=1))
 
-    def out_features(self, *in_features):
+    def out_width(self, *in_features):
         return sum(in_features)
 
 
@@ -75,7 +75,7 @@ class Parts(Module):
     def bprop(self, *dys, need_dx=True):
         return np.concatenate(dys, axis=1)
 
-    def out_features(self, features):
+    def out_width(self, features):
         return (features // self.outputs,) * self.outputs
 
 
@@ -97,7 +97,7 @@ class Stretch(Module):
     def parameters(self):
         return [Parameter("s", self.s, self.ds)]
 
-    def out_features(self, features):
+    def out_width(self, features):
         return features
 
 
@@ -575,7 +575,7 @@ def test_inputs_and_outputs_as_lists():
 
 
 def test_widths():
-    assert skip().out_features(6) == 4
+    assert skip().out_width(6) == 4
     assert skip().multiply_adds(6) == 6 * 5 + 5 * 4 + 6 * 4
     x = Input(3)
     assert isinstance(x, Node)

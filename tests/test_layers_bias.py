@@ -35,7 +35,7 @@ def test_parameters_and_widths():
     assert parameter.name == "b"
     assert parameter.value is bias.b
     assert parameter.grad is bias.db
-    assert bias.out_features(4) == 4
+    assert bias.out_width(4) == 4
     assert repr(bias) == "Bias(4)"
 
 
@@ -46,7 +46,7 @@ def test_refusals():
         Bias(2, np.int64)
     bias = Bias(4)
     with pytest.raises(ValueError, match=r"^Bias\(4\): x has 3 features, expected 4"):
-        bias.out_features(3)
+        bias.out_width(3)
     with pytest.raises(ValueError, match=r"^Bias\(4\): x has shape \(2, 3\), expected \(batch, 4"):
         bias.fprop(np.zeros((2, 3), np.float32))
     with pytest.raises(TypeError, match=r"^Bias\(4\): x is float64, the parameters are float32"):

@@ -62,14 +62,14 @@ def test_buffers_are_reused():
 
 
 def test_widths():
-    assert Concatenate().out_features(2, 3, 4) == 9
-    assert Split([2, 3]).out_features(5) == (2, 3)
+    assert Concatenate().out_width(2, 3, 4) == 9
+    assert Split([2, 3]).out_width(5) == (2, 3)
     assert (Split([2, 3]).outputs, Concatenate().outputs) == (2, None)
     assert (repr(Split((2, 3))), repr(Concatenate())) == ("Split([2, 3])", "Concatenate()")
     for wrong in (4, 6):
         match = rf"^Split\(\[2, 3\]\): x has {wrong} features, expected 5"
         with pytest.raises(ValueError, match=match):
-            Split([2, 3]).out_features(wrong)
+            Split([2, 3]).out_width(wrong)
 
 
 def test_refusals_of_concatenate():

@@ -97,7 +97,7 @@ def test_buffers_and_widths():
     assert np.shares_memory(module.fprop(x[:2]), y)
     assert np.shares_memory(module.bprop(x[:2]), dx)
     assert module.fprop(x[:0]).shape == module.bprop(x[:0]).shape == (0, 3)
-    assert module.out_features(3) == 3
+    assert module.out_width(3) == 3
     assert module.parameters() == []
     assert repr(module) == "Dropout(0.5)"
 

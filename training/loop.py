@@ -57,6 +57,7 @@ def fit(
     batch_size: int | None,
     rate: float,
     momentum: float = 0.0,
+    input: str = "auto",
     rng: np.random.Generator | int | None = None,
     validation: Examples | None = None,
     test: Examples | None = None,
@@ -71,6 +72,7 @@ def fit(
         labels: class indices, integers (n,).
         epochs, batch_size, rate, momentum: see `Settings`. A last short batch is trained, too,
             on the mean over its own images.
+        input: "auto", "dense" or "sparse", see `Batches`; the results are the same bits.
         rng: a Generator, a seed or None; gives one permutation of the images for each epoch.
         validation, test: images and labels to evaluate after each epoch.
         on_epoch: called after each epoch.
@@ -88,12 +90,12 @@ def fit(
     plan = Plan(
         net,
         loss,
-        Batches(net, images, labels, settings.batch_size),
+        Batches(net, images, labels, settings.batch_size, input),
         SGD(net, settings.rate, settings.momentum),
     )
     sets = {"validation": validation, "test": test}
     evaluations = {
-        name: Plan(net, loss, Batches(net, *examples, BATCH))
+        name: Plan(net, loss, Batches(net, *examples, BATCH, input))
         for name, examples in sets.items()
         if examples
     }

@@ -70,17 +70,23 @@ class Plan:
         """
         self._order[:] = order
         self._state[:] = 0
-        whole, rest = divmod(len(self._order), self.size)
-        times = 1
-        while self.done < whole and not self.diverged:
-            start = perf_counter()
-            times = min(times, whole - self.done)
-            self._repeat(self.size, times)
-            yield
-            times = max(1, int(times * CHUNK / (perf_counter() - start)))
-        if rest and not self.diverged:
-            self._repeat(rest, 1)
-            yield
+        mode = self.net.training
+        self.net.train(self.optimiser is not None)
+        try:
+            whole, rest = divmod(len(self._order), self.size)
+            times = 1
+            while self.done < whole and not self.diverged:
+                start = perf_counter()
+                times = min(times, whole - self.done)
+                self._repeat(self.size, times)
+                seconds = perf_counter() - start
+                yield
+                times = max(1, int(times * CHUNK / seconds))
+            if rest and not self.diverged:
+                self._repeat(rest, 1)
+                yield
+        finally:
+            self.net.train(mode)
 
     def _repeat(self, size: int, times: int) -> None:
         if self.own is not None:
@@ -99,12 +105,13 @@ class Plan:
         index = self._index[:size]
         kernels.next_index(self._order, self._state[:1], index)
         x, t = self.batches.take(index)
-        z = self.net.fprop(x)
+        z = self.net.fprop(*x)
         losses, misses = _losses(self.loss, z, t), self.batches.misses(z, t)
         kernels.tally(losses, misses, self._state[1:], self.history)
         if self.optimiser is None or self.diverged:
             return
-        self.net.bprop(self.loss.bprop(1 / size), need_dx=False)
+        dz = self.loss.bprop(1 / size)
+        self.net.bprop(*(dz if isinstance(dz, tuple) else (dz,)), need_dx=False)
         self.optimiser.update()
 
 
