@@ -11,9 +11,9 @@ The output is cut into groups of columns and these into strips of MR rows. A uni
 strip of one group. Its tiles share MR rows of a, which stay in the first-level cache; the strips
 of a group share its columns of b, which stay in the second-level cache. What lies badly in memory,
 transposed or with its rows far apart, is first copied to a scratch array in the order of its use.
-Deep products then go KC steps of k at a time and continue each chain from the stored value, and
-tiles ask for the cache lines that the next copy will read (without that, a product with 100 rows
-waits for memory a quarter of its time).
+Deep products then go at most KC steps of k at a time and continue each chain from the stored value,
+and each step of a tile asks for one of the cache lines that the next copy will read (without that,
+a product with 100 rows waits for memory a quarter of its time).
 """
 
 import numpy as np
@@ -25,13 +25,13 @@ from kernels.tile import MR, NR32, NR64, VECTORS, block, tile, transpose
 
 KC = 512  # steps of k in one pass over packed operands
 PANELS = 4  # tiles side by side in a group: KC x 192 floats of b are 3/8 of a second-level cache
+WIDE = 8  # the same where a transposed left operand is packed, once for each group: 3-8 % faster
 ROWS = 64  # rows of a transposed left operand that are packed together, a whole number of LANES
 PACKED_A = KC * ROWS  # elements of the scratch arrays
-PACKED_B32, PACKED_B64 = KC * PANELS * NR32, KC * PANELS * NR64
+PACKED_B32, PACKED_B64 = KC * WIDE * NR32, KC * WIDE * NR64
 FAR = 512  # elements from one row to the next from which on packing pays,
 PACK_STRIPS = 12  # for b: if so many strips use what is packed
 AHEAD = 24  # rows that packing asks for before it reads them
-SHORT = 64  # steps of k below which a tile has no time to ask for the next
 UNITS = 32  # smaller products are cut into narrower groups until there are so many units
 PIECE = 2**17  # multiply-adds that are worth another thread's claim: 1 us
 
@@ -52,7 +52,8 @@ def _tile_columns(out):
 def _groups(m, n, columns):
     """(strips, groups) that the output of `m` by `n` is cut into, for tiles of `columns`."""
     strips, panels = _ceil(m, MR), _ceil(n, columns)
-    wanted = max(_ceil(panels, PANELS), min(panels, _ceil(UNITS, max(1, strips))))
+    most = WIDE if m >= 2 * FAR else PANELS
+    wanted = max(_ceil(panels, most), min(panels, _ceil(UNITS, max(1, strips))))
     even = 4 if panels >= 16 else 2  # so that two or four threads get equal shares
     return strips, max(1, min(panels, _ceil(wanted, even) * even))
 
@@ -78,39 +79,30 @@ def _pack_b(b, b_k, b_j, k, steps, j, columns, width, packed, at):
                 store(packed, target + whole, lanes, columns - whole)
         return
     size = block(b.itemsize)
-    whole_steps, whole_columns = steps // size * size, columns // size * size
-    for c in range(0, whole_columns, size):
-        for p in range(0, whole_steps, size):
-            transpose(b, (j + c) * b_j + k + p, b_j, packed, at + p * width + c, width)
-    for c in range(columns):
-        for p in range(whole_steps if c < whole_columns else 0, steps):
-            packed[at + p * width + c] = b[(j + c) * b_j + (k + p) * b_k]
+    for c in range(0, columns, size):
+        for p in range(0, steps, size):
+            source, target = (j + c) * b_j + k + p, at + p * width + c
+            # What a block holds beyond the steps and columns fills rows and lanes nobody reads.
+            if c + size <= width and source + (size - 1) * (b_j + 1) < len(b):
+                transpose(b, source, b_j, packed, target, width)
+                continue
+            for c_rest in range(min(size, columns - c)):
+                for p_rest in range(min(size, steps - p)):
+                    packed[target + p_rest * width + c_rest] = b[source + c_rest * b_j + p_rest]
 
 
 @inline
 def _pack_a(a, a_k, k, steps, i, rows, packed):
     """Copy steps k .. k+steps-1 of rows i .. i+rows-1 of a, which lie side by side, into blocks
     of LANES rows."""
+    whole = rows // LANES * LANES
     for p in range(steps):
-        for r in range(0, rows, LANES):
-            source = (k + p) * a_k + i + r
-            prefetch(a, source + AHEAD * a_k)
-            store(packed, r * KC + p * LANES, load(a, source, rows - r))
-
-
-@inline
-def _prefetch_next(a, a_row, i, k, steps, out, j, panel, panels):
-    """Ask for the tile of out that follows (each chain starts from what it holds) and for this
-    tile's share of the strip of a that follows."""
-    n = out.shape[1]
-    if a_row != 1:
-        for r in range(MR * panel // panels, MR * (panel + 1) // panels):
-            for p in range(0, steps, LANES):
-                prefetch(a, (i + MR + r) * a_row + k + p)
-    if k > 0:
-        for r in range(MR):
-            for c in range(0, _tile_columns(out), LANES):
-                prefetch(out, (i + r) * n + j + c)
+        source, target = (k + p) * a_k + i, p * LANES
+        for r in range(0, whole, LANES):
+            prefetch(a, source + r + AHEAD * a_k)
+            store(packed, r * KC + target, load(a, source + r))
+        if whole < rows:
+            store(packed, whole * KC + target, load(a, source + whole, rows - whole))
 
 
 @inline
@@ -147,9 +139,13 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, bias, finish, start, stop):
         extra = v1 - v0 - share * panels
         pack_a = a_row == 1 and a_k >= 2 * FAR and panels > 1
         pack_b = b_j != 1 or (b_k >= FAR and last - first >= PACK_STRIPS)
-        pass_steps = KC if pack_a or pack_b else max(1, depth)
+        passes = _ceil(max(1, depth), KC) if pack_a or pack_b else 1
+        pass_steps = _ceil(max(1, depth), passes)
         for k in range(0, max(1, depth), pass_steps):
             steps = min(pass_steps, depth - k)
+            next_k, next_j = k + steps, j0  # where the next pass begins, or the next group
+            if next_k == depth:
+                next_k, next_j = 0, v1 * width
             if pack_b:
                 for panel in range(panels):
                     j = _edge(v0, share, extra, panel, width, n)
@@ -172,15 +168,16 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, bias, finish, start, stop):
                     right, right_at, right_k = b, k * b_k + j, b_k
                     soon, soon_at, soon_k = b, 0, 0
                     if pack_a and panel == 1 and i - base < MR * (ROWS // LANES):
-                        soon, soon_at = a, k * a_k + base + ROWS + (i - base) // MR * LANES
-                        soon_k = a_k
+                        soon, soon_at, soon_k = a, k * a_k + base + ROWS, a_k
+                        if base + ROWS >= last * MR:
+                            soon_at = next_k * a_k + first * MR // ROWS * ROWS
+                        soon_at += (i - base) // MR * LANES
                     if pack_b:
                         right, right_at = packed_b, (j - j0) * KC
                         right_k = _ceil(columns, width) * width
-                        if steps >= SHORT:
-                            _prefetch_next(a, a_row, i, k, steps, out, j + columns, panel, panels)
-                        if b_j == 1 and panel == 0 and strip - first < v1 - v0:
-                            soon_at = (k + steps) * b_k + j0 + (strip - first) * width
+                        # As late as possible: earlier, it would push out what is packed.
+                        if b_j == 1 and panel == 0 and last - strip <= v1 - v0:
+                            soon_at = next_k * b_k + next_j + (last - 1 - strip) * width
                             soon_k = b_k
                     tile(
                         left, left_at, left_row, left_k, right, right_at, right_k,
