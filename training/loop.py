@@ -2,6 +2,7 @@
 
 import copy
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -93,6 +94,9 @@ def fit(
         Batches(net, images, labels, settings.batch_size, input),
         SGD(net, settings.rate, settings.momentum),
     )
+    if plan.own is not None:
+        what = f"{plan.own!r} is not of the package layers"
+        print(f"jitprop: {what}: training runs layer by layer, not compiled", file=sys.stderr)
     sets = {"validation": validation, "test": test}
     evaluations = {
         name: Plan(net, loss, Batches(net, *examples, BATCH, input))

@@ -106,7 +106,8 @@ class Plan:
         kernels.next_index(self._order, self._state[:1], index)
         x, t = self.batches.take(index)
         z = self.net.fprop(*x)
-        losses, misses = _losses(self.loss, z, t), self.batches.misses(z, t)
+        misses = self.batches.misses(z, t)
+        losses = _losses(self.loss, z, t).astype(misses.dtype, copy=False)
         kernels.tally(losses, misses, self._state[1:], self.history)
         if self.optimiser is None or self.diverged:
             return

@@ -1,0 +1,136 @@
+"""One seed, one result: the digest of the weights after training in every way there is.
+
+    python -m perf.same_bits            the whole table, a few minutes
+    python -m perf.same_bits --small    smaller networks, for the tests
+
+Trains each network at each batch size, for one epoch with a short last batch: compiled and layer by
+layer, dense and sparse, on 1, 2, 3 and 4 threads, and all that once more compiled for other CPUs
+that this one can run. Prints a row for each network and batch size with its one digest; where
+there are several, it says which way led to which, and the exit code is 1.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parent.parent
+IMAGES = 203  # two batches of 100 or 101, and a short one
+BATCHES = (1, 100, 101, None)
+THREADS = (1, 2, 3, 4)
+HIDDEN = {"mlp200": (200,), "deep": (2500, 2000, 1500, 1000, 500)}
+SMALL = {"mlp200": (200,), "deep": (130, 90, 70, 50, 30)}
+CPUS = {  # name: flags of a CPU that can run its code
+    "haswell": {"avx2", "fma", "bmi2", "movbe"},
+    "skylake-avx512": {"avx512f", "avx512dq", "avx512cd", "avx512bw", "avx512vl"},
+}
+
+
+def network(name: str, hidden: dict[str, tuple[int, ...]]):
+    """Return one of `hidden`, or a network with a connection that skips a layer, and dropout."""
+    from layers import Dropout, Graph, Input, Linear, Tanh
+    from training import mlp
+
+    if name in hidden:
+        return mlp(784, hidden[name], 10, 0)
+    rng = np.random.default_rng(0)
+    x = Input(784)
+    h = Dropout(0.3, rng)(Tanh()(Linear(784, 70, rng)(x)))
+    return Graph(x, Linear(70, 10, rng)(h) + Linear(784, 10, rng)(x))
+
+
+def digests(small: bool) -> Iterator[tuple[str, str, str]]:
+    """Yield (network and batch, way, digest) for all that this process can do."""
+    import kernels
+    from data import load_dataset
+    from layers import SoftmaxCrossEntropy
+    from training import fit, weights_sha256
+
+    class LayerByLayer(SoftmaxCrossEntropy):
+        """A person's own loss, as far as a plan can tell."""
+
+        def rows(self, z, t):
+            return super().rows(z, t)
+
+    mnist = load_dataset()
+    examples = mnist.train_images[:IMAGES], mnist.train_labels[:IMAGES]
+    hidden = SMALL if small else HIDDEN
+    ways = [("compiled", SoftmaxCrossEntropy), ("layer by layer", LayerByLayer)]
+    for name, batch in itertools.product((*hidden, "skip"), BATCHES):
+        for (way, loss), input, threads in itertools.product(ways, ("dense", "sparse"), THREADS):
+            kernels.set_num_threads(threads)
+            net = network(name, hidden)
+            fit(
+                net,
+                loss(),
+                *examples,
+                epochs=1,
+                batch_size=batch,
+                rate=0.01,
+                momentum=0.9,
+                rng=0,
+                input=input,
+            )
+            what = f"{name}, batch {batch or 'full'}"
+            yield what, f"{way}, {input}, threads {threads}", weights_sha256(net)
+
+
+def run(small: bool) -> dict[str, dict[str, list[str]]]:
+    """Return for each network and batch size the ways that led to each digest, on every CPU."""
+    found: dict[str, dict[str, list[str]]] = {}
+    flags = _flags()
+    processes = {}
+    for cpu in ("", *(name for name, needs in CPUS.items() if needs <= flags)):
+        command = [sys.executable, "-m", "perf.same_bits", "--here", *["--small"] * small]
+        environment = os.environ | ({"NUMBA_CPU_NAME": cpu} if cpu else {})
+        processes[cpu or "this CPU"] = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+        )
+    for cpu, process in processes.items():
+        output = process.communicate()[0]
+        if process.returncode != 0:
+            raise RuntimeError(f"{cpu}: the process ended with {process.returncode}")
+        for line in output.splitlines():
+            what, way, digest = json.loads(line)
+            found.setdefault(what, {}).setdefault(digest, []).append(f"{cpu}, {way}")
+    return found
+
+
+def _flags() -> set[str]:
+    """Return what this CPU can do; nothing where the system does not say."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()
+    return set(next((line for line in lines if line.startswith("flags")), "").split())
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m perf.same_bits", description=__doc__)
+    parser.add_argument("--small", action="store_true", help="smaller networks")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.here:
+        for found in digests(args.small):
+            print(json.dumps(found), flush=True)
+        return 0
+    result = run(args.small)
+    for what, by_digest in result.items():
+        ways = sum(map(len, by_digest.values()))
+        if len(by_digest) == 1:
+            print(f"{what:22}{ways:4} ways, one result  {next(iter(by_digest))[:16]}")
+        else:
+            print(f"{what:22}{ways:4} ways, {len(by_digest)} results")
+            for digest, those in by_digest.items():
+                print(f"    {digest[:16]}  {'; '.join(those)}")
+    return 0 if all(len(by_digest) == 1 for by_digest in result.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,282 @@
+"""training/plan.py: batches replayed from a tape, and batch by batch where that cannot be."""
+
+import numpy as np
+import pytest
+from numba.core.runtime import _nrt_python
+from numba.core.runtime.nrt import rtsys
+
+import kernels
+import perf.same_bits
+from kernels.jit import DISABLED
+from layers import (
+    Dropout,
+    Graph,
+    Input,
+    Linear,
+    Losses,
+    MeanSquaredError,
+    Module,
+    Sequential,
+    SoftmaxCrossEntropy,
+    Tanh,
+)
+from training import evaluate, fit, mlp, weights_sha256
+from training.batches import Batches
+from training.optimisers import SGD
+from training.plan import Plan
+
+rng = np.random.default_rng(5)
+LABELS = rng.integers(0, 4, 103)
+IMAGES = rng.integers(0, 256, (103, 4, 6), np.uint8)
+
+
+class Halve(Module):
+    """A person's own module, in NumPy."""
+
+    def fprop(self, x):
+        return x * np.float32(0.5)
+
+    def bprop(self, dy, need_dx=True):
+        return dy * np.float32(0.5)
+
+
+class OwnLoss(SoftmaxCrossEntropy):
+    """A person's own loss, which tells one number only."""
+
+    rows = None
+
+    def fprop(self, z, t):
+        self.inner = SoftmaxCrossEntropy()
+        return self.inner.fprop(z, t)
+
+    def bprop(self, scale):
+        return self.inner.bprop(scale)
+
+
+def plan_of(net, loss=None, size=10, **given):
+    return Plan(net, loss or SoftmaxCrossEntropy(), Batches(net, IMAGES, LABELS, size), **given)
+
+
+def run(plan):
+    return sum(1 for _ in plan.run(np.arange(len(plan.batches))))
+
+
+@pytest.mark.skipif(DISABLED, reason="nothing is compiled")
+def test_every_way_leads_to_the_same_bits():
+    """Compiled or not, dense or sparse, 1 to 4 threads, three CPUs; three networks, four sizes."""
+    result = perf.same_bits.run(small=True)
+    assert len(result) == 12
+    for what, by_digest in result.items():
+        assert len(by_digest) == 1, (what, by_digest)
+        (ways,) = by_digest.values()
+        assert len(ways) >= 16
+    assert len({digest for by_digest in result.values() for digest in by_digest}) == 12
+
+
+@pytest.mark.parametrize("own", ["module", "loss"])
+def test_what_is_not_ours_runs_layer_by_layer(own, capfd):
+    """To the same bits as a module or a loss of ours that computes the same."""
+
+    def train(halve, loss):
+        net = Sequential(Linear(24, 5, 0), halve, Tanh(), Linear(5, 4, 1))
+        fit(net, loss, IMAGES, LABELS, epochs=2, batch_size=10, rate=0.1, rng=1)
+        return weights_sha256(net)
+
+    from layers import Multiply
+
+    expected = train(Multiply(0.5), SoftmaxCrossEntropy())
+    assert capfd.readouterr().err == ""
+    if own == "module":
+        found = train(Halve(), SoftmaxCrossEntropy())
+    else:
+        OwnLoss.rows = Losses.__mro__[1].rows  # as if it were not defined
+        found = train(Multiply(0.5), OwnLoss())
+    assert found == expected
+    name = "Halve" if own == "module" else "OwnLoss"
+    assert capfd.readouterr().err == (
+        f"jitprop: {name}() is not of the package layers: training runs layer by layer, "
+        "not compiled\n"
+    )
+
+
+def test_a_module_of_ones_own_within_a_graph_is_found():
+    x = Input(24)
+    inner = Graph(x, Halve()(Linear(24, 4, 0)(x)))
+    outer = Input(24)
+    assert plan_of(Graph(outer, Tanh()(inner(outer)))).own is inner.modules[1]
+    assert plan_of(mlp(24, (5,), 4, 0)).own is None
+
+
+def test_a_method_of_ones_own_is_found():
+    class Mine(Tanh):
+        def fprop(self, x):
+            return super().fprop(x)
+
+    mine = Mine()
+    assert plan_of(Sequential(Linear(24, 4, 0), mine)).own is mine
+
+
+@pytest.mark.skipif(DISABLED, reason="there is no machine code")
+def test_replaying_allocates_nothing():
+    plan = plan_of(mlp(24, (5,), 4, 0), optimiser=None)
+    run(plan)
+    (tape,) = (tape for size, tape in plan._tapes.items() if size == 10)
+    enabled = _nrt_python.memsys_stats_enabled()
+    _nrt_python.memsys_enable_stats()
+    try:
+        before = rtsys.get_allocation_stats()
+        tape.run(100)
+        assert rtsys.get_allocation_stats() == before
+    finally:
+        if not enabled:
+            _nrt_python.memsys_disable_stats()
+
+
+def test_batches_and_history():
+    """103 examples: ten batches of 10 and one of 3, in the order asked for."""
+    net = mlp(24, (5,), 4, 0, np.float64)
+    plan = plan_of(net)
+    order = np.random.default_rng(2).permutation(103)
+    for _ in plan.run(order):
+        pass
+    assert plan.done == 11
+    assert sorted(plan._tapes) == [3, 10]
+    for batch in range(11):
+        index = order[10 * batch : 10 * batch + 10]
+        z = net.fprop(IMAGES[index].reshape(-1, 24) / 255)
+        loss = SoftmaxCrossEntropy().fprop(z, LABELS[index])
+        assert plan.history[batch, 0] == pytest.approx(loss, rel=1e-13)
+        assert plan.history[batch, 1] == np.sum(z.argmax(1) != LABELS[index])
+    assert plan.last_loss == pytest.approx(loss / 3, rel=1e-13)
+
+
+def test_looks_up_often(monkeypatch):
+    plan = plan_of(mlp(24, (5,), 4, 0))
+    monkeypatch.setattr("training.plan.CHUNK", 0)
+    assert run(plan) == 11
+    monkeypatch.setattr("training.plan.CHUNK", 1e9)
+    assert run(plan) == 3  # one to see how long a batch takes, the others, and the short one
+
+
+def test_an_infinite_loss_ends_training_and_no_evaluation():
+    net = mlp(24, (), 4, 0)
+    net[0].b[0] = np.inf
+    weights = net[0].w.copy()
+    training = plan_of(net, optimiser=SGD(net, 0.1))
+    run(training)
+    assert (training.done, training.diverged) == (1, True)
+    np.testing.assert_array_equal(net[0].w, weights)
+    evaluation = plan_of(net)
+    run(evaluation)
+    assert (evaluation.done, evaluation.diverged) == (11, False)
+
+
+def test_dropout_is_off_in_evaluation_and_on_in_training():
+    dropout = Dropout(0.5, 0)
+    net = Sequential(Linear(24, 4, 0), dropout)
+    loss = evaluate(net, SoftmaxCrossEntropy(), IMAGES, LABELS).loss
+    assert loss == evaluate(net[:1], SoftmaxCrossEntropy(), IMAGES, LABELS).loss
+    assert dropout.state[1] == 0
+    assert net.training
+    run(plan_of(net, optimiser=SGD(net, 0.1)))
+    assert dropout.state[1] == 11
+
+
+def several():
+    """Two inputs and two outputs: a class and a number."""
+    rng = np.random.default_rng(3)
+    a, b = Input(24), Input(7)
+    hidden = Tanh()(Linear(24, 6, rng)(a)) + Linear(7, 6, rng)(b)
+    return Graph([a, b], [Linear(6, 4, rng)(hidden), Linear(6, 2, rng)(hidden)])
+
+
+def test_several_inputs_outputs_and_losses():
+    """Against the slides' loop, typed out; errors are those of the first output."""
+    numbers = np.random.default_rng(4).standard_normal((103, 7)).astype(np.float32)
+    targets = np.random.default_rng(5).standard_normal((103, 2)).astype(np.float32)
+    loss = Losses((SoftmaxCrossEntropy(), 1), (MeanSquaredError(), 0.1))
+    net, twin = several(), several()
+    history = fit(
+        net, loss, (IMAGES, numbers), (LABELS, targets), epochs=1, batch_size=50, rate=0.1, rng=1
+    )
+    order = np.random.default_rng(1).permutation(103)
+    total, errors = 0.0, 0
+    for first in range(0, 103, 50):
+        index = order[first : first + 50]
+        z = twin.fprop((IMAGES[index].reshape(-1, 24) / 255).astype(np.float32), numbers[index])
+        total += loss.fprop(z, (LABELS[index], targets[index]))
+        errors += np.sum(z[0].argmax(1) != LABELS[index])
+        twin.bprop(*loss.bprop(1 / len(index)), need_dx=False)
+        twin.update(0.1)
+    assert weights_sha256(net) == weights_sha256(twin)
+    assert history[0].train_loss == pytest.approx(total / 103, rel=1e-6)  # float32
+    assert history[0].train_errors == errors
+
+
+def test_regression_on_ones_own_numbers():
+    x = np.random.default_rng(3).standard_normal((200, 3))
+    t = x @ np.array([[1.0], [-2.0], [0.5]]) + 1
+    net = Linear(3, 1, 0, np.float64)
+    history = fit(net, MeanSquaredError(), x, t, epochs=200, batch_size=20, rate=0.05, rng=0)
+    np.testing.assert_allclose(net.w.ravel(), [1, -2, 0.5], rtol=1e-6)
+    assert history[-1].train_loss < 1e-12
+    assert history[-1].train_errors == 0
+
+
+def test_sparse_is_chosen_where_it_pays():
+    sparse = IMAGES * (np.random.default_rng(1).random(IMAGES.shape) < 0.2)
+    wide, narrow = Linear(24, 64, 0), Linear(24, 63, 0)
+    x = Input(24)
+    both = Graph(x, Linear(64, 4, 0)(wide(x)) + Linear(24, 4, 0)(x))
+    first = Sequential(Tanh(), Linear(24, 64, 0))
+    for net, images, given, expected in (
+        (wide, sparse, "auto", True),
+        (wide, IMAGES, "auto", False),
+        (wide, sparse, "dense", False),
+        (narrow, sparse, "auto", False),
+        (narrow, IMAGES, "sparse", True),
+        (both, sparse, "auto", False),
+        (both, sparse, "sparse", True),
+        (Sequential(wide), sparse, "auto", True),
+        (first, sparse, "auto", False),
+    ):
+        found = Batches(net, images, LABELS, 10, given)
+        assert (found.density is not None) == expected, (net, given)
+    with pytest.raises(ValueError, match="input is sparse, but no images go into Linear"):
+        Batches(first, sparse, LABELS, 10, "sparse")
+    with pytest.raises(ValueError, match="input is 'thin', expected one of auto, dense, sparse"):
+        Batches(wide, sparse, LABELS, 10, "thin")
+
+
+def test_sparse_batches_go_into_linear_alone():
+    (x,), _ = Batches(Linear(24, 4, 0), IMAGES, LABELS, 10, "sparse").take(np.arange(10))
+    with pytest.raises(TypeError, match=r"Tanh\(\): x is sparse, which only Linear takes"):
+        Tanh().fprop(x)
+    with pytest.raises(ValueError, match=r"Linear\(23, 4\): x has shape \(10, 24\)"):
+        Linear(23, 4, 0).fprop(x)
+
+
+def test_sparse_gradients_are_the_dense_ones():
+    """dx too, which training never asks for."""
+    layer, rng = Linear(24, 4, 0), np.random.default_rng(1)
+    dy = rng.standard_normal((10, 4)).astype(np.float32)
+    results = []
+    for kind in ("dense", "sparse"):
+        (x,), _ = Batches(layer, IMAGES, LABELS, 10, kind).take(np.arange(10))
+        results.append([layer.fprop(x).copy(), layer.bprop(dy).copy(), layer.dw.copy()])
+    for dense, sparse in zip(*results, strict=True):
+        np.testing.assert_array_equal(dense, sparse)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_change_while_a_plan_lives(threads):
+    digests = []
+    for change in (threads, 4):
+        net = mlp(24, (5,), 4, 0)
+        plan = plan_of(net, optimiser=SGD(net, 0.1))
+        kernels.set_num_threads(threads)
+        run(plan)
+        kernels.set_num_threads(change)
+        run(plan)
+        digests.append(weights_sha256(net))
+    assert digests[0] == digests[1]
