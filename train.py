@@ -90,11 +90,14 @@ def run(
     widths = "-".join(map(str, (images[0].size, *hidden, dataset.classes)))
     parameters = sum(parameter.value.size for parameter in net.parameters())
     report = Report(args.quiet, settings.epochs, math.ceil(kept / size), counts)
+    density = training.sparse_density(net, images, args.input)
+    share = "" if density is None else f", {density:.0%} of the pixels are not zero"
     report.line(
         f"data      {dataset.name}: {split}, {pixels} pixels, {dataset.classes} classes\n"
         f"network   {widths}{', tanh' if hidden else ''}, {parameters} parameters\n"
         f"training  epochs {settings.epochs}, batch size {size}, learning rate {settings.rate:g}, "
         f"momentum {settings.momentum:g}, seed {args.seed}\n"
+        f"input     {'dense' if density is None else 'sparse'}{share}\n"
         f"machine   {training.cpu_model()}, threads {kernels.get_num_threads()}"
     )
 
@@ -104,13 +107,15 @@ def run(
         if not checked:
             parser.fail(f"gradient check failed: {checked}")
         report.line(f"gradient check passed, worst: {checked}")
-    training.warm_up(net, loss, *sets["train"], batch_size=size, momentum=settings.momentum)
+    training.warm_up(
+        net, loss, *sets["train"], batch_size=size, momentum=settings.momentum, input=args.input
+    )
     compile_seconds = report.compiled()
 
     history: list[Epoch] = []
 
     def on_batch(epoch: int, batch: int, batch_loss: float) -> None:
-        report.batch(epoch, batch_loss)
+        report.batch(epoch, batch, batch_loss)
         if interrupt.asked:
             raise KeyboardInterrupt(f"interrupted in epoch {epoch}, after batch {batch}")
 
@@ -126,6 +131,7 @@ def run(
             loss,
             *sets["train"],
             **asdict(settings),
+            input=args.input,
             rng=rng,
             validation=sets.get("validation"),
             test=sets["test"],
@@ -155,6 +161,7 @@ def run(
                 "lr": settings.rate,
                 "momentum": settings.momentum,
                 "seed": args.seed,
+                "input": "dense" if density is None else "sparse",
             },
             "epochs": [
                 {name: value for name, value in asdict(epoch).items() if value is not None}
@@ -222,12 +229,12 @@ class Report:
                 dynamic_ncols=True,
             )
 
-    def batch(self, epoch: int, loss: float) -> None:
+    def batch(self, epoch: int, batch: int, loss: float) -> None:
         if self.bar:
-            self.loss += (loss - self.loss) / 50 if self.loss else loss  # steady enough to read
+            self.loss += (loss - self.loss) / 5 if self.loss else loss  # steady enough to read
             self.bar.set_description_str(f"epoch {epoch}/{self.epochs}", refresh=False)
             self.bar.set_postfix_str(f"loss {self.loss:#.3g}", refresh=False)
-            self.bar.update()
+            self.bar.update((epoch - 1) * self.batches + batch - self.bar.n)
 
     def epoch(self, epoch: "Epoch") -> None:
         columns = [f"{f'{epoch.epoch}/{self.epochs}':>7}{epoch.train_loss:#12.4g}"]
@@ -362,6 +369,13 @@ def make_parser() -> Parser:
         type=integer(1, MAX_THREADS),
         metavar="N",
         help="threads of the kernels (default: one per CPU); the result does not depend on it",
+    )
+    group.add_argument(
+        "--input",
+        choices=("auto", "dense", "sparse"),
+        default="auto",
+        help="sparse: the first layer skips the pixels that are zero, with the same result to the "
+        "bit (default: auto, whichever is faster)",
     )
     group.add_argument(
         "--gradcheck",

@@ -16,7 +16,7 @@ LABELS = rng.integers(0, 5, 9).astype(np.uint8)
 def test_take(dtype):
     batches = Batches(mlp(12, (), 5, 0, dtype), IMAGES, LABELS, 4)
     index = np.array([8, 0, 3, 3])
-    x, t = batches.take(index)
+    (x,), t = batches.take(index)
     assert x.dtype == dtype
     assert t.dtype == np.int64
     pixels = IMAGES.reshape(9, 12)[index]
@@ -27,8 +27,8 @@ def test_take(dtype):
 
 def test_a_short_batch_takes_the_first_rows_of_the_same_memory():
     batches = Batches(mlp(12, (), 5, 0), IMAGES, LABELS, 4)
-    x, t = batches.take(np.arange(4))
-    short_x, short_t = batches.take(np.array([5]))
+    (x,), t = batches.take(np.arange(4))
+    (short_x,), short_t = batches.take(np.array([5]))
     assert short_x.shape == (1, 12)
     assert np.shares_memory(short_x, x[:1])
     assert np.shares_memory(short_t, t[:1])
@@ -48,7 +48,7 @@ def test_what_is_given_stays():
 
 
 def test_a_network_without_parameters_gets_float32():
-    assert Batches(Tanh(), IMAGES, LABELS, 2).take(np.arange(2))[0].dtype == np.float32
+    assert Batches(Tanh(), IMAGES, LABELS, 2).take(np.arange(2))[0][0].dtype == np.float32
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -56,7 +56,7 @@ def test_numbers_and_targets_are_taken_as_they_are(dtype):
     x, t = rng.standard_normal((9, 12)), rng.standard_normal((9, 3))
     batches = Batches(mlp(12, (), 5, 0, dtype), x, t, 4)
     index = np.array([8, 0, 3])
-    batch_x, batch_t = batches.take(index)
+    (batch_x,), batch_t = batches.take(index)
     assert batch_x.dtype == batch_t.dtype == dtype
     np.testing.assert_array_equal(batch_x, x[index].astype(dtype))
     np.testing.assert_array_equal(batch_t, t[index].astype(dtype))
@@ -80,7 +80,7 @@ def test_misses():
         (IMAGES, LABELS / 1, TypeError, r"t is float64 of shape \(9,\)"),
         (IMAGES, np.eye(9, dtype=int), TypeError, r"t.*\(9, 9\)"),
         (IMAGES, LABELS.astype(int) - 6, ValueError, "label -"),
-        (IMAGES, LABELS[:8], ValueError, r"x of shape \(9, 3, 4\), t of shape \(8,\)"),
+        (IMAGES, LABELS[:8], ValueError, r"t has shape \(8,\), expected \(9, ...\)"),
         (IMAGES[:0], LABELS[:0], ValueError, "expected"),
     ],
 )

@@ -187,8 +187,9 @@ def test_what_it_prints(run, capsys):
     assert "24-8-5-4" in lines[1]
     assert f"{24 * 8 + 8 + 8 * 5 + 5 + 5 * 4 + 4} parameters" in lines[1]
     assert "epochs 3, batch size 64" in lines[2]
-    assert "threads 1" in lines[3]
-    assert lines[4].startswith("gradient check passed, worst: ")
+    assert lines[3] == "input     dense\n"
+    assert "threads 1" in lines[4]
+    assert lines[5].startswith("gradient check passed, worst: ")
     table = lines[-5:-1]
     assert re.split(r" {2,}", table[0].strip()) == [
         *("epoch", "train loss", "train errors", "validation errors", "test errors", "seconds")
@@ -214,6 +215,7 @@ def test_metrics(run, capsys):
         "lr": 0.5,
         "momentum": 0.9,
         "seed": 4,
+        "input": "dense",
     }
     assert [epoch["epoch"] for epoch in metrics["epochs"]] == [1, 2, 3]
     for epoch in metrics["epochs"]:
@@ -228,6 +230,15 @@ def test_metrics(run, capsys):
     assert metrics["threads"] == kernels.get_num_threads()
     assert metrics["cpu"]
     assert metrics["versions"].keys() == {"python", "numpy", "numba"}
+
+
+def test_input(run, capsys):
+    dense, sparse = (run(f"--hidden 8 --epochs 2 --input {kind}") for kind in ("dense", "sparse"))
+    assert dense["weights_sha256"] == sparse["weights_sha256"]
+    assert (dense["settings"]["input"], sparse["settings"]["input"]) == ("dense", "sparse")
+    assert re.search(
+        r"^input     sparse, \d+% of the pixels are not zero$", capsys.readouterr().out, re.M
+    )
 
 
 def test_one_seed_one_result(run):

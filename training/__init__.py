@@ -11,6 +11,7 @@ from training.settings import ARCHITECTURES, DEFAULTS, Settings
 
 if TYPE_CHECKING:
     from training.architectures import gradcheck_mlp, mlp
+    from training.batches import sparse_density
     from training.evaluation import Evaluation, evaluate
     from training.loop import DivergedError, Epoch, fit, warm_up
     from training.metrics import (
@@ -33,6 +34,7 @@ _MODULES = {
     "fit": "loop",
     "gradcheck_mlp": "architectures",
     "mlp": "architectures",
+    "sparse_density": "batches",
     "versions": "metrics",
     "warm_up": "loop",
     "weights_sha256": "metrics",
@@ -53,6 +55,7 @@ __all__ = [
     "fit",
     "gradcheck_mlp",
     "mlp",
+    "sparse_density",
     "versions",
     "warm_up",
     "weights_sha256",

@@ -57,23 +57,18 @@ class Batches:
         parameters = net.parameters()
         dtype = parameters[0].value.dtype if parameters else np.dtype(np.float32)
         self.density: float | None = None
-        self._x: list[Any] = [_inputs(array, dtype, self.size) for array in xs]
-        self._choose(input, net)
-        self._t = [_targets(array, dtype, self.size) for array in ts]
-        self._misses = np.zeros(self.size, dtype)
-
-    def _choose(self, input: str, net: Module) -> None:
-        """Have images without their zeros, if that is asked for or pays."""
-        outputs = [_outputs_of_first_layer(net, place) for place in range(len(self._x))]
-        for place, (source, width) in enumerate(zip(self._x, outputs, strict=True)):
-            if input == "dense" or not isinstance(source, _Images) or width is None:
-                continue
-            density = np.count_nonzero(source.array) / max(1, source.array.size)
-            if input == "sparse" or (density <= SPARSE_DENSITY and width >= SPARSE_OUTPUTS):
-                self._x[place] = SparseImages(source.array, source.batch.dtype, self.size)
+        self._x: list[Any] = []
+        for place, array in enumerate(xs):
+            density = sparse_density(net, array, input, place)
+            if density is None:
+                self._x.append(_inputs(array, dtype, self.size))
+            else:
+                self._x.append(SparseImages(_pixels(array), dtype, self.size))
                 self.density = density
         if input == "sparse" and self.density is None:
             raise ValueError("input is sparse, but no images go into Linear modules alone")
+        self._t = [_targets(array, dtype, self.size) for array in ts]
+        self._misses = np.zeros(self.size, dtype)
 
     def __len__(self) -> int:
         """Return the number of examples."""
@@ -107,6 +102,20 @@ class Batches:
         return out
 
 
+def sparse_density(net: Module, x: npt.ArrayLike, input: str, place: int = 0) -> float | None:
+    """Return the share of pixels that are not zero if `net` will get them alone; None if all.
+
+    `x` is what the network's input `place` is made of, `input` what `Batches` is told.
+    """
+    x = np.asarray(x)
+    width = _outputs_of_first_layer(net, place)
+    if input == "dense" or x.dtype != np.uint8 or x.ndim < 2 or width is None:
+        return None
+    density = np.count_nonzero(x) / max(1, x.size)
+    pays = density <= SPARSE_DENSITY and width >= SPARSE_OUTPUTS
+    return density if pays or input == "sparse" else None
+
+
 class _Source:
     """An array of examples and memory for a batch of them."""
 
@@ -138,9 +147,13 @@ def _arrays(given: Rows) -> list[Array]:
     return [np.asarray(array) for array in (given if isinstance(given, tuple) else (given,))]
 
 
+def _pixels(x: Array) -> Array:
+    return np.ascontiguousarray(x.reshape(len(x), -1))
+
+
 def _inputs(x: Array, dtype: np.dtype, size: int) -> _Source:
     if x.dtype == np.uint8 and x.ndim >= 2:
-        return _Images(x.reshape(len(x), -1), dtype, size)
+        return _Images(_pixels(x), dtype, size)
     if x.dtype.kind != "f" or x.ndim != 2:
         raise TypeError(
             f"x is {x.dtype} of shape {x.shape}, expected images, uint8 of 2 or more dimensions, "

@@ -136,6 +136,7 @@ def warm_up(
     *,
     batch_size: int | None,
     momentum: float = 0.0,
+    input: str = "auto",
 ) -> None:
     """Have all kernels compiled that `fit` and `evaluate` will run, or loaded from the cache.
 
@@ -155,6 +156,7 @@ def warm_up(
             batch_size=None,
             rate=1e-3,
             momentum=momentum,
+            input=input,
             rng=0,
             test=(x, t),
         )
