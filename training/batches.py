@@ -103,7 +103,8 @@ class Batches:
 
 
 def sparse_density(net: Module, x: npt.ArrayLike, input: str, place: int = 0) -> float | None:
-    """Return the share of pixels that are not zero if `net` will get them alone; None if all.
+    """Return the share of pixels that are not zero, by a sample, if `net` will get these alone;
+    None if it will get all.
 
     `x` is what the network's input `place` is made of, `input` what `Batches` is told.
     """
@@ -111,7 +112,8 @@ def sparse_density(net: Module, x: npt.ArrayLike, input: str, place: int = 0) ->
     width = _outputs_of_first_layer(net, place)
     if input == "dense" or x.dtype != np.uint8 or x.ndim < 2 or width is None:
         return None
-    density = np.count_nonzero(x) / max(1, x.size)
+    sample = x[:: max(1, len(x) // 1000)]  # enough to tell, in a hundredth of the time
+    density = np.count_nonzero(sample) / max(1, sample.size)
     pays = density <= SPARSE_DENSITY and width >= SPARSE_OUTPUTS
     return density if pays or input == "sparse" else None
 
