@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
-BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def run(block):
@@ -28,6 +29,12 @@ def test_the_slides_loop():
 def test_fit(capsys):
     run(next(block for block in BLOCKS if "fit(" in block))
     assert int(capsys.readouterr().out) < 700  # of 10,000, after one epoch
+
+
+def test_the_graph_is_what_it_prints(capsys):
+    net = run(next(block for block in BLOCKS if "Graph(" in block))["net"]
+    assert f"```\n{capsys.readouterr().out}```" in README
+    assert f"```mermaid\n{net.to_mermaid().rstrip()}\n```" in README
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.startswith("@kernel")])
