@@ -148,12 +148,16 @@ class Signature:
             for x, out, same in self.pairs
         ]
         names = ", ".join(argument.name for argument in self.arguments)
+        values = ", ".join(
+            f"pointer({argument.name})" if argument.dims is None else argument.name
+            for argument in self.arguments
+        )
         return f"""
 def entry(mailbox, record, {names}):
     if not ({" and ".join(conditions) or "True"}):
         return False
     count, grain = units({names})
-    args = {arrange.format(names)}
+    args = {arrange.format(values)}
     if record == 0:
         parallel(mailbox, {function}, on_stack(args), count, grain)
     else:

@@ -23,7 +23,7 @@ import kernels.cpu  # noqa: F401 - says which CPU, before anything is compiled
 from kernels import threads
 from kernels.cache import KernelCache, compile_callbacks
 from kernels.checks import PREDICATES, Signature
-from kernels.threads import Pool, on_stack, parallel, peek, trampoline, write
+from kernels.threads import Pool, on_stack, parallel, peek, pointer, trampoline, write
 
 # The flags of every kernel. `fastmath` is empty: NaN, infinities, signed zeros and the order of
 # sums are NumPy's, and a multiply-add is fused where the source says `fma` and nowhere else, so
@@ -179,7 +179,7 @@ class Kernel:
         self.units = units
         self.numbers = [i for i, a in enumerate(signature.arguments) if a.dims is None]
         scope: dict[str, Any] = {"units": units, "__name__": __name__, **PREDICATES}
-        scope |= {"on_stack": on_stack, "parallel": parallel, "write": write}
+        scope |= {"on_stack": on_stack, "parallel": parallel, "pointer": pointer, "write": write}
         if shared:
             function = f"peek(mailbox, {shared.slot} + args[0].itemsize // 8)"
             exec(signature.source("arrange({})", function), scope)

@@ -120,14 +120,24 @@ def _call(typingctx, function, data, start, stop):
 
 
 @intrinsic
+def pointer(typingctx, number):
+    """Pointer to the number in an array of no dimensions."""
+
+    def codegen(context, builder, signature, args):
+        return context.make_array(number)(context, builder, args[0]).data
+
+    return types.CPointer(number.dtype)(number), codegen
+
+
+@intrinsic
 def trampoline(typingctx, core, args):
     """Address of a function `(data, start, stop)` that calls `core(*args, start, stop)`, with the
-    args that `data` points to: what a C compiler makes of the body of an OpenMP loop. The core
-    gets the number in an array of no dimensions, not the array.
+    args that `data` points to: what a C compiler makes of the body of an OpenMP loop. Of a
+    `pointer` the core gets what it points to.
 
     Of `args` only the types count.
     """
-    kinds = [kind.dtype if getattr(kind, "ndim", None) == 0 else kind for kind in args.types]
+    kinds = [kind.dtype if isinstance(kind, types.CPointer) else kind for kind in args.types]
     call = core.get_call_type(typingctx, (*kinds, types.int64, types.int64), {})
 
     def codegen(context, builder, signature, llvm_args):
@@ -143,8 +153,7 @@ def trampoline(typingctx, core, args):
         unpacked = cgutils.unpack_tuple(inner, values, len(args.types))
         for place, kind in enumerate(args.types):
             if kinds[place] is not kind:
-                number = context.make_array(kind)(context, inner, unpacked[place])
-                unpacked[place] = inner.load(number.data)
+                unpacked[place] = inner.load(unpacked[place])
         context.call_internal_no_propagate(inner, result.fndesc, call, [*unpacked, start, stop])
         inner.ret_void()
         return builder.ptrtoint(function, ir.IntType(64))
