@@ -63,6 +63,13 @@ def run(
             training.check_writable(args.metrics)
         except OSError as error:
             parser.error(f"argument --metrics: {args.metrics}: {error.strerror}")
+    if args.report:
+        try:
+            training.check_report(args.report)
+        except OSError as error:
+            parser.error(f"argument --report: {error.filename or args.report}: {error.strerror}")
+        except ImportError as error:
+            parser.error(f"argument --report: {error}")
     try:
         dataset = load_dataset(args.data)
     except DataError as error:
@@ -149,20 +156,21 @@ def run(
     if errors is None:
         errors = training.evaluate(net, loss, *sets["test"]).errors
     print(f"test errors: {errors} / {counts['test']} ({errors / counts['test']:.2%})", flush=True)
+    chosen = {
+        "arch": None if args.hidden else args.arch,
+        "hidden": hidden,
+        "data": dataset.name,
+        "validation": args.validation,
+        "epochs": settings.epochs,
+        "batch_size": settings.batch_size or "full",
+        "lr": settings.rate,
+        "momentum": settings.momentum,
+        "seed": args.seed,
+        "input": "dense" if density is None else "sparse",
+    }
     if args.metrics:
         record = {
-            "settings": {
-                "arch": None if args.hidden else args.arch,
-                "hidden": hidden,
-                "data": dataset.name,
-                "validation": args.validation,
-                "epochs": settings.epochs,
-                "batch_size": settings.batch_size or "full",
-                "lr": settings.rate,
-                "momentum": settings.momentum,
-                "seed": args.seed,
-                "input": "dense" if density is None else "sparse",
-            },
+            "settings": chosen,
             "epochs": [
                 {name: value for name, value in asdict(epoch).items() if value is not None}
                 for epoch in history
@@ -180,6 +188,14 @@ def run(
             training.write_json(args.metrics, record)
         except OSError as error:
             parser.fail(f"argument --metrics: {args.metrics}: {error.strerror}")
+    if args.report:
+        machine = {"cpu": training.cpu_model(), "threads": kernels.get_num_threads()}
+        digest = {"weights_sha256": training.weights_sha256(net)}
+        try:
+            training.write_report(args.report, net, history, chosen | machine | digest, sets)
+        except OSError as error:
+            parser.fail(f"argument --report: {error.filename or args.report}: {error.strerror}")
+        report.line(f"report: {os.path.join(args.report, 'index.html')}")
     return INTERRUPTED if interrupt.asked else 0
 
 
@@ -387,6 +403,12 @@ def make_parser() -> Parser:
     group = parser.add_argument_group("output")
     group.add_argument(
         "--metrics", metavar="FILE", help="write settings, history and results as JSON"
+    )
+    group.add_argument(
+        "--report",
+        metavar="DIR",
+        help="write learning curves, mistakes, weights and the model as pictures, all of them in "
+        "DIR/index.html (needs matplotlib: pip install 'jitprop[plots]')",
     )
     group.add_argument(
         "--quiet", action="store_true", help="print nothing but the last line, the test errors"

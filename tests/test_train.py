@@ -241,6 +241,48 @@ def test_input(run, capsys):
     )
 
 
+def test_report(folder, tmp_path, capsys):
+    path = tmp_path / "new" / "report"
+    args = ["--data", str(folder), "--report", str(path), "--epochs", "2", "--validation", "50"]
+    assert train.main(args) == 0
+    out, err = capsys.readouterr()
+    errors = LAST_LINE.search(out)[1]
+    assert out.endswith(f"report: {path / 'index.html'}\n")
+    assert err == ""
+    page = (path / "index.html").read_text()
+    assert f"{errors} of 100" in page
+    assert "mlp200" in page
+    assert len((path / "history.csv").read_text().splitlines()) == 3
+    assert train.main([*args, "--quiet"]) == 0
+    assert LAST_LINE.fullmatch(capsys.readouterr().out)
+
+
+def test_refuses_a_report_that_cannot_be_written_before_training(
+    folder, tmp_path, capsys, monkeypatch
+):
+    path = tmp_path / "file"
+    path.write_text("old")
+    out, err = refused(capsys, "--data", folder, "--report", path)
+    assert out == ""
+    assert f"--report: {path}: " in err
+    monkeypatch.delitem(sys.modules, "training.pictures", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib.axes", None)
+    out, err = refused(capsys, "--data", folder, "--report", tmp_path)
+    assert out == ""
+    assert "jitprop[plots]" in err
+
+
+def test_a_report_that_cannot_be_written_after_training(folder, tmp_path, capsys, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("training.write_report", full)
+    _, err = refused(
+        capsys, "--data", folder, "--epochs", 1, "--report", tmp_path / "report", code=1
+    )
+    assert "No space" in err
+
+
 def test_one_seed_one_result(run):
     """Twice, by any number of threads, and whatever else is looked at meanwhile."""
     common = "--hidden 8 --epochs 2 "

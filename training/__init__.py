@@ -22,12 +22,14 @@ if TYPE_CHECKING:
         write_json,
     )
     from training.optimisers import SGD
+    from training.report import check_report, write_report
 
 _MODULES = {
     "DivergedError": "loop",
     "Epoch": "loop",
     "Evaluation": "evaluation",
     "SGD": "optimisers",
+    "check_report": "report",
     "check_writable": "metrics",
     "cpu_model": "metrics",
     "evaluate": "evaluation",
@@ -39,6 +41,7 @@ _MODULES = {
     "warm_up": "loop",
     "weights_sha256": "metrics",
     "write_json": "metrics",
+    "write_report": "report",
 }
 
 __all__ = [
@@ -49,6 +52,7 @@ __all__ = [
     "Epoch",
     "Evaluation",
     "Settings",
+    "check_report",
     "check_writable",
     "cpu_model",
     "evaluate",
@@ -60,6 +64,7 @@ __all__ = [
     "warm_up",
     "weights_sha256",
     "write_json",
+    "write_report",
 ]
 
 

@@ -43,7 +43,7 @@ def cpu_model() -> str:
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raise OSError if `write_json` could not write to `path`; a file there stays as it is."""
+    """Raise OSError if `write_bytes` could not write to `path`; a file there stays as it is."""
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -56,15 +56,19 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 
 def write_json(path: str | os.PathLike[str], record: dict[str, Any]) -> None:
-    """Write `record` to a file, which is replaced at once: a reader never sees half of it."""
+    """Write `record` to a file as `write_bytes` does."""
+    write_bytes(path, (json.dumps(record, indent=2) + "\n").encode())
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file, which is replaced at once: a reader never sees half of it."""
     path = Path(path)
-    text = json.dumps(record, indent=2) + "\n"
     if _is_special(path):
-        path.write_text(text)
+        path.write_bytes(data)
         return
     beside = _beside(path)
     try:
-        beside.write_text(text)
+        beside.write_bytes(data)
         beside.replace(path.resolve())
     except BaseException:
         beside.unlink(missing_ok=True)

@@ -1,0 +1,287 @@
+"""The page of a run: whole, alone, right, and written whole or not at all."""
+
+import base64
+import csv
+import os
+import re
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from layers import (
+    Dropout,
+    Graph,
+    Input,
+    Linear,
+    Losses,
+    MeanSquaredError,
+    Sequential,
+    Softmax,
+    SoftmaxCrossEntropy,
+    Tanh,
+)
+from training import Epoch, check_report, evaluate, fit, mlp, write_report
+from training.report import FILES, predict
+
+FIT = {"batch_size": 50, "rate": 0.1, "rng": 0}
+ALONE = {"br", "hr", "img", "link", "meta", "path", "rect"}
+
+
+def make(n, seed, classes=4):
+    """Images of 5 x 5 pixels with a bright row, in noise that hides some of them."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, n).astype(np.uint8)
+    images = rng.integers(0, 200, (n, 5, 5), np.uint8)
+    images[np.arange(n), labels] += 55
+    return images, labels
+
+
+SETS = {"train": make(300, 0), "validation": make(60, 1), "test": make(100, 2)}
+
+
+def trained(net, loss=None, sets=SETS, epochs=2):
+    others = {name: sets[name] for name in ("validation", "test") if name in sets}
+    return fit(net, loss or SoftmaxCrossEntropy(), *sets["train"], epochs=epochs, **FIT, **others)
+
+
+class Page(HTMLParser):
+    """A page, which must close all that it opens; its words, pictures and links."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.open, self.words, self.images, self.links, self.tags = [], [], [], [], []
+        self.text = path.read_text(encoding="utf-8")
+        self.feed(self.text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.tags.append(tag)
+        self.links += [attrs[name] for name in ("href", "src", "srcset") if name in attrs]
+        if tag == "img":
+            assert attrs["alt"]
+            self.images.append(attrs["src"])
+        if tag not in ALONE:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        assert tag in ALONE
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data.strip())
+
+
+def test_a_report(tmp_path):
+    net = mlp(25, [6], 4, 0)
+    history = trained(net)
+    settings = {"data": "<b>a & b</b>", "hidden": (6, 7), "arch": None, "lr": 0.1}
+    write_report(tmp_path, net, history, settings, SETS)
+    assert sorted(os.listdir(tmp_path)) == sorted(FILES)
+
+    page = Page(tmp_path / "index.html")
+    assert "<b>a" not in page.text
+    assert {"<b>a & b</b>", "6, 7", "none", "0.1"} <= set(page.words)
+    code = re.sub(r'"data:image/png;base64,[^"]*"', "", page.text)
+    assert not re.search(r"https?:|//|@import|url\(|<script|<link", code)
+    others = [link for link in page.links if not link.startswith("data:image/png;base64,")]
+    assert others == ["history.csv"]
+    files = [name for name in FILES if name.endswith(".png")]
+    assert [base64.b64decode(image.partition(",")[2]) for image in page.images] == [
+        (tmp_path / name).read_bytes() for name in files
+    ]
+    assert page.tags.count("svg") == 1
+    assert "Linear(25, 6)" in page.words
+
+    errors = history[-1].test_errors
+    assert f"{errors} of 100" in page.words
+    assert errors == evaluate(net, SoftmaxCrossEntropy(), *SETS["test"]).errors
+    last = page.words.index("2", page.words.index("seconds"))
+    shown = [word for word in page.words[last:] if word]
+    epoch = history[-1]
+    assert shown[:8] == [
+        "2",
+        f"{epoch.train_loss:#.4g}",
+        f"{epoch.train_errors} ({epoch.train_errors / 300:.2%})",
+        f"{epoch.validation_loss:#.4g}",
+        f"{epoch.validation_errors} ({epoch.validation_errors / 60:.2%})",
+        f"{epoch.test_loss:#.4g}",
+        f"{epoch.test_errors} ({epoch.test_errors / 100:.2%})",
+        f"{epoch.train_seconds:.2f}",
+    ]
+
+
+def test_history_as_csv(tmp_path):
+    history = [Epoch(1, 0.1, 3, 0.25), Epoch(2, 1 / 3, 2, 0.5, test_loss=2e-7, test_errors=0)]
+    write_report(tmp_path, mlp(25, [], 4, 0), history, {}, SETS)
+    with open(tmp_path / "history.csv", newline="") as file:
+        first, second = csv.DictReader(file)
+    assert first["test_loss"] == first["validation_loss"] == ""
+    for name in ("epoch", "train_loss", "train_errors", "train_seconds"):
+        assert float(first[name]) == getattr(history[0], name)
+        assert float(second[name]) == getattr(history[1], name)
+    assert float(second["test_loss"]) == 2e-7
+    assert second["test_errors"] == "0"
+
+
+def test_an_earlier_report_is_replaced_and_all_else_stays(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    net = mlp(25, [], 4, 0)
+    history = trained(net)
+    write_report(tmp_path, net, history, {}, SETS)
+    before = {name: (tmp_path / name).read_bytes() for name in FILES}
+    write_report(tmp_path, net, history, {}, SETS)
+    assert before == {name: (tmp_path / name).read_bytes() for name in FILES}
+
+    x, t = (np.eye(6, dtype=np.float32) for _ in range(2))
+    write_report(tmp_path, Linear(6, 6, 0), [Epoch(1, 0.5, 0, 0.1)], {}, {"train": (x, t)})
+    assert sorted(os.listdir(tmp_path)) == [
+        *("history.csv", "index.html", "learning_curves.png", "mine.txt", "model.svg")
+    ]
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_no_epochs(tmp_path):
+    write_report(tmp_path, mlp(25, [3], 4, 0), [], {}, SETS)
+    assert not (tmp_path / "learning_curves.png").exists()
+    assert (tmp_path / "mistakes.png").exists()
+    assert any(word.startswith("After 0 epochs,") for word in Page(tmp_path / "index.html").words)
+    assert len((tmp_path / "history.csv").read_text().splitlines()) == 1
+
+
+def test_regression(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((80, 3)).astype(np.float32)
+    sets = {"train": (x, x @ np.ones((3, 2), np.float32))}
+    net = Sequential(Linear(3, 4, 0), Tanh(), Linear(4, 2, 0))
+    history = trained(net, MeanSquaredError(), sets)
+    write_report(tmp_path, net, history, {}, sets)
+    page = Page(tmp_path / "index.html")
+    assert len(page.images) == 1
+    assert f"{history[-1].train_loss:.4g}" in page.words
+    assert not any("errors" in word for word in page.words[page.words.index("Epochs") :])
+
+
+def test_several_inputs_and_targets(tmp_path):
+    images, labels = SETS["train"]
+    x, w = Input(25), Input(2)
+    h = Linear(25, 4, 0)(x)
+    net = Graph([x, w], [h, Linear(2, 3, 0)(w)])
+    extra = np.zeros((300, 2), np.float32)
+    sets = {"train": ((images, extra), (labels, np.zeros((300, 3), np.float32)))}
+    loss = Losses((SoftmaxCrossEntropy(), 1.0), (MeanSquaredError(), 0.5))
+    history = trained(net, loss, sets)
+    write_report(tmp_path, net, history, {}, sets)
+    errors = evaluate(net, loss, *sets["train"]).errors
+    page = Page(tmp_path / "index.html")
+    assert f"{errors} of 300" in page.words
+    assert len(page.images) == 2
+
+
+def test_images_as_floats_have_a_confusion_matrix_but_no_gallery(tmp_path):
+    x, t = SETS["test"]
+    sets = {"test": ((x.reshape(100, 25) / 255).astype(np.float32), t)}
+    write_report(tmp_path, mlp(25, [3], 4, 0), [], {}, sets)
+    assert (tmp_path / "confusion_matrix.png").exists()
+    assert not (tmp_path / "mistakes.png").exists()
+
+
+@pytest.mark.parametrize("before", [Dropout(0.5, 0), Tanh(), Linear(25, 25, 0)])
+def test_which_layer_is_the_first(before, tmp_path, monkeypatch):
+    seen = []
+
+    def weights(w, shape, classes):
+        seen.append((w, shape, classes))
+        return real(w, shape, classes)
+
+    from training import pictures
+
+    real = pictures.weights
+    monkeypatch.setattr(pictures, "weights", weights)
+    linear = Linear(25, 4, 0)
+    write_report(tmp_path, Sequential(Sequential(before), linear), [], {}, SETS)
+    ((w, shape, classes),) = seen
+    assert w is (before.w if isinstance(before, Linear) else linear.w)
+    assert shape == (5, 5)
+    assert classes is not isinstance(before, Linear)
+
+
+def test_predictions():
+    net = mlp(25, [6], 4, 0)
+    trained(net)
+    images, labels = make(1203, 3)
+    found = predict(net, "test", images, labels)
+    z = net.fprop((images.reshape(1203, 25) / np.float32(255)).astype(np.float32))
+    e = np.exp(z.astype(float) - z.max(axis=1, keepdims=True))
+    p = e / e.sum(axis=1, keepdims=True)
+    np.testing.assert_array_equal(found.truth, labels)
+    assert np.mean(found.guess == p.argmax(axis=1)) > 0.99  # 1/255 is rounded here
+    np.testing.assert_allclose(found.confidence, p.max(axis=1), rtol=1e-4)
+    assert found.classes == 4
+    errors = evaluate(net, SoftmaxCrossEntropy(), images, labels).errors
+    assert np.sum(found.guess != found.truth) == errors
+
+
+def test_predictions_of_a_network_that_gives_probabilities():
+    net = mlp(25, [], 4, 0)
+    logits = predict(net, "test", *SETS["test"])
+    same = predict(Sequential(net, Softmax()), "test", *SETS["test"])
+    np.testing.assert_array_equal(logits.confidence, same.confidence)
+
+
+def test_predictions_are_those_of_evaluation():
+    plain = mlp(25, [6], 4, 0)
+    net = Sequential(plain[0], plain[1], Dropout(0.5, 0), plain[2])
+    for mode in (True, False):
+        net.train(mode)
+        found = predict(net, "test", *SETS["test"])
+        assert net.training is net[2].training is mode
+        expected = predict(plain, "test", *SETS["test"])
+        np.testing.assert_array_equal(found.confidence, expected.confidence)
+
+
+def test_check_report_makes_the_folder_and_nothing_in_it(tmp_path):
+    check_report(tmp_path / "a" / "b")
+    assert os.listdir(tmp_path / "a" / "b") == []
+
+
+def test_what_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(FileExistsError):
+        check_report(tmp_path / "file")
+    with pytest.raises(NotADirectoryError):
+        check_report(tmp_path / "file" / "report")
+    (tmp_path / "weights.png").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        check_report(tmp_path)
+    assert caught.value.strerror
+
+
+def test_a_failure_to_draw_leaves_the_old_report(tmp_path, monkeypatch):
+    net = mlp(25, [], 4, 0)
+    write_report(tmp_path, net, [], {}, SETS)
+    before = {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)}
+
+    def fail(*args):
+        raise RuntimeError
+
+    monkeypatch.setattr("training.pictures.weights", fail)
+    with pytest.raises(RuntimeError):
+        write_report(tmp_path, net, trained(net), {}, SETS)
+    assert before == {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)}
+
+
+def test_without_matplotlib(tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "training.pictures", raising=False)
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r"matplotlib\S* is missing; pip install .*plots"):
+        check_report(tmp_path / "none")
+    assert not (tmp_path / "none").exists()

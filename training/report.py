@@ -1,0 +1,287 @@
+"""What a run leaves for people to look at: one HTML page, its pictures, the history as CSV.
+
+`index.html` holds all its pictures and opens from disk, without a network. The same pictures lie
+beside it as files. They need matplotlib, the extra `plots`.
+"""
+
+import base64
+import csv
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from layers import Activation, Dropout, Graph, Linear, Module, Softmax
+from training.batches import Array, Batches
+from training.diagram import XMLNS, draw_svg
+from training.evaluation import BATCH
+from training.loop import Epoch, Examples
+from training.metrics import check_writable, write_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from training.pictures import Predictions
+
+SETS = ("test", "validation", "train")  # the first that there is shows the mistakes
+PICTURES = {  # file: title, what one sees
+    "learning_curves.png": (
+        "Learning curves",
+        "Loss and errors on the training set are counted during the epoch, each batch just before "
+        "the step that learns from it; those on other sets at the end of the epoch. The numbers "
+        "above the curves are those of the last epoch.",
+    ),
+    "confusion_matrix.png": (
+        "Confusion matrix",
+        "Numbers count images: grey the recognised ones, coloured the mistakes. Recall is the "
+        "share of a class that is recognised.",
+    ),
+    "mistakes.png": (
+        "Mistakes",
+        "Below a misclassified image: the guess, the probability that the network gives it, and "
+        "the true class.",
+    ),
+    "weights.png": (
+        "First layer",
+        "An image for each unit: bright pixels raise its value where the weight is orange and "
+        "lower it where it is blue; white ones do not count.",
+    ),
+    "model.svg": (
+        "Model",
+        "From the input above to the output below. Blue boxes learn; &ldquo;wide&rdquo; is the "
+        "number of values that a module gives for an example.",
+    ),
+}
+PAGE = 1400  # pixels: wider pictures are scrolled, not shrunk until nobody can read them
+FILES = (*PICTURES, "history.csv", "index.html")  # a reader finds all the others behind the last
+
+STYLE = """\
+:root { color-scheme: light dark; --ink: #1b1b1b; --page: #ffffff; --soft: #5c5c5c;
+  --line: #d8d8d8; --head: #f3f3f3 }
+@media (prefers-color-scheme: dark) { :root { --ink: #e8e8e8; --page: #161616; --soft: #a8a8a8;
+  --line: #3a3a3a; --head: #242424 } }
+body { margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: var(--ink);
+  background: var(--page); font: 16px/1.5 system-ui, sans-serif }
+h1 { margin-bottom: 0 } h2 { margin: 2.5rem 0 .5rem }
+p { max-width: 46rem } .soft { color: var(--soft) }
+.card { background: #ffffff; border: 1px solid var(--line); border-radius: 6px; padding: .5rem;
+  overflow: auto; max-height: 75rem; text-align: center }
+.card img { max-width: 100%; height: auto }
+.rows { overflow: auto; max-height: 26rem; border: 1px solid var(--line); border-radius: 6px }
+table { border-collapse: collapse; width: 100% }
+th, td { padding: .25rem .75rem; text-align: left; vertical-align: top;
+  border-bottom: 1px solid var(--line); overflow-wrap: anywhere }
+thead th { position: sticky; top: 0; background: var(--head) }
+.numbers { font-size: .9rem }
+.numbers th, .numbers td { padding: .25rem .5rem; text-align: right; white-space: nowrap;
+  font-variant-numeric: tabular-nums }
+.settings th { width: 12rem; font-weight: normal; color: var(--soft) }
+"""
+
+
+def check_report(folder: str | os.PathLike[str]) -> None:
+    """Make `folder`, and raise OSError or ImportError if `write_report` could not write there."""
+    try:
+        import training.pictures  # noqa: F401
+    except ImportError as error:
+        raise ImportError(f"{error.name} is missing; pip install 'jitprop[plots]'") from None
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        check_writable(Path(folder) / name)
+
+
+def write_report(
+    folder: str | os.PathLike[str],
+    net: Module,
+    history: Sequence[Epoch],
+    settings: Mapping[str, Any],
+    sets: Mapping[str, Examples],
+) -> None:
+    """Write `index.html`, its pictures and `history.csv` to `folder`.
+
+    Those of an earlier report are replaced, other files stay. What cannot be drawn is left out:
+    learning curves without an epoch; mistakes where the targets are no class labels; images and
+    weights where the inputs are no images, uint8 (n, rows, columns), or no Linear comes first.
+
+    Args:
+        folder: made if it is not there.
+        net: the trained network.
+        history: what `fit` returned.
+        settings: by name, for the page to show.
+        sets: inputs and targets, as `fit` takes them, of "train" and, as far as there are any,
+            "validation" and "test". Mistakes are those on the last of these.
+
+    Raises:
+        OSError: a file cannot be written.
+        ImportError: matplotlib is missing.
+    """
+    from training import pictures
+
+    name = next(name for name in SETS if name in sets)
+    x, t = sets[name]
+    images: Array | None = None if isinstance(x, tuple) else np.asarray(x)
+    if images is not None and (images.dtype != np.uint8 or images.ndim != 3):
+        images = None
+    labels = _targets(t).ndim == 1
+    found = predict(net, name, x, t) if labels else None
+    figures: dict[str, Figure] = {}
+    if history:
+        counts = {name: len(_targets(t)) for name, (_, t) in sets.items()}
+        figures["learning_curves.png"] = pictures.learning_curves(history, counts, labels)
+    if found:
+        figures["confusion_matrix.png"] = pictures.confusion_matrix(found)
+    if found and images is not None:
+        figures["mistakes.png"] = pictures.mistakes(found, images)
+    layers = [part for part in _leaves(net) if not isinstance(part, Activation | Dropout)]
+    if images is not None and layers and isinstance(layers[0], Linear):
+        to_classes = found is not None and len(layers) == 1
+        figures["weights.png"] = pictures.weights(layers[0].w, images.shape[1:], to_classes)
+    drawn = {file: pictures.png(figure) for file, figure in figures.items()}
+    drawn["model.svg"] = draw_svg(net, len(x) if isinstance(x, tuple) else 1).encode()
+    page = _page(drawn, found, history, settings, sets)
+    written = {**drawn, "history.csv": _csv(history).encode(), "index.html": page.encode()}
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in FILES:
+        if file in written:
+            write_bytes(folder / file, written[file])
+        else:
+            (folder / file).unlink(missing_ok=True)
+
+
+def predict(net: Module, name: str, x: Any, t: Any) -> "Predictions":
+    """Run `net` in evaluation over a set whose targets, the first of several, are labels.
+
+    Confidence is the softmax of the output, or the output itself where that are probabilities.
+    """
+    from training.pictures import Predictions
+
+    batches = Batches(net, x, t, BATCH)
+    softmax = Softmax()
+    rows: list[Array] = []
+    training = net.training
+    net.eval()
+    try:
+        for start in range(0, len(batches), BATCH):
+            index = np.arange(start, min(start + BATCH, len(batches)))
+            z = net.fprop(*batches.take(index)[0])
+            rows.append(np.array(z[0] if isinstance(t, tuple) else z))
+    finally:
+        net.train(training)
+    z = np.concatenate(rows)
+    probabilities = z.min() >= 0 and np.allclose(z.sum(axis=1), 1, atol=1e-3)
+    confidence = (z if probabilities else softmax.fprop(z)).max(axis=1)
+    truth = _targets(t).astype(np.int64)
+    return Predictions(name, truth, z.argmax(axis=1), confidence, z.shape[1])
+
+
+def _targets(t: Any) -> Array:
+    """Return the targets that errors are counted on: the first of several."""
+    return np.asarray(t[0] if isinstance(t, tuple) else t)
+
+
+def _leaves(module: Module) -> Iterator[Module]:
+    """Yield the modules that are no graphs, in the order in which they run."""
+    if not isinstance(module, Graph):
+        yield module
+        return
+    for part in module.modules:
+        yield from _leaves(part)
+
+
+def _csv(history: Sequence[Epoch]) -> str:
+    """Return a line for each epoch under one of names; what was not measured is empty."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, [field.name for field in fields(Epoch)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(epoch) for epoch in history)
+    return file.getvalue()
+
+
+def _page(
+    drawn: Mapping[str, bytes],
+    found: "Predictions | None",
+    history: Sequence[Epoch],
+    settings: Mapping[str, Any],
+    sets: Mapping[str, Examples],
+) -> str:
+    """Return the page, all pictures in it."""
+    parts = [f"<h1>Training report</h1>\n<p>{_headline(found, history)}</p>"]
+    for file, (title, caption) in PICTURES.items():
+        if file not in drawn:
+            continue
+        if file.endswith(".svg"):
+            picture = drawn[file].decode().replace(XMLNS, "", 1)
+        else:
+            data = base64.b64encode(drawn[file]).decode()
+            width = int.from_bytes(drawn[file][16:20], "big")  # PNG: of the header chunk
+            least = f' style="min-width: {0.7 * width:.0f}px"' if width > PAGE else ""
+            picture = f'<img src="data:image/png;base64,{data}" alt="{title}"{least}>'
+        parts.append(
+            f'<h2>{title}</h2>\n<div class="card">{picture}</div>\n<p class="soft">{caption}</p>'
+        )
+    parts.append(f"<h2>Settings</h2>\n{_settings(settings)}")
+    if history:
+        parts.append(
+            f"<h2>Epochs</h2>\n{_epochs(history, found is not None, sets)}\n"
+            '<p class="soft">For programs: <a href="history.csv">history.csv</a></p>'
+        )
+    body = "\n".join(parts)
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>Training report</title>\n<style>\n{STYLE}</style>\n</head>\n"
+        f"<body>\n{body}\n</body>\n</html>\n"
+    )
+
+
+def _headline(found: "Predictions | None", history: Sequence[Epoch]) -> str:
+    after = f"After {len(history)} epoch{'s' * (len(history) != 1)}"
+    if found:
+        errors, n = int(np.sum(found.truth != found.guess)), len(found.truth)
+        return (
+            f"{after}, <strong>{errors:,} of {n:,}</strong> {found.name} images are misclassified "
+            f"({errors / n:.2%})."
+        )
+    if not history:
+        return "No epoch was trained."
+    name = next(name for name in SETS if getattr(history[-1], f"{name}_loss") is not None)
+    loss = getattr(history[-1], f"{name}_loss")
+    return f"{after}, the mean {name} loss is <strong>{loss:.4g}</strong>."
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    rows = []
+    for name, value in settings.items():
+        shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+        shown = "none" if shown is None or shown == "" else shown
+        rows.append(f"<tr><th>{escape(name)}</th><td>{escape(str(shown))}</td></tr>")
+    return f'<table class="settings">{"".join(rows)}</table>'
+
+
+def _epochs(history: Sequence[Epoch], labels: bool, sets: Mapping[str, Examples]) -> str:
+    """Return the table of epochs; errors only of labels."""
+    names = [name for name in reversed(SETS) if getattr(history[0], f"{name}_loss") is not None]
+    heads = ["epoch"]
+    for name in names:
+        heads += [f"{name} loss", f"{name} errors"] if labels else [f"{name} loss"]
+    lines = []
+    for epoch in history:
+        cells = [str(epoch.epoch)]
+        for name in names:
+            cells.append(f"{getattr(epoch, f'{name}_loss'):#.4g}")
+            if labels:
+                errors = getattr(epoch, f"{name}_errors")
+                cells.append(f"{errors:,} ({errors / len(_targets(sets[name][1])):.2%})")
+        lines.append((*cells, f"{epoch.train_seconds:.2f}"))
+    head = "".join(f"<th>{name}</th>" for name in (*heads, "seconds"))
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>\n" for cells in lines)
+    return (
+        f'<div class="rows"><table class="numbers"><thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{body}</tbody></table></div>"
+    )
