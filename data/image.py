@@ -164,8 +164,6 @@ def _grey(image: Image.Image) -> Array:
             values = np.nan_to_num(np.asarray(part, np.float32)).clip(-HUGE, HUGE)
             bands.append(np.asarray(Image.fromarray(values).reduce(factor))[..., None])
         else:
-            if part.mode == "P" or "transparency" in part.info:
-                part = part.convert("RGBA")
             bands.append(np.asarray(part.convert("LA").reduce(factor), np.float32))
     values = np.concatenate(bands)
     grey = values[..., 0]

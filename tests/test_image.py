@@ -231,6 +231,14 @@ def test_a_transparent_colour_of_a_palette(write):
     assert distance(seen(path), normalise(np.asarray(drawn())).astype(int)) < 0.01
 
 
+@pytest.mark.parametrize(("mode", "paper"), [("L", 10), ("RGB", (10, 10, 10))])
+def test_one_colour_is_transparent(mode, paper, write):
+    """And that colour would be too near to the ink's to see anything."""
+    ink = (0,) * len(paper) if mode == "RGB" else 0
+    path = write(drawn(ink=ink, paper=paper, mode=mode), transparency=paper)
+    assert distance(seen(path), normalise(np.asarray(drawn())).astype(int)) < 0.01
+
+
 @pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png", "a.tif"])
 def test_the_first_frame_of_several(name, write):
     others = [Image.new("L", (400, 400), 255)] * 2
@@ -256,6 +264,12 @@ def test_a_large_image_is_averaged(write):
     wide = normalise(grey)
     assert np.ptp(np.flatnonzero(wide.any(axis=1))) < 4
     assert np.ptp(np.flatnonzero(wide.any(axis=0))) == 19
+
+
+def test_a_large_photo_is_decoded_smaller(write, monkeypatch):
+    path = write(drawn(200, (4096, 4096)), "a.jpg", quality=90)
+    monkeypatch.setattr(source, "MAX_PIXELS", 1024 * 1024)
+    assert read_image(path).shape == (1024, 1024)
 
 
 def test_bands_are_seamless(write, monkeypatch):
