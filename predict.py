@@ -1,0 +1,261 @@
+"""Recognise handwritten digits in one's own images: `python predict.py --help`."""
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from layers import Module
+
+ROOT = Path(__file__).parent
+MODEL = ROOT / "data" / "mnist_mlp200.safetensors"
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+SHOWN = 100  # pictures, at most, side by side in one image
+SIDE, GAP, LINE = 140, 10, 20  # pixels of a picture, between two, of a line of text
+
+EXAMPLES = """\
+An image shows one digit with some paper around it; its size, colours and format do not matter, nor
+whether ink is darker or lighter than paper. Paper is what most of the border shows.
+
+Each image is reported. The exit code is 0, or 2 if one of them could not be read: a line on stderr
+names it, and the others are reported all the same. A list from --json has an "error" in its place.
+
+examples:
+  python predict.py seven.png photo.jpg
+  python predict.py scans/ --show seen.png
+  cat seven.png | python predict.py --json -
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0, 2 if an image could not be read, or 130 after Ctrl-C."""
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    try:
+        return run(args, parser)
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def run(args: argparse.Namespace, parser: "Parser") -> int:
+    """Read the images, recognise and report them; return the exit code."""
+    try:
+        from data.image import FIELD, ImageError, normalise, read_image
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "PIL":
+            raise
+        parser.error("reading images needs Pillow; install it with pip install -e '.[images]'")
+    from training import check_writable
+
+    if args.show:
+        try:
+            check_writable(args.show)
+        except OSError as error:
+            parser.error(f"argument --show: {printable(args.show)}: {error.strerror}")
+    try:
+        net = load_network(args.model)
+        predict(net, np.zeros((1, FIELD, FIELD), np.uint8))  # whether it takes such images
+    except (OSError, ValueError) as error:
+        parser.error(f"argument --model: {described(error, args.model)}")
+
+    entries: list[dict[str, Any]] = []
+    digits: list[np.ndarray] = []
+    given: list[Any] = []
+    for name, path in images(args.images):
+        entries.append({"file": name})
+        try:
+            if isinstance(path, OSError):
+                raise path
+            grey = read_image(sys.stdin.buffer if path is None else path, name)
+            digits.append(normalise(grey, name))
+        except (OSError, ImageError) as error:
+            entries[-1]["error"] = described(error, name)
+            print(f"{parser.prog}: error: {entries[-1]['error']}", file=sys.stderr)
+            continue
+        if args.show and len(given) < SHOWN:
+            given.append(thumbnail(grey))
+    read = [entry for entry in entries if "error" not in entry]
+    if digits:
+        for entry, probabilities in zip(read, predict(net, np.stack(digits)).tolist(), strict=True):
+            entry["digit"] = int(np.argmax(probabilities))
+            entry["probability"] = max(probabilities)
+            entry["probabilities"] = probabilities
+    if args.json:
+        print(json.dumps(entries, indent=2))
+    elif read:
+        print("\n".join(table(read)))
+    if args.show and given:
+        try:
+            show(args.show, read, given, digits)
+        except OSError as error:
+            parser.fail(f"argument --show: {printable(args.show)}: {error.strerror or error}")
+    return 0 if len(read) == len(entries) else 2
+
+
+def load_network(path: str | Path) -> "Module":
+    """Load a network that `training.save` wrote."""
+    import training
+
+    return training.load(path)
+
+
+def predict(net: "Module", digits: "np.ndarray") -> "np.ndarray":
+    """Return the probability of each class, float32 (n, classes), of uint8 images, (n, 28, 28).
+
+    Raises ValueError if the network does not take them.
+    """
+    from layers import Softmax
+
+    x = digits.reshape(len(digits), -1).astype(np.float32) / np.float32(255)
+    return Softmax().fprop(net.eval().fprop(x))
+
+
+def images(arguments: Sequence[str]) -> Iterator[tuple[str, Path | OSError | None]]:
+    """Yield the name and path of each image: of a folder, those in it, sorted by name.
+
+    The path of standard input is None. A folder that cannot be listed or has no images yields why.
+    """
+    from PIL import Image
+
+    suffixes = Image.registered_extensions()
+    for argument in arguments:
+        path = Path(argument)
+        if argument == "-":
+            yield argument, None
+        elif not path.is_dir():
+            yield argument, path
+        else:
+            try:
+                found = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes)
+            except OSError as error:
+                yield argument, error
+                continue
+            if not found:
+                yield argument, FileNotFoundError(0, "a folder without images")
+            yield from ((str(p), p) for p in found)
+
+
+def table(entries: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Yield the lines of a table; probabilities are percentages."""
+    classes = range(len(entries[0]["probabilities"]))
+    names = [printable(entry["file"]) for entry in entries]
+    width = max(map(len, ["file", *names]))
+    yield f"{'file':{width}}  digit  probability" + "".join(f"{digit:7}" for digit in classes)
+    for name, entry in zip(names, entries, strict=True):
+        yield f"{name:{width}}  {entry['digit']:5}  {entry['probability']:11.1%}" + "".join(
+            f"{p:7.1%}" for p in entry["probabilities"]
+        )
+
+
+def thumbnail(grey: "np.ndarray") -> Any:
+    """Return an image, float32 (rows, columns) of grey levels, as a picture within SIDE x SIDE."""
+    from PIL import Image
+
+    picture = Image.fromarray(np.rint(grey).astype(np.uint8))
+    scale = SIDE / max(picture.size)
+    return picture.resize([max(1, round(scale * side)) for side in picture.size])
+
+
+def show(
+    path: str,
+    entries: Sequence[dict[str, Any]],
+    given: Sequence[Any],
+    digits: Sequence["np.ndarray"],
+) -> None:
+    """Write a PNG: of each image what was given, left, and what the network saw, right."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    columns = min(4, len(given))
+    width, height = 2 * SIDE + 3 * GAP, SIDE + LINE + 2 * GAP
+    sheet = Image.new("L", (columns * width, -(-len(given) // columns) * height), 255)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for i, (entry, picture, digit) in enumerate(zip(entries, given, digits, strict=False)):
+        x, y = width * (i % columns) + GAP, height * (i // columns) + GAP
+        text = f"{entry['digit']}  {entry['probability']:.1%}  "
+        name = printable(Path(entry["file"]).name)
+        room = 2 * SIDE + GAP - draw.textlength(text, font)
+        while draw.textlength(name, font) > room:
+            name = name[:-2] + "\N{HORIZONTAL ELLIPSIS}"
+        draw.text((x, y), text + name, 0, font)
+        at = x + (SIDE - picture.width) // 2, y + LINE + (SIDE - picture.height) // 2
+        sheet.paste(picture, at)
+        draw.rectangle(
+            (at[0] - 1, at[1] - 1, at[0] + picture.width, at[1] + picture.height), None, 160
+        )
+        seen = Image.fromarray(digit).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+        sheet.paste(seen, (x + SIDE + GAP, y + LINE))
+    sheet.save(path, "PNG")
+
+
+def described(error: Exception, name: str) -> str:
+    """Return what an error says, in one line that begins with the file's name."""
+    text = error.strerror if isinstance(error, OSError) else None
+    text = text or str(error).removeprefix(f"{name}: ")
+    return f"{printable(name)}: {printable(' '.join(text.splitlines()))}"
+
+
+def printable(text: str) -> str:
+    """Return the text with what a terminal or an encoding could trip over written as escapes."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """End because of what was asked for."""
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+    def fail(self, message: str) -> NoReturn:
+        """End because of what came out."""
+        self.exit(1, f"{self.prog}: error: {message}\n")
+
+
+def make_parser() -> Parser:
+    """Return the parser of all arguments."""
+    parser = Parser(
+        prog="predict.py",
+        description="Recognise handwritten digits in images, made into 28 x 28 pixels as those of\n"
+        "MNIST were made.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="PNG, JPEG or another format that Pillow reads; a folder, for the images in it; "
+        "- for standard input",
+    )
+    parser.add_argument(
+        "--model",
+        default=str(MODEL),
+        metavar="FILE",
+        help="network that train.py saved (default: an mlp200, trained on MNIST)",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print a list of objects for programs, not a table"
+    )
+    parser.add_argument(
+        "--show",
+        metavar="FILE",
+        help="write a PNG of what was given beside what the network saw, for the first "
+        f"{SHOWN} images",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this as it ends other tools
+    sys.exit(main())
