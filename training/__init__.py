@@ -12,7 +12,7 @@ from training.settings import ARCHITECTURES, DEFAULTS, Settings
 if TYPE_CHECKING:
     from training.architectures import gradcheck_mlp, mlp
     from training.evaluation import Evaluation, evaluate
-    from training.loop import DivergedError, Epoch, fit, warm_up
+    from training.loop import DivergedError, Epoch, Training, fit, warm_up
     from training.metrics import (
         check_writable,
         cpu_model,
@@ -27,6 +27,7 @@ _MODULES = {
     "Epoch": "loop",
     "Evaluation": "evaluation",
     "SGD": "optimisers",
+    "Training": "loop",
     "check_writable": "metrics",
     "cpu_model": "metrics",
     "evaluate": "evaluation",
@@ -47,6 +48,7 @@ __all__ = [
     "Epoch",
     "Evaluation",
     "Settings",
+    "Training",
     "check_writable",
     "cpu_model",
     "evaluate",
