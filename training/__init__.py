@@ -7,7 +7,7 @@ settings, and refuses what makes no sense, without waiting half a second for the
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from training.settings import ARCHITECTURES, DEFAULTS, Settings
+from training.settings import ARCHITECTURES, DEFAULTS, Settings, settings_for
 
 if TYPE_CHECKING:
     from training.architectures import gradcheck_mlp, mlp
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
         weights_sha256,
         write_json,
     )
-    from training.optimisers import SGD
+    from training.optimisers import SGD, Adam, AdamW
 
 _MODULES = {
     "DivergedError": "loop",
     "Epoch": "loop",
     "Evaluation": "evaluation",
+    "Adam": "optimisers",
+    "AdamW": "optimisers",
     "SGD": "optimisers",
     "Training": "loop",
     "check_writable": "metrics",
@@ -44,6 +46,8 @@ __all__ = [
     "ARCHITECTURES",
     "DEFAULTS",
     "SGD",
+    "Adam",
+    "AdamW",
     "DivergedError",
     "Epoch",
     "Evaluation",
@@ -55,6 +59,7 @@ __all__ = [
     "fit",
     "gradcheck_mlp",
     "mlp",
+    "settings_for",
     "versions",
     "warm_up",
     "weights_sha256",
