@@ -279,7 +279,9 @@ def warm_up(net: Module, loss: Loss, images: Array, labels: Array, **settings: A
     for types, not for sizes.
     """
     size = min(settings.get("batch_size") or len(images), len(images))
-    settings |= {"epochs": 1, "batch_size": None, "rate": 1e-3, "warmup": 0, "early_stopping": False}
+    settings = {**settings, "epochs": 1, "batch_size": None, "rate": 1e-3, "warmup": 0}
+    for name in ("early_stopping", "patience"):
+        settings.pop(name, None)
     for rows in {size, len(images) % size} - {0}:
         rows = min(rows, BATCH)
         x, t = images[:rows], labels[:rows]

@@ -15,6 +15,16 @@ ARCHITECTURES: dict[str, tuple[int, ...]] = {
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("constant", "linear", "cosine", "step")
 
+# Settings that mean something with certain values of another one only.
+_FOR = (
+    ("momentum", "optimizer", ("sgd",)),
+    ("nesterov", "optimizer", ("sgd",)),
+    ("betas", "optimizer", ("adam", "adamw")),
+    ("eps", "optimizer", ("adam", "adamw")),
+    ("step_size", "schedule", ("step",)),
+    ("gamma", "schedule", ("step",)),
+)
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -68,6 +78,15 @@ class Settings:
         self._check_schedule()
         if self.patience < 1:
             raise ValueError(f"patience must be at least 1, not {self.patience}")
+        if self.patience != Settings.patience and not self.early_stopping:
+            raise ValueError(f"patience is for early stopping, which is off; it is {self.patience}")
+        for name, choice, values in _FOR:
+            chosen = getattr(self, choice)
+            if getattr(self, name) != getattr(Settings, name) and chosen not in values:
+                what = f"{_words(name)} is for the {choice} {' and '.join(values)}"
+                raise ValueError(f"{what}, not for {chosen}")
+        if self.nesterov and not self.momentum:
+            raise ValueError(f"nesterov needs a momentum above 0, not {self.momentum}")
 
     def _check_optimizer(self) -> None:
         if self.optimizer not in OPTIMIZERS:
@@ -75,11 +94,6 @@ class Settings:
             raise ValueError(f"the optimizer must be one of {expected}, not {self.optimizer!r}")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must be at least 0 and below 1, not {self.momentum}")
-        if self.optimizer != "sgd" and (self.momentum or self.nesterov):
-            given = f"momentum {self.momentum}" if self.momentum else "nesterov"
-            raise ValueError(f"{given}: momentum is for sgd, {self.optimizer} has betas")
-        if self.nesterov and not self.momentum:
-            raise ValueError(f"nesterov needs a momentum above 0, not {self.momentum}")
         object.__setattr__(self, "betas", tuple(self.betas))  # of a list, as JSON has it
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas must be two numbers from 0 to below 1, not {self.betas}")
@@ -100,6 +114,10 @@ class Settings:
             raise ValueError(f"the step size must be at least 1 epoch, not {self.step_size}")
         if not 0 < self.gamma <= 1:
             raise ValueError(f"gamma must be above 0 and at most 1, not {self.gamma}")
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 # Chosen on the last 10,000 training images, held out. The slides' ranges are 0.01 to 0.1 for the
