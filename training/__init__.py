@@ -7,13 +7,13 @@ settings, and refuses what makes no sense, without waiting half a second for the
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from training.settings import ARCHITECTURES, DEFAULTS, Settings
+from training.settings import ARCHITECTURES, DEFAULTS, Settings, settings_for
 
 if TYPE_CHECKING:
     from training.architectures import gradcheck_mlp, mlp
     from training.batches import sparse_density
     from training.evaluation import Evaluation, evaluate
-    from training.loop import DivergedError, Epoch, fit, warm_up
+    from training.loop import DivergedError, Epoch, Training, fit, warm_up
     from training.metrics import (
         check_writable,
         cpu_model,
@@ -21,15 +21,18 @@ if TYPE_CHECKING:
         weights_sha256,
         write_json,
     )
-    from training.optimisers import SGD
+    from training.optimisers import SGD, Adam, AdamW
     from training.report import check_report, write_report
 
 _MODULES = {
     "DivergedError": "loop",
     "Epoch": "loop",
     "Evaluation": "evaluation",
+    "Adam": "optimisers",
+    "AdamW": "optimisers",
     "SGD": "optimisers",
     "check_report": "report",
+    "Training": "loop",
     "check_writable": "metrics",
     "cpu_model": "metrics",
     "evaluate": "evaluation",
@@ -48,10 +51,13 @@ __all__ = [
     "ARCHITECTURES",
     "DEFAULTS",
     "SGD",
+    "Adam",
+    "AdamW",
     "DivergedError",
     "Epoch",
     "Evaluation",
     "Settings",
+    "Training",
     "check_report",
     "check_writable",
     "cpu_model",
@@ -59,6 +65,7 @@ __all__ = [
     "fit",
     "gradcheck_mlp",
     "mlp",
+    "settings_for",
     "sparse_density",
     "versions",
     "warm_up",
