@@ -11,6 +11,15 @@ from training.settings import ARCHITECTURES, DEFAULTS, Settings
 
 if TYPE_CHECKING:
     from training.architectures import gradcheck_mlp, mlp
+    from training.checkpoints import (
+        Checkpoint,
+        CheckpointError,
+        check_savable,
+        load,
+        read,
+        resume,
+        save,
+    )
     from training.evaluation import Evaluation, evaluate
     from training.loop import DivergedError, Epoch, fit, warm_up
     from training.metrics import (
@@ -23,16 +32,23 @@ if TYPE_CHECKING:
     from training.optimisers import SGD
 
 _MODULES = {
+    "Checkpoint": "checkpoints",
+    "CheckpointError": "checkpoints",
     "DivergedError": "loop",
     "Epoch": "loop",
     "Evaluation": "evaluation",
     "SGD": "optimisers",
+    "check_savable": "checkpoints",
     "check_writable": "metrics",
     "cpu_model": "metrics",
     "evaluate": "evaluation",
     "fit": "loop",
     "gradcheck_mlp": "architectures",
+    "load": "checkpoints",
     "mlp": "architectures",
+    "read": "checkpoints",
+    "resume": "checkpoints",
+    "save": "checkpoints",
     "versions": "metrics",
     "warm_up": "loop",
     "weights_sha256": "metrics",
@@ -43,16 +59,23 @@ __all__ = [
     "ARCHITECTURES",
     "DEFAULTS",
     "SGD",
+    "Checkpoint",
+    "CheckpointError",
     "DivergedError",
     "Epoch",
     "Evaluation",
     "Settings",
+    "check_savable",
     "check_writable",
     "cpu_model",
     "evaluate",
     "fit",
     "gradcheck_mlp",
+    "load",
     "mlp",
+    "read",
+    "resume",
+    "save",
     "versions",
     "warm_up",
     "weights_sha256",
