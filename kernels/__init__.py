@@ -35,7 +35,7 @@ from kernels.subtract import subtract
 from kernels.tally import misses, tally
 from kernels.tanh import tanh_bprop, tanh_fprop
 from kernels.tape import Tape
-from kernels.update import momentum_update, sgd_update
+from kernels.update import momentum_update, next_numbers, sgd_update
 from kernels.zero import zero
 
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
     "momentum_update",
     "multiply",
     "next_index",
+    "next_numbers",
     "on_compile",
     "relu_bprop",
     "relu_fprop",

@@ -39,6 +39,11 @@ class Tape:
     def __len__(self) -> int:
         return len(self.calls)
 
+    @staticmethod
+    def recording() -> bool:
+        """Return whether this thread's calls are being recorded on a tape."""
+        return recorder.tape is not None
+
     def next_record(self) -> int:
         """Address for the record of the next call."""
         if len(self.calls) == len(self._records):

@@ -47,11 +47,6 @@ def describe(net: Module) -> list[Entry]:
     return entries
 
 
-def own_modules(entries: list[Entry]) -> list[str]:
-    """Return the full names of the modules that `build` cannot build."""
-    return [entry["own"] for entry in entries if "own" in entry]
-
-
 def owned(module: Module) -> list[Parameter | State]:
     """Return parameters and states: the arrays that a network is saved with."""
     return [*module.parameters(), *module.states()]
@@ -120,7 +115,9 @@ def _build(entries: list[Entry], elements: Mapping[str, int]) -> Module:
     spare = SPARE
     for entry in entries:
         if "kind" not in entry:
-            raise ValueError(f"{entry['own']} is no module of this package")
+            raise ValueError(
+                f"{entry['own']} is a module of your own; restore into a network instead"
+            )
         if entry["kind"] in ("Sequential", "Graph"):
             parts = [modules[part] for part in _parts(entry)]
             modules.append(Sequential(*parts) if "modules" in entry else _graph(entry, parts))

@@ -65,8 +65,9 @@ def arguments(name, dtype=np.float32):
         "sgd_update": {"w": x, "dw": floats(batch, n), "rate": 0.5},
         "momentum_update": {
             "w": x, "dw": floats(batch, n), "velocity": floats(batch, n), "rate": 0.5,
-            "momentum": 0.9,
+            "momentum": 0.9, "weight_decay": 0.01,
         },
+        "next_numbers": {"table": np.ones((5, 3)), "place": np.array([2]), "out": np.zeros(3)},
         "scale": {"x": floats(batch, n), "factor": 2.0, "out": x},
         "add": {"a": floats(batch, n), "b": floats(batch, n), "out": x},
         "gather": {
@@ -102,7 +103,7 @@ WITH_TARGETS = ("cross_entropy_fprop", "cross_entropy_bprop", "softmax_cross_ent
 NAMES = (
     "matmul_nn", "matmul_nt", "matmul_tn", "linear_fprop", "linear_tanh_fprop", "bias_fprop",
     "bias_bprop", "tanh_fprop", "tanh_bprop", "softmax_fprop", "softmax_bprop", *WITH_TARGETS,
-    "sgd_update", "momentum_update", "scale", "gather", "sigmoid_fprop", "sigmoid_bprop",
+    "sgd_update", "momentum_update", "next_numbers", "scale", "gather", "sigmoid_fprop", "sigmoid_bprop",
     "relu_fprop", "relu_bprop", "log_softmax_fprop", "log_softmax_bprop", "add", "subtract",
     "multiply", "concatenate_fprop", "concatenate_bprop", "dropout_step", "dropout",
     "mean_squared_error_fprop", "mean_squared_error_bprop",
@@ -113,7 +114,7 @@ WRITTEN = {
     "sgd_update": ("w",), "momentum_update": ("w", "velocity"), "cross_entropy_fprop": ("losses",),
     "softmax_cross_entropy": ("out", "losses"), "mean_squared_error_fprop": ("losses",),
     "dropout_step": ("state", "key"),
-    "next_index": ("position", "index"), "tally": ("place", "history"),
+    "next_index": ("position", "index"), "next_numbers": ("place", "out"), "tally": ("place", "history"),
     "sparse_transpose": ("column_starts", "rows", "column_values"),
 }  # fmt: skip
 every_kernel = pytest.mark.parametrize("name", NAMES)

@@ -40,7 +40,7 @@ def test_sgd(rate, shape, dtype, guarded):
 def test_momentum(rate, momentum, shape, dtype, guarded):
     w, dw, velocity = map(guarded, draw(shape, dtype, 3))
     w_before, v_before = w.copy(), velocity.copy()
-    kernels.momentum_update(w, dw, velocity, rate, momentum)
+    kernels.momentum_update(w, dw, velocity, rate, momentum, 0)
     if dtype == np.float32:
         v = reference.fma32(v_before, dtype(momentum), dw)
         assert_same_bits(velocity, v)
@@ -60,7 +60,7 @@ def test_float64_bits():
     assert_same_bits(plain, reference.fma64(dw, -0.1, w))
     v = reference.fma64(velocity, 0.9, dw)
     expected = reference.fma64(v, -0.1, w)
-    kernels.momentum_update(w, dw, velocity, 0.1, 0.9)
+    kernels.momentum_update(w, dw, velocity, 0.1, 0.9, 0)
     assert_same_bits(velocity, v)
     assert_same_bits(w, expected)
 
@@ -82,5 +82,5 @@ def test_biases_have_one_dimension(dtype):
     w, dw, velocity = draw((10,), dtype, 3)
     once, twice = w.copy(), w.copy()
     kernels.sgd_update(once, dw, 0.5)
-    kernels.momentum_update(twice, dw, velocity, 0.5, 0.0)
+    kernels.momentum_update(twice, dw, velocity, 0.5, 0.0, 0)
     assert_same_bits(once, twice)

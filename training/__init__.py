@@ -20,8 +20,8 @@ if TYPE_CHECKING:
         resume,
         save,
     )
-    from training.evaluation import Evaluation, evaluate
-    from training.loop import DivergedError, Epoch, fit, warm_up
+    from training.evaluation import Evaluation, confusion, evaluate
+    from training.loop import DivergedError, Epoch, Training, fit, warm_up
     from training.metrics import (
         check_writable,
         cpu_model,
@@ -38,8 +38,10 @@ _MODULES = {
     "Epoch": "loop",
     "Evaluation": "evaluation",
     "SGD": "optimisers",
+    "Training": "loop",
     "check_savable": "checkpoints",
     "check_writable": "metrics",
+    "confusion": "evaluation",
     "cpu_model": "metrics",
     "evaluate": "evaluation",
     "fit": "loop",
@@ -65,8 +67,10 @@ __all__ = [
     "Epoch",
     "Evaluation",
     "Settings",
+    "Training",
     "check_savable",
     "check_writable",
+    "confusion",
     "cpu_model",
     "evaluate",
     "fit",

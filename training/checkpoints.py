@@ -87,14 +87,11 @@ class Checkpoint:
         """
         from layers import blueprint
 
-        if own := blueprint.own_modules(self.graph):
-            message = f"{own[0]} is a module of your own: build the network and restore it instead"
-            raise CheckpointError(self.path, message)
         sizes = {name: array.size for name, array in self.arrays.items()}
         try:
             net = blueprint.build(self.graph, sizes)
         except ValueError as error:
-            raise CheckpointError(self.path, f"broken description of a network: {error}") from None
+            raise CheckpointError(self.path, f"cannot build its network: {error}") from None
         self.restore(net)
         return net
 
@@ -200,10 +197,10 @@ def read(path: AnyPath) -> Checkpoint:
 def check_savable(path: AnyPath) -> None:
     """Raise CheckpointError if `save` could not write to `path`; a file there stays as it is."""
     _library(path)
-    target = Path(path).resolve()
-    if target.exists() and not target.is_file():
-        raise CheckpointError(path, "not a file")
     try:
+        target = Path(path).resolve()
+        if target.exists() and not target.is_file():
+            raise CheckpointError(path, "not a file")
         with _beside(target) as beside:
             beside.touch()
     except OSError as error:

@@ -2,21 +2,22 @@
 
 import copy
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from layers import Loss, Module
-from training.batches import Array, Batches
+from training import schedules
+from training.batches import Array, Batches, Rows
 from training.evaluation import BATCH, evaluate_plan, summary
 from training.optimisers import SGD
 from training.plan import Plan
 from training.settings import Settings
 
-Examples = tuple[Array, Array]
+Examples = tuple[Rows, Rows]
 
 
 class DivergedError(ArithmeticError):
@@ -47,37 +48,176 @@ class Epoch:
     test_errors: int | None = None
 
 
+class Training:
+    """A run of `fit` that can stop, be saved and go on.
+
+    Args: see `fit`, which takes the fields of `settings` one by one.
+
+    Attributes:
+        net, loss, settings: as given.
+        history: an `Epoch` for each that is complete.
+        epoch: the one in progress or, between two, the next; from 1.
+        batch: how many batches of it are done.
+    """
+
+    def __init__(
+        self,
+        net: Module,
+        loss: Loss,
+        x: Rows,
+        t: Rows,
+        settings: Settings,
+        *,
+        rng: np.random.Generator | int | None = None,
+        validation: Examples | None = None,
+        test: Examples | None = None,
+        input: str = "auto",
+        on_epoch: Callable[[Epoch], None] | None = None,
+        on_batch: Callable[[int, int, float], None] | None = None,
+    ) -> None:
+        self.net, self.loss, self.settings = net, loss, settings
+        self.history: list[Epoch] = []
+        self.epoch = 1
+        self._on_epoch, self._on_batch = on_epoch, on_batch
+        self._rng = np.random.default_rng(rng)
+        self._optimiser = SGD(net, settings.rate, settings.momentum)
+        batches = Batches(net, x, t, settings.batch_size, input)
+        self._plan = Plan(net, loss, batches, self._optimiser)
+        sets = {"validation": validation, "test": test}
+        self._evaluations = {
+            name: Plan(net, loss, Batches(net, *examples, BATCH, input))
+            for name, examples in sets.items()
+            if examples
+        }
+        # Of the epoch in progress: the state of the generator before it drew the order.
+        self._order: Array | None = None
+        self._before_order: Any = None
+        self._seconds = 0.0
+
+    @property
+    def batch(self) -> int:
+        return 0 if self._order is None else self._plan.done
+
+    def run(self) -> list[Epoch]:
+        """Train until all is done, from where it stands; return the history."""
+        while self.epoch <= self.settings.epochs:
+            self._run_epoch()
+        return self.history
+
+    def _run_epoch(self) -> None:
+        plan, epoch, done = self._plan, self.epoch, self.batch
+        batches = len(plan.history)
+        rates = schedules.rates(self.settings, epoch, batches)
+        self._optimiser.prepare(rates, (epoch - 1) * batches, done)
+        if self._order is None:
+            self._draw_order()
+        assert self._order is not None
+        start = perf_counter()
+        try:
+            for _ in plan.run(self._order, done):
+                if plan.diverged:
+                    place = f"in epoch {epoch}, batch {plan.done}"
+                    raise DivergedError(f"the loss became {plan.last_loss} {place}")
+                if self._on_batch:
+                    self._on_batch(epoch, plan.done, plan.last_loss)
+        finally:
+            self._seconds += perf_counter() - start
+        found = summary(plan)
+        result = Epoch(epoch, found.loss, found.errors, self._seconds)
+        for name, evaluation in self._evaluations.items():
+            found = evaluate_plan(evaluation)
+            if math.isnan(found.loss):
+                raise DivergedError(f"the loss became nan at the end of epoch {epoch}")
+            values: dict[str, Any] = {f"{name}_loss": found.loss, f"{name}_errors": found.errors}
+            result = replace(result, **values)
+        self.history.append(result)
+        self.epoch, self._order, self._seconds = epoch + 1, None, 0.0
+        if self._on_epoch:
+            self._on_epoch(result)
+
+    def _draw_order(self) -> None:
+        self._before_order = self._rng.bit_generator.state
+        self._order = self._rng.permutation(len(self._plan.batches))
+        self._plan.rewind()
+
+    def arrays(self) -> dict[str, Array]:
+        """Return what, beside the parameters and states of `net`, a checkpoint needs: the arrays.
+
+        They are the very ones that training goes on with.
+        """
+        kept = {f"optimiser.{name}": array for name, array in self._optimiser.arrays().items()}
+        return {**kept, "epoch.history": self._plan.history}
+
+    def record(self) -> dict[str, Any]:
+        """Return where the training stands, for JSON."""
+        begun = self._order is not None
+        return {
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "seconds": self._seconds,
+            "history": [asdict(epoch) for epoch in self.history],
+            "rng": _as_json(self._before_order if begun else self._rng.bit_generator.state),
+        }
+
+    def restore(self, arrays: Mapping[str, Array], record: Mapping[str, Any]) -> None:
+        """Go on where another training with the same arguments stood.
+
+        `arrays` and `record` are what its methods returned; what `net` and its generators of
+        random numbers hold is for others to restore.
+
+        Raises:
+            ValueError: they are of a training with other arguments; nothing was changed.
+        """
+        own = self.arrays()
+        for name in {**own, **arrays}:
+            given = f"{arrays[name].dtype} of shape {arrays[name].shape}" if name in arrays else ""
+            expected = f"{own[name].dtype} of shape {own[name].shape}" if name in own else ""
+            if given != expected:
+                raise ValueError(
+                    f"{name} is {given or 'missing'}, expected {expected or 'no such array'}"
+                )
+        epoch, batch = record["epoch"], record["batch"]
+        if not (1 <= epoch == len(record["history"]) + 1 and 0 <= batch <= len(self._plan.history)):
+            raise ValueError(f"there is no batch {batch} in epoch {epoch} of this training")
+        self._rng.bit_generator.state = _from_json(record["rng"])
+        for name, array in own.items():
+            array[...] = arrays[name]
+        self.history[:] = [Epoch(**values) for values in record["history"]]
+        self.epoch, self._order, self._seconds = epoch, None, record["seconds"]
+        if batch:
+            self._draw_order()
+            self._plan.rewind(batch)
+
+
 def fit(
     net: Module,
     loss: Loss,
-    images: Array,
-    labels: Array,
+    images: Rows,
+    labels: Rows,
     *,
-    epochs: int,
-    batch_size: int | None,
-    rate: float,
-    momentum: float = 0.0,
     input: str = "auto",
     rng: np.random.Generator | int | None = None,
     validation: Examples | None = None,
     test: Examples | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     on_batch: Callable[[int, int, float], None] | None = None,
+    **settings: Any,
 ) -> list[Epoch]:
     """Train `net` by gradient descent on the mean of `loss` over one batch after the other.
 
     Args:
         net: from images to what `loss` takes; trained in place.
-        images: uint8 (n, ...); the network gets them as (batch, pixels), divided by 255.
-        labels: class indices, integers (n,).
-        epochs, batch_size, rate, momentum: see `Settings`. A last short batch is trained, too,
-            on the mean over its own images.
+        images: uint8 (n, ...); the network gets them as (batch, pixels), divided by 255. Or floats,
+            or a tuple of arrays: see `Batches`.
+        labels: class indices, integers (n,), or floats (n, features).
         input: "auto", "dense" or "sparse", see `Batches`; the results are the same bits.
         rng: a Generator, a seed or None; gives one permutation of the images for each epoch.
         validation, test: images and labels to evaluate after each epoch.
         on_epoch: called after each epoch.
         on_batch: called after a batch, several times a second, with the epoch, the batch (both
             from 1) and its mean loss. What it raises ends the training between two steps.
+        settings: epochs, batch_size, rate, and what else `Settings` has. A last short batch is
+            trained, too, on the mean over its own images.
 
     Returns:
         The history, one `Epoch` for each.
@@ -86,71 +226,48 @@ def fit(
         DivergedError: the loss became NaN or infinite; that step was not taken.
         ValueError, TypeError: arguments make no sense, or do not fit together.
     """
-    settings = Settings(epochs, batch_size, rate, momentum)
-    plan = Plan(
+    return Training(
         net,
         loss,
-        Batches(net, images, labels, settings.batch_size, input),
-        SGD(net, settings.rate, settings.momentum),
-    )
-    sets = {"validation": validation, "test": test}
-    evaluations = {
-        name: Plan(net, loss, Batches(net, *examples, BATCH, input))
-        for name, examples in sets.items()
-        if examples
-    }
-    rng = np.random.default_rng(rng)
-    history = []
-    for epoch in range(1, settings.epochs + 1):
-        start = perf_counter()
-        for _ in plan.run(rng.permutation(len(plan.batches))):
-            if plan.diverged:
-                place = f"in epoch {epoch}, batch {plan.done}"
-                raise DivergedError(f"the loss became {plan.last_loss} {place}")
-            if on_batch:
-                on_batch(epoch, plan.done, plan.last_loss)
-        seconds = perf_counter() - start
-        found = summary(plan)
-        result = Epoch(epoch, found.loss, found.errors, seconds)
-        for name, evaluation in evaluations.items():
-            found = evaluate_plan(evaluation)
-            if math.isnan(found.loss):
-                raise DivergedError(f"the loss became nan at the end of epoch {epoch}")
-            values: dict[str, Any] = {f"{name}_loss": found.loss, f"{name}_errors": found.errors}
-            result = replace(result, **values)
-        history.append(result)
-        if on_epoch:
-            on_epoch(result)
-    return history
+        images,
+        labels,
+        Settings(**settings),
+        rng=rng,
+        validation=validation,
+        test=test,
+        input=input,
+        on_epoch=on_epoch,
+        on_batch=on_batch,
+    ).run()
 
 
-def warm_up(
-    net: Module,
-    loss: Loss,
-    images: Array,
-    labels: Array,
-    *,
-    batch_size: int | None,
-    momentum: float = 0.0,
-) -> None:
+def warm_up(net: Module, loss: Loss, images: Array, labels: Array, **settings: Any) -> None:
     """Have all kernels compiled that `fit` and `evaluate` will run, or loaded from the cache.
 
     Takes a step on a copy of the network with the first images, and one with as many as the last
     batch has; the network and its loss stay as they are. At most 500 images: kernels are compiled
     for types, not for sizes.
     """
-    size = min(batch_size or len(images), len(images))
+    size = min(settings.get("batch_size") or len(images), len(images))
+    settings |= {"epochs": 1, "batch_size": None, "rate": 1e-3}
     for rows in {size, len(images) % size} - {0}:
         rows = min(rows, BATCH)
         x, t = images[:rows], labels[:rows]
-        fit(
-            *copy.deepcopy((net, loss)),
-            x,
-            t,
-            epochs=1,
-            batch_size=None,
-            rate=1e-3,
-            momentum=momentum,
-            rng=0,
-            test=(x, t),
-        )
+        fit(*copy.deepcopy((net, loss)), x, t, rng=0, test=(x, t), **settings)
+
+
+def _as_json(state: Any) -> Any:
+    """The state of a bit generator, with lists in the place of arrays."""
+    if isinstance(state, dict):
+        return {name: _as_json(value) for name, value in state.items()}
+    if isinstance(state, np.ndarray):
+        return {"uint": state.tolist(), "bits": 8 * state.itemsize}
+    return state
+
+
+def _from_json(state: Any) -> Any:
+    if isinstance(state, dict) and "bits" in state:
+        return np.array(state["uint"], f"uint{state['bits']}")
+    if isinstance(state, dict):
+        return {name: _from_json(value) for name, value in state.items()}
+    return state

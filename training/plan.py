@@ -17,7 +17,7 @@ import kernels
 import layers
 from layers import Loss, Module
 from training.batches import Array, Batches
-from training.optimisers import SGD
+from training.optimisers import Optimiser
 
 CHUNK = 0.05  # seconds of replay between two looks at what else there is to do, such as Ctrl-C
 
@@ -36,7 +36,7 @@ class Plan:
     """
 
     def __init__(
-        self, net: Module, loss: Loss, batches: Batches, optimiser: SGD | None = None
+        self, net: Module, loss: Loss, batches: Batches, optimiser: Optimiser | None = None
     ) -> None:
         self.net, self.loss, self.batches, self.optimiser = net, loss, batches, optimiser
         self.size = batches.size
@@ -62,14 +62,18 @@ class Plan:
     def diverged(self) -> bool:
         return self.optimiser is not None and bool(self._state[2])
 
-    def run(self, order: Array) -> Iterator[None]:
-        """Run all batches of `order`, a permutation of the examples.
+    def rewind(self, done: int = 0) -> None:
+        """Stand where the first `done` batches of a pass are done."""
+        self._state[:] = done * self.size, done, 0
+
+    def run(self, order: Array, done: int = 0) -> Iterator[None]:
+        """Run all batches of `order`, a permutation of the examples, but the first `done`.
 
         Yields several times a second, between two batches; `done` says how many there were. Ends
         where the loss diverges.
         """
         self._order[:] = order
-        self._state[:] = 0
+        self.rewind(done)
         mode = self.net.training
         self.net.train(self.optimiser is not None)
         try:
@@ -82,7 +86,7 @@ class Plan:
                 seconds = perf_counter() - start
                 yield
                 times = max(1, int(times * CHUNK / seconds))
-            if rest and not self.diverged:
+            if self.done == whole and rest and not self.diverged:
                 self._repeat(rest, 1)
                 yield
         finally:
