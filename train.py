@@ -81,8 +81,10 @@ def continued(
         parser.error(f"argument --evaluate: not allowed with --{'save' if args.save else 'resume'}")
     try:
         checkpoint = read(path)
-        command = checkpoint.about.get("command", [] if args.evaluate else None)
-        if not isinstance(command, list) or not all(isinstance(one, str) for one in command):
+        found = checkpoint.about.get("command", [] if args.evaluate else None)
+        words = found if isinstance(found, list) else [found]
+        command = [word for word in words if isinstance(word, str)]
+        if command != found or {"-h", "--help"} & {*command}:
             raise CheckpointError(path, "not saved by train.py")
     except CheckpointError as error:
         parser.error(str(error))
@@ -127,7 +129,7 @@ def evaluate(args: argparse.Namespace, checkpoint: "Checkpoint", parser: "Parser
         parser.error(f"{args.evaluate}: does not take {dataset.name}: {error}")
     found = counts.diagonal()
     images = counts.sum(axis=1)
-    recall = [right / every if every else math.nan for right, every in zip(found, images)]
+    recall = [n / of if of else math.nan for n, of in zip(found, images, strict=True)]
     width = max(6, len(str(counts.max())) + 2)
     report.line(
         "images of each digit (rows) by what they are taken for (columns)\n\n     "
@@ -204,22 +206,6 @@ def run(
     widths = "-".join(map(str, (images[0].size, *hidden, dataset.classes)))
     parameters = sum(parameter.value.size for parameter in net.parameters())
     report = Report(args.quiet, settings.epochs, math.ceil(kept / size), counts)
-    report.line(
-        f"data      {dataset.name}: {split}, {pixels} pixels, {dataset.classes} classes\n"
-        f"network   {widths}{', tanh' if hidden else ''}, {parameters} parameters\n"
-        f"training  epochs {settings.epochs}, batch size {size}, learning rate {settings.rate:g}, "
-        f"momentum {settings.momentum:g}, seed {args.seed}\n"
-        f"machine   {training.cpu_model()}, threads {kernels.get_num_threads()}"
-    )
-
-    kernels.on_compile(report.compiling)
-    if args.gradcheck:
-        checked = training.gradcheck_mlp(len(hidden))
-        if not checked:
-            parser.fail(f"gradient check failed: {checked}")
-        report.line(f"gradient check passed, worst: {checked}")
-    training.warm_up(net, loss, *sets["train"], batch_size=size, momentum=settings.momentum)
-    compile_seconds = report.compiled()
 
     def on_batch(epoch: int, batch: int, batch_loss: float) -> None:
         report.batch(epoch, batch_loss)
@@ -253,7 +239,27 @@ def run(
             checkpoint.resume(session)
         except training.CheckpointError as error:
             parser.error(str(error))
+
+    report.line(
+        f"data      {dataset.name}: {split}, {pixels} pixels, {dataset.classes} classes\n"
+        f"network   {widths}{', tanh' if hidden else ''}, {parameters} parameters\n"
+        f"training  epochs {settings.epochs}, batch size {size}, learning rate {settings.rate:g}, "
+        f"momentum {settings.momentum:g}, seed {args.seed}\n"
+        f"machine   {training.cpu_model()}, threads {kernels.get_num_threads()}"
+    )
+
+    if checkpoint:
         report.line(f"goes on   {args.resume}: epoch {session.epoch}, after batch {session.batch}")
+
+    kernels.on_compile(report.compiling)
+    if args.gradcheck:
+        checked = training.gradcheck_mlp(len(hidden))
+        if not checked:
+            parser.fail(f"gradient check failed: {checked}")
+        report.line(f"gradient check passed, worst: {checked}")
+    training.warm_up(net, loss, *sets["train"], batch_size=size, momentum=settings.momentum)
+    compile_seconds = report.compiled()
+
     history = session.history
     interrupt.training = True
     report.start()

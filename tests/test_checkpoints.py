@@ -172,8 +172,8 @@ def test_restore_refuses_another_network(path):
     for net, message in (
         (mlp(24, [7], 4, 0), r"missing array 2\.w"),
         (Sequential(*network(), Linear(4, 4, draw)), r"missing array 4\.w"),
-        (Sequential(*network()[:2], Dropout(0.2, 0)), r"surplus array 3\.w"),
-        (Sequential(*network()[:3], Linear(7, 5, draw)), r"3\.w is float32 of shape \(7, 4\), "),
+        (Sequential(*network()[:2], Dropout(0.2, 0)), r"surplus array 3\.b"),
+        (Sequential(*network()[:3], Linear(7, 5, draw)), r"3\.b is float32 of shape \(4,\), "),
         (Sequential(Linear(24, 7, draw, np.float64), *network()[1:]), r"0\.w is .* float64 of"),
     ):
         before = weights_sha256(net)

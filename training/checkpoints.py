@@ -245,7 +245,7 @@ def read_arrays(path: AnyPath) -> tuple[dict[str, Array], dict[str, str]]:
                 message = f"a checkpoint of format {metadata['format']!r}, expected {FORMAT!r}"
                 raise CheckpointError(path, message)
             arrays = {}
-            for name in file.keys():  # noqa: SIM118, it is no dict
+            for name in sorted(file.keys()):
                 if file.get_slice(name).get_dtype() not in DTYPES:
                     raise CheckpointError(path, f"{name} is {file.get_slice(name).get_dtype()}")
                 arrays[name] = file.get_tensor(name)

@@ -40,10 +40,12 @@ def confusion(net: Module, x: npt.ArrayLike, t: npt.ArrayLike) -> npt.NDArray[np
         for start in range(0, len(batches), BATCH):
             index = np.arange(start, min(start + BATCH, len(batches)))
             z = net.fprop(*batches.take(index)[0])
+            if isinstance(z, tuple) or z.shape[1] < classes:
+                raise ValueError(f"{net!r} has no outputs for {classes} classes")
             found[index] = z.argmax(axis=1)
     finally:
         net.train(mode)
-    counts = np.zeros((classes, max(classes, z.shape[1])), np.int64)
+    counts = np.zeros((classes, z.shape[1]), np.int64)
     np.add.at(counts, (truth, found), 1)
     return counts
 
