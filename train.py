@@ -27,9 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     interrupt = Interrupt()
     parser = make_parser()
     args = parser.parse_args(argv)
-    given = {f.name: getattr(args, f.name) for f in fields(Settings) if hasattr(args, f.name)}
     try:
-        settings = settings_for(args.arch, **given)
+        settings = settings_of(args)
     except ValueError as error:
         parser.error(str(error))
     try:
@@ -169,6 +168,12 @@ def run(
         except OSError as error:
             parser.fail(f"argument --metrics: {args.metrics}: {error.strerror}")
     return INTERRUPTED if interrupt.asked else 0
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """Return what was asked for, and defaults for the rest."""
+    given = {f.name: getattr(args, f.name) for f in fields(Settings) if hasattr(args, f.name)}
+    return settings_for(args.arch, **given)
 
 
 def summary(args: argparse.Namespace, settings: Settings, size: int) -> list[str]:

@@ -134,7 +134,8 @@ WRITTEN = {
     "adamw_update": ("w", "m", "v"), "smoothed_cross_entropy": ("out", "losses"),
     "softmax_cross_entropy": ("out", "losses"), "mean_squared_error_fprop": ("losses",),
     "dropout_step": ("state", "key"),
-    "next_index": ("position", "index"), "next_numbers": ("place", "out"), "tally": ("place", "history"),
+    "next_index": ("position", "index"), "next_numbers": ("place", "out"),
+    "tally": ("place", "history"),
     "sparse_transpose": ("column_starts", "rows", "column_values"),
 }  # fmt: skip
 every_kernel = pytest.mark.parametrize("name", NAMES)

@@ -54,7 +54,9 @@ def test_momentum(rate, momentum, shape, dtype, guarded):
 
 def fma(x, y, z):
     """With every number rounded to float32 first, as kernels take it."""
-    return reference.fma32(*(np.asarray(value, np.float32) for value in np.broadcast_arrays(x, y, z)))
+    return reference.fma32(
+        *(np.asarray(value, np.float32) for value in np.broadcast_arrays(x, y, z))
+    )
 
 
 @every_shape
