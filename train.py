@@ -7,13 +7,13 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from time import perf_counter
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 # numba takes half a second to load: a page of help and a refused argument do not wait for it.
-from training.settings import ARCHITECTURES, DEFAULTS, Settings
+from training.settings import ARCHITECTURES, DEFAULTS, OPTIMIZERS, SCHEDULES, Settings, settings_for
 
 if TYPE_CHECKING:
     from training import Checkpoint, Epoch
@@ -21,17 +21,6 @@ if TYPE_CHECKING:
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 MAX_WIDTH = 10**9  # two such sizes make a matrix of fewer than 2**63 bytes: no overflow
 MAX_THREADS = 1024
-
-EXAMPLES = """\
-examples:
-  python train.py --arch linear
-  python train.py --hidden 300,100 --epochs 20 --momentum 0
-  python train.py --batch-size 1 --lr 0.01 --momentum 0    stochastic learning
-  python train.py --batch-size full --epochs 200           batch learning
-  python train.py --validation 10000 --metrics run.json    to choose settings by
-  python train.py --save net.safetensors                   Ctrl-C says how to go on
-  python train.py --evaluate net.safetensors               what is taken for what
-"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,9 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     checkpoint, command = None, own_command(given_argv)
     if args.resume or args.evaluate:
         args, checkpoint, command = continued(args, given_argv, parser)
-    given = {f.name: getattr(args, f.name) for f in fields(Settings) if hasattr(args, f.name)}
     try:
-        settings = replace(DEFAULTS[args.arch], **given)
+        settings = settings_of(args)
     except ValueError as error:
         parser.error(str(error))
     if args.checkpoint_every and not args.save:
@@ -184,6 +172,8 @@ def run(
     if checkpoint and checkpoint.about.get("data_sha256") != about["data_sha256"]:
         parser.error(f"{args.resume}: trained on other data than {dataset.name}")
     images, labels = dataset.train_images, dataset.train_labels
+    if settings.early_stopping and not args.validation:
+        parser.error("early stopping needs images to validate on: --validation N")
     kept = len(images) - args.validation
     if kept < 1:
         parser.error(f"argument --validation: {args.validation} of {len(images)} images")
@@ -196,8 +186,10 @@ def run(
         kernels.set_num_threads(args.threads)
     hidden = args.hidden or ARCHITECTURES[args.arch]
     rng = np.random.default_rng(args.seed)
-    net = training.mlp(images[0].size, hidden, dataset.classes, rng)
-    loss = SoftmaxCrossEntropy()
+    if args.dropout and not hidden:
+        parser.error("argument --dropout: there is no hidden layer to drop from")
+    net = training.mlp(images[0].size, hidden, dataset.classes, rng, dropout=args.dropout)
+    loss = SoftmaxCrossEntropy(args.label_smoothing)
 
     counts = {name: len(labels) for name, (_, labels) in sets.items()}
     size = min(settings.batch_size or kept, kept)
@@ -243,8 +235,7 @@ def run(
     report.line(
         f"data      {dataset.name}: {split}, {pixels} pixels, {dataset.classes} classes\n"
         f"network   {widths}{', tanh' if hidden else ''}, {parameters} parameters\n"
-        f"training  epochs {settings.epochs}, batch size {size}, learning rate {settings.rate:g}, "
-        f"momentum {settings.momentum:g}, seed {args.seed}\n"
+        f"training  {', '.join(summary(args, settings, size))}\n"
         f"machine   {training.cpu_model()}, threads {kernels.get_num_threads()}"
     )
 
@@ -257,7 +248,7 @@ def run(
         if not checked:
             parser.fail(f"gradient check failed: {checked}")
         report.line(f"gradient check passed, worst: {checked}")
-    training.warm_up(net, loss, *sets["train"], batch_size=size, momentum=settings.momentum)
+    training.warm_up(net, loss, *sets["train"], **asdict(settings))
     compile_seconds = report.compiled()
 
     history = session.history
@@ -280,7 +271,8 @@ def run(
         if interrupt.asked:
             report.line(f"to go on: {going_on(args)}")
 
-    errors = history[-1].test_errors if len(history) == settings.epochs > 0 else None
+    best = len(history) == settings.epochs > 0 and not settings.early_stopping
+    errors = history[-1].test_errors if best else None
     if errors is None:
         errors = training.evaluate(net, loss, *sets["test"]).errors
     print_errors(errors, counts["test"])
@@ -290,11 +282,11 @@ def run(
                 "arch": None if args.hidden else args.arch,
                 "hidden": hidden,
                 "data": dataset.name,
+                "dropout": args.dropout,
+                "label_smoothing": args.label_smoothing,
                 "validation": args.validation,
-                "epochs": settings.epochs,
+                **{"lr" if name == "rate" else name: v for name, v in asdict(settings).items()},
                 "batch_size": settings.batch_size or "full",
-                "lr": settings.rate,
-                "momentum": settings.momentum,
                 "seed": args.seed,
             },
             "epochs": [
@@ -351,6 +343,33 @@ def write_metrics(args: argparse.Namespace, record: dict[str, Any], parser: "Par
         training.write_json(args.metrics, record)
     except OSError as error:
         parser.fail(f"argument --metrics: {args.metrics}: {error.strerror}")
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """Return what was asked for, and defaults for the rest."""
+    given = {f.name: getattr(args, f.name) for f in fields(Settings) if hasattr(args, f.name)}
+    return settings_for(args.arch, **given)
+
+
+def summary(args: argparse.Namespace, settings: Settings, size: int) -> list[str]:
+    """How is trained, without what is switched off."""
+    words = [f"epochs {settings.epochs}", f"batch size {size}", f"learning rate {settings.rate:g}"]
+    if settings.optimizer == "sgd":
+        words.append(f"{'Nesterov ' * settings.nesterov}momentum {settings.momentum:g}")
+    else:
+        words.append(settings.optimizer)
+    if settings.schedule != "constant":
+        words.append(f"{settings.schedule} schedule")
+    if settings.early_stopping:
+        words.append(f"early stopping with patience {settings.patience}")
+    for name, value in (
+        ("warm-up", settings.warmup),
+        ("weight decay", settings.weight_decay),
+        ("dropout", args.dropout),
+        ("label smoothing", args.label_smoothing),
+    ):
+        words += [f"{name} {value:g}"] if value else []
+    return [*words, f"seed {args.seed}"]
 
 
 class Report:
@@ -468,11 +487,13 @@ def make_parser() -> Parser:
         description="Train a network of linear layers, with tanh between them, on handwritten\n"
         "digits by gradient descent on the cross-entropy, and count its errors on the\n"
         "test set after every epoch.",
-        epilog=f"defaults    epochs  batch size      lr  momentum\n{rows}\n{EXAMPLES}",
+        epilog=f"defaults    epochs  batch size      lr  momentum\n{rows}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    group = parser.add_argument_group("network")
+    unset = argparse.SUPPRESS
+
+    group = parser.add_argument_group("network", "python train.py --hidden 300,100")
     either = group.add_mutually_exclusive_group()
     either.add_argument(
         "--arch",
@@ -488,8 +509,12 @@ def make_parser() -> Parser:
         help="hidden layers of your own, such as 300,100, with the defaults of mlp200",
     )
 
-    group = parser.add_argument_group("training", "Defaults per architecture below.")
-    unset = argparse.SUPPRESS
+    group = parser.add_argument_group(
+        "training",
+        "python train.py --batch-size 1 --lr 0.01 --momentum 0    stochastic learning\n"
+        "python train.py --batch-size full --epochs 200           batch learning\n\n"
+        "Defaults per architecture below.",
+    )
     group.add_argument(
         "--epochs", type=int, default=unset, metavar="N", help="passes over the training set"
     )
@@ -507,25 +532,124 @@ def make_parser() -> Parser:
         type=float,
         default=unset,
         metavar="RATE",
-        help="learning rate, typically 0.01 to 0.1",
-    )
-    group.add_argument(
-        "--momentum",
-        type=float,
-        default=unset,
-        metavar="M",
-        help="share of the last step that goes into the next, 0 to below 1",
+        help="learning rate, typically 0.01 to 0.1; of adam and adamw 0.0001 to 0.01",
     )
     group.add_argument(
         "--seed",
         type=integer(0),
         default=0,
         metavar="N",
-        help="of the initial weights and the order of the images; the same seed gives the same "
-        "network to the bit (default: 0)",
+        help="of the initial weights, the order of the images and dropout; the same seed gives the "
+        "same network to the bit (default: 0)",
     )
 
-    group = parser.add_argument_group("data")
+    group = parser.add_argument_group(
+        "optimizer", "python train.py --optimizer adamw --lr 0.002 --weight-decay 0.05"
+    )
+    group.add_argument(
+        "--optimizer",
+        choices=OPTIMIZERS,
+        default=unset,
+        help="sgd: gradient descent, with momentum; adam; adamw: adam with weight decay beside the "
+        "gradient. The defaults of adam and adamw are those of PyTorch: --lr 0.001 (default: sgd)",
+    )
+    group.add_argument(
+        "--momentum",
+        type=float,
+        default=unset,
+        metavar="M",
+        help="of sgd: share of the last step that goes into the next, 0 to below 1, typically 0.9",
+    )
+    group.add_argument(
+        "--nesterov", action="store_true", default=unset, help="of sgd: Nesterov's momentum"
+    )
+    group.add_argument(
+        "--betas",
+        type=two_numbers,
+        default=unset,
+        metavar="B1,B2",
+        help="of adam and adamw: how much a step keeps of the means of the gradient and of its "
+        "square, 0 to below 1 (default: 0.9,0.999)",
+    )
+    group.add_argument(
+        "--eps",
+        type=float,
+        default=unset,
+        metavar="E",
+        help="of adam and adamw: added to the root of that square (default: 1e-08)",
+    )
+    group.add_argument(
+        "--weight-decay",
+        type=float,
+        default=unset,
+        metavar="D",
+        help="how much weights, not biases, are drawn to 0, typically 1e-5 to 1e-3 in sgd and "
+        "adam, 0.01 to 0.1 in adamw (default: 0; 0.01 in adamw)",
+    )
+
+    group = parser.add_argument_group(
+        "schedule of the learning rate", "python train.py --schedule cosine --warmup 0.5"
+    )
+    group.add_argument(
+        "--schedule",
+        choices=SCHEDULES,
+        default=unset,
+        help="constant; linear and cosine: falls to 0, step by step, until the end; step: every "
+        "--step-size epochs it is multiplied by --gamma (default: constant)",
+    )
+    group.add_argument(
+        "--warmup",
+        type=float,
+        default=unset,
+        metavar="EPOCHS",
+        help="epochs, or a part of one, in which it first rises from 0 (default: 0)",
+    )
+    group.add_argument(
+        "--step-size", type=int, default=unset, metavar="N", help="of step: epochs (default: 5)"
+    )
+    group.add_argument(
+        "--gamma",
+        type=float,
+        default=unset,
+        metavar="G",
+        help="of step: a factor above 0, at most 1 (default: 0.1)",
+    )
+
+    group = parser.add_argument_group(
+        "against learning by heart",
+        "python train.py --dropout 0.2 --label-smoothing 0.05\n"
+        "python train.py --epochs 50 --validation 10000 --early-stopping --patience 3",
+    )
+    group.add_argument(
+        "--dropout",
+        type=share(below_one=True),
+        default=0.0,
+        metavar="P",
+        help="outputs of hidden layers are set to 0 with this probability in training, 0 to below "
+        "1, typically 0.1 to 0.5 (default: 0)",
+    )
+    group.add_argument(
+        "--label-smoothing",
+        type=share(),
+        default=0.0,
+        metavar="S",
+        help="share of the target that goes to all classes alike, 0 to 1, typically 0.1 "
+        "(default: 0)",
+    )
+    group.add_argument(
+        "--early-stopping",
+        action="store_true",
+        default=unset,
+        help="stop where the errors on the --validation images have not become fewer for "
+        "--patience epochs, and end with the weights that had the fewest",
+    )
+    group.add_argument(
+        "--patience", type=int, default=unset, metavar="N", help="such epochs (default: 5)"
+    )
+
+    group = parser.add_argument_group(
+        "data", "python train.py --validation 10000 --metrics run.json    to choose settings by"
+    )
     group.add_argument(
         "--data",
         metavar="DIR",
@@ -552,7 +676,11 @@ def ways_to_run() -> argparse.Namespace:
 
 def add_ways_to_run(parser: Parser) -> None:
     """Add the arguments that do not tell what is learned."""
-    group = parser.add_argument_group("checkpoints", "These need safetensors.")
+    group = parser.add_argument_group(
+        "checkpoints",
+        "python train.py --save net.safetensors        Ctrl-C says how to go on\n"
+        "python train.py --evaluate net.safetensors    what is taken for what",
+    )
     group.add_argument(
         "--save",
         metavar="FILE",
@@ -568,7 +696,7 @@ def add_ways_to_run(parser: Parser) -> None:
         "--resume",
         metavar="FILE",
         help="go on where it was saved, with the settings in it, to the same bits as a run that "
-        "never stopped; only --epochs may be another",
+        "never stopped; --epochs may be another, but not with early stopping",
     )
     group.add_argument(
         "--evaluate",
@@ -576,7 +704,7 @@ def add_ways_to_run(parser: Parser) -> None:
         help="train nothing, but count its errors on the test set, digit by digit",
     )
 
-    group = parser.add_argument_group("machine")
+    group = parser.add_argument_group("machine", "python train.py --threads 1 --gradcheck")
     group.add_argument(
         "--threads",
         type=integer(1, MAX_THREADS),
@@ -590,7 +718,7 @@ def add_ways_to_run(parser: Parser) -> None:
         "layers; end if they differ",
     )
 
-    group = parser.add_argument_group("output")
+    group = parser.add_argument_group("output", "python train.py --metrics run.json --quiet")
     group.add_argument(
         "--metrics", metavar="FILE", help="write settings, history and results as JSON"
     )
@@ -613,6 +741,30 @@ def integer(lowest: int, highest: int | None = None) -> Callable[[str], int]:
         return value
 
     return convert
+
+
+def share(below_one: bool = False) -> Callable[[str], float]:
+    """Return a converter of arguments to numbers from 0 to 1."""
+
+    def convert(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1.0
+        if not 0 <= value <= 1 or (below_one and value == 1):
+            bounds = "0 to below 1" if below_one else "0 to 1"
+            raise argparse.ArgumentTypeError(f"expected a number from {bounds}, not {text!r}")
+        return value
+
+    return convert
+
+
+def two_numbers(text: str) -> tuple[float, ...]:
+    """Return numbers between commas; whether they make sense is for `Settings` to say."""
+    try:
+        return tuple(map(float, text.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected two numbers, not {text!r}") from None
 
 
 def batch_size(text: str) -> int | None:

@@ -23,7 +23,7 @@ from kernels.relu import relu_bprop, relu_fprop
 from kernels.scale import scale
 from kernels.sigmoid import sigmoid_bprop, sigmoid_fprop
 from kernels.softmax import softmax_bprop, softmax_fprop
-from kernels.softmax_cross_entropy import softmax_cross_entropy
+from kernels.softmax_cross_entropy import smoothed_cross_entropy, softmax_cross_entropy
 from kernels.sparse import (
     sparse_capacity,
     sparse_linear_fprop,
@@ -35,11 +35,20 @@ from kernels.subtract import subtract
 from kernels.tally import misses, tally
 from kernels.tanh import tanh_bprop, tanh_fprop
 from kernels.tape import Tape
-from kernels.update import momentum_update, next_numbers, sgd_update
+from kernels.update import (
+    adam_update,
+    adamw_update,
+    momentum_update,
+    nesterov_update,
+    next_numbers,
+    sgd_update,
+)
 from kernels.zero import zero
 
 __all__ = [
     "Tape",
+    "adam_update",
+    "adamw_update",
     "add",
     "bias_bprop",
     "bias_fprop",
@@ -65,6 +74,7 @@ __all__ = [
     "misses",
     "momentum_update",
     "multiply",
+    "nesterov_update",
     "next_index",
     "next_numbers",
     "on_compile",
@@ -75,6 +85,7 @@ __all__ = [
     "sgd_update",
     "sigmoid_bprop",
     "sigmoid_fprop",
+    "smoothed_cross_entropy",
     "softmax_bprop",
     "softmax_cross_entropy",
     "softmax_fprop",

@@ -425,6 +425,16 @@ def _absolute(emit, result, kinds, args):
     return emit.intrinsic(f"llvm.fabs.{suffix(result.dtype)}", args[0].type, args[0])
 
 
+def sqrt(x):
+    """The square root, correctly rounded; NaN below 0."""
+    return np.sqrt(x)
+
+
+@lowers(sqrt, _same)
+def _sqrt(emit, result, kinds, args):
+    return emit.intrinsic(f"llvm.sqrt.{suffix(result.dtype)}", args[0].type, args[0])
+
+
 def copysign(x, sign):
     """The magnitude of `x` with the sign of `sign`."""
     return np.copysign(x, sign)

@@ -9,7 +9,12 @@ size are safe. Targets t that are distributions, or any weights, take the place 
     loss = sum over rows of sum over j of t[j] * (log(sum over k of exp(z[k])) - z[j])
     dz   = (softmax(z) * sum(t) - t) * scale
 
-Source: the slides' Softmax and cross-entropy modules, one after the other.
+Smoothed labels are such targets, of a weight that is 1 in sum:
+
+    t[label] = 1 - smoothing + smoothing / n,   t[j] = smoothing / n elsewhere
+
+Sources: the slides' Softmax and cross-entropy modules, one after the other; for smoothed labels
+Szegedy et al., "Rethinking the Inception architecture", 2016, section 7.
 """
 
 import numpy as np
@@ -20,6 +25,7 @@ from kernels.losses import is_targets
 from kernels.simd import (
     LANES,
     broadcast,
+    fma,
     lanes_max,
     lanes_sum,
     load,
@@ -81,6 +87,45 @@ def _of_targets(logits, labels, scale, out, losses, start, stop):
             dz = load(out, row + j, n - j) / total * weights - load(labels, row + j, n - j)
             store(out, row + j, dz * scale, n - j)
         losses[i] = lanes_sum(loss)
+
+
+@kernel(
+    "logits(batch,n), labels(batch)<n, smoothing, scale -> out(batch,n), losses(batch)",
+    units=rows_of_exp,
+)
+def smoothed_cross_entropy(logits, labels, smoothing, scale, out, losses, start, stop):
+    """As `softmax_cross_entropy`, for the smoothed targets of labels.
+
+    Parameters
+    ----------
+    logits : (batch, n) float32 or float64
+    labels : (batch,) int64, the class of each row, in 0 .. n-1
+    smoothing : number, from 0 to 1: the share of the target that all classes have in equal parts
+    scale : number
+    out : (batch, n), (softmax(logits) - t) * scale, overwritten
+    losses : (batch,) of the dtype of logits, overwritten
+    """
+    n = logits.shape[1]
+    kept, each = 1 - smoothing, smoothing / n
+    sums, gaps = stack_array(LANES, out), stack_array(LANES, out)
+    all_gaps = stack_array(LANES, out)
+    for block in range(start, stop, LANES):
+        count = min(LANES, stop - block)
+        for i in range(block, block + count):
+            row, label = i * n, labels[i]
+            largest = row_max(logits, row, n)
+            total = row_exp(logits, row, n, largest, out)
+            gap = broadcast(0, out)
+            for j in range(0, n, LANES):
+                p = load(out, row + j, n - j) / total
+                p = where(steps(p) == label - j, p - (kept + each), p - each)
+                store(out, row + j, p * scale, n - j)
+                gap += largest - load(logits, row + j, n - j, largest)
+            sums[i - block] = total
+            gaps[i - block] = largest - logits[i, label]
+            all_gaps[i - block] = lanes_sum(gap)
+        gap = fma(load(gaps, 0, count), kept, load(all_gaps, 0, count) * each)
+        store(losses, block, log(load(sums, 0, count, 1)) + gap, count)
 
 
 def softmax_cross_entropy(logits, labels, scale, out, losses) -> None:

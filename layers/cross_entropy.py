@@ -42,9 +42,17 @@ class CrossEntropy(Loss):
 
 
 class SoftmaxCrossEntropy(Loss):
-    """Cross-entropy of logits by log-sum-exp, with the softmax in it."""
+    """Cross-entropy of logits by log-sum-exp, with the softmax in it.
 
-    def __init__(self) -> None:
+    Args:
+        label_smoothing: share of the target that all classes have in equal parts, from 0 to 1; the
+            rest is the label's. For targets that are class indices.
+    """
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        self.label_smoothing = float(label_smoothing)
+        if not 0 <= self.label_smoothing <= 1:
+            raise ValueError(f"label smoothing must be from 0 to 1, not {label_smoothing}")
         self._last_gradient: Array | None = None
         self._rows = Buffer()
         self._gradient = Buffer()
@@ -57,7 +65,13 @@ class SoftmaxCrossEntropy(Loss):
         losses = self._rows.rows(z.shape[:1], z.dtype)
         gradient = self._gradient.rows(z.shape, z.dtype)
         # Unscaled: a product with 1 is exact, so bprop gives the bits of scaling right here.
-        kernels.softmax_cross_entropy(z, labels, 1.0, gradient, losses)
+        if self.label_smoothing:
+            if labels.ndim != 1:
+                raise ValueError(f"{self!r}: t has shape {labels.shape}, expected class indices")
+            smoothing = self.label_smoothing
+            kernels.smoothed_cross_entropy(z, labels, smoothing, 1.0, gradient, losses)
+        else:
+            kernels.softmax_cross_entropy(z, labels, 1.0, gradient, losses)
         self._last_gradient = gradient
         return losses
 
@@ -67,6 +81,10 @@ class SoftmaxCrossEntropy(Loss):
         dz = self._dz.rows(gradient.shape, gradient.dtype)
         kernels.scale(gradient, scale, dz)
         return dz
+
+    def __repr__(self) -> str:
+        smoothing = f"label_smoothing={self.label_smoothing}" if self.label_smoothing else ""
+        return f"{type(self).__name__}({smoothing})"
 
 
 def _as_labels(loss: Loss, t: npt.ArrayLike, z: Array) -> Array:

@@ -222,6 +222,36 @@ def mean_squared_error_bprop(z, t, scale):
     return (z.astype(np.float64) - t.astype(np.float64)) * 2 / z.shape[1] * scale
 
 
+def sgd(w, gradients, rates, momentum=0.0, nesterov=False, weight_decay=0.0):
+    """The weights after each step; PyTorch's SGD as its documentation has it.
+
+    Momentum is Sutskever et al., "On the importance of initialization and momentum", 2013, with
+    the rate taken out of the velocity.
+    """
+    velocity = np.zeros_like(w)
+    for gradient, rate in zip(gradients, rates, strict=True):
+        g = gradient + weight_decay * w
+        velocity = momentum * velocity + g
+        w = w - rate * (g + momentum * velocity if nesterov else velocity)
+        yield w
+
+
+def adam(w, gradients, rates, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, decoupled=False):
+    """The weights after each step: Kingma and Ba, "Adam", 2015, algorithm 1.
+
+    Weight decay is that of Loshchilov and Hutter, "Decoupled weight decay regularization", 2019,
+    algorithm 2: line 6, or, decoupled, line 12, where the rate is the product of both.
+    """
+    m, v = np.zeros_like(w), np.zeros_like(w)
+    for t, (gradient, rate) in enumerate(zip(gradients, rates, strict=True), 1):
+        g = gradient if decoupled else gradient + weight_decay * w
+        m = betas[0] * m + (1 - betas[0]) * g
+        v = betas[1] * v + (1 - betas[1]) * g**2
+        step = (m / (1 - betas[0] ** t)) / (np.sqrt(v / (1 - betas[1] ** t)) + eps)
+        w = w - rate * step - (rate * weight_decay * w if decoupled else 0)
+        yield w
+
+
 def philox(counter, key):
     """Philox4x32-10 of four words and two, in Python's integers (Salmon et al., 2011)."""
     word = 0xFFFFFFFF

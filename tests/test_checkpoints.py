@@ -51,7 +51,7 @@ def training(net=None, rng=1, input="auto", on_epoch=None, on_batch=None, **sett
         LABELS,
         settings,
         rng=rng,
-        validation=(IMAGES[:20], LABELS[:20]),
+        validation=(IMAGES[:20], LABELS[20:40]),  # which is not learned, so early stopping stops
         input=input,
         on_epoch=on_epoch,
         on_batch=on_batch,
@@ -174,7 +174,7 @@ def test_restore_refuses_another_network(path):
         (Sequential(*network(), Linear(4, 4, draw)), r"missing array 4\.w"),
         (Sequential(*network()[:2], Dropout(0.2, 0)), r"surplus array 3\.b"),
         (Sequential(*network()[:3], Linear(7, 5, draw)), r"3\.b is float32 of shape \(4,\), "),
-        (Sequential(Linear(24, 7, draw, np.float64), *network()[1:]), r"0\.w is .* float64 of"),
+        (Sequential(Linear(24, 7, draw, np.float64), *network()[1:]), r"0\.b is .* float64 of"),
     ):
         before = weights_sha256(net)
         broken(path, message, lambda _, net=net: checkpoint.restore(net))
@@ -204,15 +204,23 @@ def stop_at(place):
     return on_batch
 
 
-SETTINGS = [{}, {"momentum": 0.9}, {"batch_size": None}, {"batch_size": 1}]
+SETTINGS = [
+    {},
+    {"momentum": 0.9},
+    {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01, "schedule": "step", "step_size": 1},
+    {"optimizer": "adam", "rate": 0.01},
+    {"optimizer": "adamw", "rate": 0.01, "betas": (0.8, 0.99), "weight_decay": 0.1},
+    {"batch_size": None, "epochs": 8},
+    {"batch_size": 1},
+    {"batch_size": 50, "epochs": 30, "early_stopping": True, "patience": 3},
+]
+OF_THE_WHOLE = {"schedule": "cosine", "warmup": 0.5, "optimizer": "adam", "rate": 0.01}
 
 
-@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+@pytest.mark.parametrize("settings", [*SETTINGS, OF_THE_WHOLE], ids=str)
 @pytest.mark.parametrize("place", [1, 2, 5, 7])
 def test_it_goes_on_to_the_same_bits(settings, place, tmp_path, monkeypatch):
     monkeypatch.setattr("training.plan.CHUNK", 0)  # every batch is looked at
-    if settings == {"batch_size": None}:
-        settings = settings | {"epochs": 8}
     whole = training(**settings)
     whole.run()
     first = training(**settings, on_batch=stop_at(place))
@@ -235,16 +243,31 @@ def test_saved_after_every_epoch_and_trained_for_longer(settings, tmp_path):
     def on_epoch(epoch):
         save(tmp_path / f"{epoch.epoch}", first.net, first)
 
-    whole = training(**settings, epochs=4)
+    epochs = settings.get("epochs", 3)
+    longer = settings | {"epochs": epochs + (0 if "patience" in settings else 2)}
+    whole = training(**longer)
     whole.run()
     first = training(**settings, on_epoch=on_epoch)
     first.run()
-    for saved in ("1", "3"):
-        again = training(load(tmp_path / saved), **settings, epochs=4)
-        resume(tmp_path / saved, again)
+    for saved in (1, len(first.history)):
+        again = training(load(tmp_path / f"{saved}"), **longer)
+        resume(tmp_path / f"{saved}", again)
         again.run()
         assert weights_sha256(again.net) == weights_sha256(whole.net)
-        assert len(again.history) == 4
+        assert len(again.history) == len(whole.history)
+
+
+def test_early_stopping_that_is_resumed_stays_stopped(tmp_path):
+    settings = SETTINGS[-1]
+    one = training(**settings)
+    one.run()
+    assert len(one.history) < settings["epochs"]
+    save(tmp_path / "run", one.net, one)
+    again = training(network(5), **settings)
+    resume(tmp_path / "run", again)
+    again.run()
+    assert len(again.history) == len(one.history)
+    assert weights_sha256(again.net) == weights_sha256(one.net)
 
 
 def test_it_does_not_go_on_otherwise(tmp_path):
@@ -261,6 +284,13 @@ def test_it_does_not_go_on_otherwise(tmp_path):
     broken(tmp_path / "run", r"trained with rate 0\.1, not 0\.2", use(rate=0.2))
     broken(tmp_path / "run", "trained with batch_size 10, not None", use(batch_size=None))
     broken(tmp_path / "run", r"missing array 2\.w", use(net=mlp(24, [7], 4, 0)))
+    one = training(early_stopping=True)
+    save(tmp_path / "run", one.net, one)
+    broken(
+        tmp_path / "run",
+        "trained with epochs 3, not 4",
+        lambda path: resume(path, training(epochs=4, early_stopping=True)),
+    )
 
 
 def test_a_broken_training(tmp_path):

@@ -67,6 +67,23 @@ def arguments(name, dtype=np.float32):
             "w": x, "dw": floats(batch, n), "velocity": floats(batch, n), "rate": 0.5,
             "momentum": 0.9, "weight_decay": 0.01,
         },
+        "nesterov_update": {
+            "w": x, "dw": floats(batch, n), "velocity": floats(batch, n), "rate": 0.5,
+            "momentum": 0.9, "weight_decay": 0.01,
+        },
+        "adam_update": {
+            "w": x, "dw": floats(batch, n), "m": floats(batch, n), "v": np.abs(floats(batch, n)),
+            "step": 0.5, "root": 2.0, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8,
+            "weight_decay": 0.01,
+        },
+        "adamw_update": {
+            "w": x, "dw": floats(batch, n), "m": floats(batch, n), "v": np.abs(floats(batch, n)),
+            "step": 0.5, "root": 2.0, "decay": 0.01, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8,
+        },
+        "smoothed_cross_entropy": {
+            "logits": x, "labels": labels, "smoothing": 0.1, "scale": 0.5,
+            "out": floats(batch, n), "losses": floats(batch),
+        },
         "next_numbers": {"table": np.ones((5, 3)), "place": np.array([2]), "out": np.zeros(3)},
         "scale": {"x": floats(batch, n), "factor": 2.0, "out": x},
         "add": {"a": floats(batch, n), "b": floats(batch, n), "out": x},
@@ -103,7 +120,8 @@ WITH_TARGETS = ("cross_entropy_fprop", "cross_entropy_bprop", "softmax_cross_ent
 NAMES = (
     "matmul_nn", "matmul_nt", "matmul_tn", "linear_fprop", "linear_tanh_fprop", "bias_fprop",
     "bias_bprop", "tanh_fprop", "tanh_bprop", "softmax_fprop", "softmax_bprop", *WITH_TARGETS,
-    "sgd_update", "momentum_update", "next_numbers", "scale", "gather", "sigmoid_fprop", "sigmoid_bprop",
+    "sgd_update", "momentum_update", "nesterov_update", "adam_update", "adamw_update",
+    "next_numbers", "smoothed_cross_entropy", "scale", "gather", "sigmoid_fprop", "sigmoid_bprop",
     "relu_fprop", "relu_bprop", "log_softmax_fprop", "log_softmax_bprop", "add", "subtract",
     "multiply", "concatenate_fprop", "concatenate_bprop", "dropout_step", "dropout",
     "mean_squared_error_fprop", "mean_squared_error_bprop",
@@ -112,9 +130,12 @@ NAMES = (
 )  # fmt: skip
 WRITTEN = {
     "sgd_update": ("w",), "momentum_update": ("w", "velocity"), "cross_entropy_fprop": ("losses",),
+    "nesterov_update": ("w", "velocity"), "adam_update": ("w", "m", "v"),
+    "adamw_update": ("w", "m", "v"), "smoothed_cross_entropy": ("out", "losses"),
     "softmax_cross_entropy": ("out", "losses"), "mean_squared_error_fprop": ("losses",),
     "dropout_step": ("state", "key"),
-    "next_index": ("position", "index"), "next_numbers": ("place", "out"), "tally": ("place", "history"),
+    "next_index": ("position", "index"), "next_numbers": ("place", "out"),
+    "tally": ("place", "history"),
     "sparse_transpose": ("column_starts", "rows", "column_values"),
 }  # fmt: skip
 every_kernel = pytest.mark.parametrize("name", NAMES)
@@ -158,7 +179,7 @@ def test_the_calls_work(name):
 
 # Sizes that no other argument shares, so that any will do: (argument, axis).
 FREE = {
-    "zero": [("out", 0)],
+    "zero": [("out", 0)], "next_numbers": [("table", 0)],
     "gather": [("images", 0)], "gather_rows": [("x", 0)], "gather_labels": [("labels", 0)],
     "next_index": [("order", 0), ("index", 0)], "misses": [("z", 1)],
     "tally": [("losses", 0), ("misses", 0), ("history", 0)],

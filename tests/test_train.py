@@ -209,11 +209,24 @@ def test_metrics(run, capsys):
         "arch": None,
         "hidden": [8],
         "data": metrics["settings"]["data"],
+        "dropout": 0,
+        "label_smoothing": 0,
         "validation": 0,
         "epochs": 3,
         "batch_size": "full",
         "lr": 0.5,
         "momentum": 0.9,
+        "nesterov": False,
+        "optimizer": "sgd",
+        "betas": [0.9, 0.999],
+        "eps": 1e-8,
+        "weight_decay": 0,
+        "schedule": "constant",
+        "warmup": 0,
+        "step_size": 5,
+        "gamma": 0.1,
+        "early_stopping": False,
+        "patience": 5,
         "seed": 4,
     }
     assert [epoch["epoch"] for epoch in metrics["epochs"]] == [1, 2, 3]
@@ -238,6 +251,41 @@ def test_one_seed_one_result(run):
     for more in ("", "--threads 1", "--threads 2", "--gradcheck --quiet", "--momentum 0.9"):
         assert run(common + more)["weights_sha256"] == digest
     assert run(common + "--seed 1")["weights_sha256"] != digest
+
+
+def test_every_way_to_train(run, capsys):
+    """Each option changes the network, and is told."""
+    common = "--hidden 8 --epochs 3 "
+    digests = [run(common)["weights_sha256"]]
+    capsys.readouterr()
+    for option, line in (
+        ("--nesterov", "Nesterov momentum 0.9"),
+        ("--optimizer adam", "learning rate 0.001, adam"),
+        ("--optimizer adamw", "learning rate 0.001, adamw, weight decay 0.01"),
+        ("--optimizer adam --lr 0.01 --betas 0.5,0.9 --eps 0.1", "learning rate 0.01, adam"),
+        ("--weight-decay 0.1", "momentum 0.9, weight decay 0.1"),
+        ("--schedule linear", "linear schedule"),
+        ("--schedule cosine --warmup 0.5", "cosine schedule, warm-up 0.5"),
+        ("--schedule step --step-size 1 --gamma 0.5", "step schedule"),
+        ("--dropout 0.3", "dropout 0.3"),
+        ("--label-smoothing 0.2", "label smoothing 0.2"),
+    ):
+        digests.append(run(common + option)["weights_sha256"])
+        assert f" {line}, seed 0\n" in capsys.readouterr().out
+    assert len(set(digests)) == 11
+
+
+def test_early_stopping(run, capsys):
+    given = "--hidden 8 --epochs 200 --validation 44 --early-stopping --patience 2 --lr 0.5"
+    metrics = run(given)
+    out = capsys.readouterr().out
+    assert "early stopping with patience 2" in out
+    epochs = metrics["epochs"]
+    scores = [(epoch["validation_errors"], epoch["validation_loss"]) for epoch in epochs]
+    best = scores.index(min(scores))
+    assert len(epochs) == best + 3 < 200
+    assert metrics["test_errors"] == epochs[best]["test_errors"]
+    assert int(LAST_LINE.search(out)[1]) == metrics["test_errors"]
 
 
 def test_validation_images_are_not_trained_on(run):
@@ -447,6 +495,19 @@ def test_help_needs_no_numba():
     assert done.stderr == ""
     for word in ("--batch-size N|full", "0.01 to 0.1", "100 to 1000", "mlp200", "--gradcheck"):
         assert word in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    headings = [line for line in done.stdout.splitlines() if re.fullmatch(r"[a-z ]+:", line)]
+    assert len(headings) == 10
+    assert done.stdout.count("\n  python train.py ") >= len(headings) - 1  # but for "options:"
+
+
+def test_the_examples_of_the_page_of_help_are_good(capsys):
+    with pytest.raises(SystemExit):
+        train.main(["--help"])
+    examples = re.findall(r"^  python train.py (.*?)(?:   .*)?$", capsys.readouterr().out, re.M)
+    for example in examples:
+        args = train.make_parser().parse_args(example.split())
+        assert train.settings_of(args).epochs >= 1
 
 
 def test_ctrl_c(folder, tmp_path):

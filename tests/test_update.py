@@ -1,4 +1,4 @@
-"""kernels/update.py: gradient descent, plain and with momentum, to the bit."""
+"""kernels/update.py: one step of each rule, to the bit; test_optimisers.py takes 100 of them."""
 
 import numba
 import numpy as np
@@ -50,6 +50,84 @@ def test_momentum(rate, momentum, shape, dtype, guarded):
     assert_within(velocity, v, eps(dtype) * size, 2)
     size = np.abs(w_before) + abs(rate) * size
     assert_within(w, w_before - rate * v, eps(dtype) * size, 4)
+
+
+def fma(x, y, z):
+    """With every number rounded to float32 first, as kernels take it."""
+    return reference.fma32(
+        *(np.asarray(value, np.float32) for value in np.broadcast_arrays(x, y, z))
+    )
+
+
+@every_shape
+@pytest.mark.parametrize("decay", [0, 0.01])
+@pytest.mark.parametrize("name", ["momentum_update", "nesterov_update"])
+def test_momentum_with_weight_decay(name, decay, shape, guarded):
+    w, dw, velocity = map(guarded, draw(shape, np.float32, 3))
+    g = fma(w, decay, dw) if decay else dw
+    v = fma(velocity, 0.9, g)
+    expected = fma(fma(v, 0.9, g) if name == "nesterov_update" else v, -0.1, w)
+    getattr(kernels, name)(w, dw, velocity, 0.1, 0.9, decay)
+    assert_same_bits(velocity, v)
+    assert_same_bits(w, expected)
+
+
+@every_shape
+@pytest.mark.parametrize("decay", [0, 0.01])
+@pytest.mark.parametrize("name", ["adam_update", "adamw_update"])
+def test_adam(name, decay, shape, guarded):
+    w, dw, m, v = map(guarded, draw(shape, np.float32, 4))
+    v[...] = np.abs(v)
+    step, root, beta1, beta2, eps = 0.02, 1.7, 0.9, 0.99, 1e-3
+    coupled = decay and name == "adam_update"
+    g = fma(w, decay, dw) if coupled else dw
+    new_m = fma(g - m, 1 - beta1, m)
+    new_v = fma(fma(g, g, -v), 1 - beta2, v)
+    before = w.copy() if coupled else fma(w, -decay, w)
+    expected = fma(new_m / fma(np.sqrt(new_v), root, eps), -step, before)
+    if name == "adam_update":
+        kernels.adam_update(w, dw, m, v, step, root, beta1, beta2, eps, decay)
+    else:
+        kernels.adamw_update(w, dw, m, v, step, root, decay, beta1, beta2, eps)
+    assert_same_bits(m, new_m)
+    assert_same_bits(v, new_v)
+    assert_same_bits(w, expected)
+
+
+@every_dtype
+@pytest.mark.parametrize("name", ["momentum_update", "nesterov_update", "adam_update"])
+def test_no_weight_decay_does_not_look_at_the_weights(name, dtype):
+    """0 * inf would be NaN."""
+    w, zeros = np.full(17, np.inf, dtype), [np.zeros(17, dtype) for _ in range(3)]
+    if name == "adam_update":
+        kernels.adam_update(w, *zeros, 0.1, 1, 0.9, 0.99, 1e-8, 0)
+    else:
+        getattr(kernels, name)(w, *zeros[:2], 0.1, 0.9, 0)
+    for array in (w, *zeros):
+        assert not np.isnan(array).any()
+
+
+@every_dtype
+def test_squares_stay_above_zero(dtype):
+    """v moves towards dw^2 and never past it, whatever the sizes."""
+    sizes = np.ldexp(1.0, np.arange(-60, 60, 7)).astype(dtype)
+    dw, v = (np.ascontiguousarray(a) for a in np.meshgrid(sizes, sizes**2))
+    w, m, before = np.zeros_like(dw), np.zeros_like(dw), v.copy()
+    kernels.adam_update(w, dw, m, v, 0.1, 1, 0.9, 0.999, 1e-8, 0)
+    assert (v >= np.minimum(before, dw**2)).all()
+    assert (v <= np.maximum(before, dw**2)).all()
+
+
+def test_next_numbers():
+    table, place, out = np.arange(6.0).reshape(3, 2), np.zeros(1, np.int64), np.zeros(2)
+    for row in table:
+        kernels.next_numbers(table, place, out)
+        np.testing.assert_array_equal(out, row)
+    for outside in (3, -1):
+        place[0] = outside
+        kernels.next_numbers(table, place, out)
+        assert place[0] == outside
+        np.testing.assert_array_equal(out, table[2])
 
 
 @pytest.mark.skipif(PLAIN, reason="the plain fma of float64 is rounded twice")

@@ -7,7 +7,7 @@ settings, and refuses what makes no sense, without waiting half a second for the
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from training.settings import ARCHITECTURES, DEFAULTS, Settings
+from training.settings import ARCHITECTURES, DEFAULTS, Settings, settings_for
 
 if TYPE_CHECKING:
     from training.architectures import gradcheck_mlp, mlp
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         weights_sha256,
         write_json,
     )
-    from training.optimisers import SGD
+    from training.optimisers import SGD, Adam, AdamW
 
 _MODULES = {
     "Checkpoint": "checkpoints",
@@ -37,6 +37,8 @@ _MODULES = {
     "DivergedError": "loop",
     "Epoch": "loop",
     "Evaluation": "evaluation",
+    "Adam": "optimisers",
+    "AdamW": "optimisers",
     "SGD": "optimisers",
     "Training": "loop",
     "check_savable": "checkpoints",
@@ -61,6 +63,8 @@ __all__ = [
     "ARCHITECTURES",
     "DEFAULTS",
     "SGD",
+    "Adam",
+    "AdamW",
     "Checkpoint",
     "CheckpointError",
     "DivergedError",
@@ -80,6 +84,7 @@ __all__ = [
     "read",
     "resume",
     "save",
+    "settings_for",
     "versions",
     "warm_up",
     "weights_sha256",

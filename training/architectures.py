@@ -1,11 +1,21 @@
 """Networks of the exercise: linear layers with a tanh between each two."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from layers import GradCheckResult, Linear, Module, Sequential, SoftmaxCrossEntropy, Tanh, gradcheck
+from layers import (
+    Dropout,
+    GradCheckResult,
+    Linear,
+    Module,
+    Sequential,
+    SoftmaxCrossEntropy,
+    Tanh,
+    gradcheck,
+)
 
 
 def mlp(
@@ -14,17 +24,21 @@ def mlp(
     classes: int,
     rng: np.random.Generator | int | None = None,
     dtype: npt.DTypeLike = np.float32,
+    dropout: float = 0.0,
 ) -> Sequential:
     """Return Linear, Tanh, ..., Linear: from images to logits, over layers of `hidden` widths.
 
-    The weights are drawn from `rng`, a Generator, a seed or None, layer by layer.
+    With `dropout`, the probability of a zero, a Dropout follows each Tanh. The weights are drawn
+    from `rng`, a Generator, a seed or None, layer by layer; the seeds of Dropout after all weights,
+    which are the same with it and without.
     """
     rng = np.random.default_rng(rng)
-    modules: list[Module] = []
-    for width in hidden:
-        modules += [Linear(in_features, width, rng, dtype), Tanh()]
-        in_features = width
-    return Sequential(*modules, Linear(in_features, classes, rng, dtype))
+    widths = [in_features, *hidden, classes]
+    linears = [Linear(n, m, rng, dtype) for n, m in pairwise(widths)]
+    modules: list[Module] = [linears[0]]
+    for linear in linears[1:]:
+        modules += [Tanh(), Dropout(dropout, rng), linear] if dropout else [Tanh(), linear]
+    return Sequential(*modules)
 
 
 def gradcheck_mlp(hidden_layers: int) -> GradCheckResult:

@@ -104,14 +104,16 @@ class Checkpoint:
     def resume(self, training: "Training") -> None:
         """Put a new training, made of the same arguments, where the saved one stood.
 
-        Only the number of epochs may be another. Raises CheckpointError if anything does not fit.
+        The number of epochs may be another, but not with early stopping. Raises CheckpointError if anything does not fit.
         """
         if self.settings is None or self.record is None:
             raise CheckpointError(self.path, "holds a network, but no training to go on with")
         ours = _plain(asdict(training.settings))
+        # Early stopping ends with the best weights, not with those to go on from.
+        free = () if training.settings.early_stopping else ("epochs",)
         for name in sorted(ours.keys() | self.settings.keys()):
             saved, given = self.settings.get(name), ours.get(name)
-            if name != "epochs" and saved != given:
+            if name not in free and saved != given:
                 raise CheckpointError(self.path, f"trained with {name} {saved}, not {given}")
         own = _of_network(self.path, training.net)
         self._expect(self.arrays, own)
@@ -161,8 +163,8 @@ def load(path: AnyPath) -> "Module":
 def resume(path: AnyPath, training: "Training") -> None:
     """Put a new training, made of the same arguments, where the saved one stood.
 
-    It goes on to the same bits as one that never stopped. Only the number of epochs may be
-    another. Raises CheckpointError if anything does not fit.
+    It goes on to the same bits as one that never stopped. The number of epochs may be another, but
+    not with early stopping. Raises CheckpointError if anything does not fit.
     """
     read(path).resume(training)
 

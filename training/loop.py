@@ -13,7 +13,7 @@ from layers import Loss, Module
 from training import schedules
 from training.batches import Array, Batches, Rows
 from training.evaluation import BATCH, evaluate_plan, summary
-from training.optimisers import SGD
+from training.optimisers import optimiser
 from training.plan import Plan
 from training.settings import Settings
 
@@ -57,7 +57,6 @@ class Training:
         net, loss, settings: as given.
         history: an `Epoch` for each that is complete.
         epoch: the one in progress or, between two, the next; from 1.
-        batch: how many batches of it are done.
     """
 
     def __init__(
@@ -78,9 +77,11 @@ class Training:
         self.net, self.loss, self.settings = net, loss, settings
         self.history: list[Epoch] = []
         self.epoch = 1
+        if settings.early_stopping and validation is None:
+            raise ValueError("early stopping needs validation=(images, labels)")
         self._on_epoch, self._on_batch = on_epoch, on_batch
         self._rng = np.random.default_rng(rng)
-        self._optimiser = SGD(net, settings.rate, settings.momentum)
+        self._optimiser = optimiser(net, settings)
         batches = Batches(net, x, t, settings.batch_size, input)
         self._plan = Plan(net, loss, batches, self._optimiser)
         sets = {"validation": validation, "test": test}
@@ -89,6 +90,11 @@ class Training:
             for name, examples in sets.items()
             if examples
         }
+        self._best_weights = (
+            {f"best.{p.name}": p.value.copy() for p in net.parameters()}
+            if settings.early_stopping
+            else {}
+        )
         # Of the epoch in progress: the state of the generator before it drew the order.
         self._order: Array | None = None
         self._before_order: Any = None
@@ -96,13 +102,34 @@ class Training:
 
     @property
     def batch(self) -> int:
+        """How many batches of `epoch` are done."""
         return 0 if self._order is None else self._plan.done
 
     def run(self) -> list[Epoch]:
         """Train until all is done, from where it stands; return the history."""
-        while self.epoch <= self.settings.epochs:
+        while self.epoch <= self.settings.epochs and not self._stopped:
             self._run_epoch()
+        if self.best is not None:
+            for parameter in self.net.parameters():
+                parameter.value[...] = self._best_weights[f"best.{parameter.name}"]
         return self.history
+
+    @property
+    def best(self) -> Epoch | None:
+        """The epoch with the fewest validation errors, of several the one with the least loss.
+
+        None without early stopping, and before the first epoch is complete.
+        """
+        if not self.settings.early_stopping:
+            return None
+        return min(
+            self.history, key=lambda e: (e.validation_errors, e.validation_loss), default=None
+        )
+
+    @property
+    def _stopped(self) -> bool:
+        best = self.best
+        return best is not None and self.epoch - 1 - best.epoch >= self.settings.patience
 
     def _run_epoch(self) -> None:
         plan, epoch, done = self._plan, self.epoch, self.batch
@@ -131,6 +158,9 @@ class Training:
             values: dict[str, Any] = {f"{name}_loss": found.loss, f"{name}_errors": found.errors}
             result = replace(result, **values)
         self.history.append(result)
+        if self.best is result:
+            for parameter in self.net.parameters():
+                self._best_weights[f"best.{parameter.name}"][...] = parameter.value
         self.epoch, self._order, self._seconds = epoch + 1, None, 0.0
         if self._on_epoch:
             self._on_epoch(result)
@@ -146,7 +176,7 @@ class Training:
         They are the very ones that training goes on with.
         """
         kept = {f"optimiser.{name}": array for name, array in self._optimiser.arrays().items()}
-        return {**kept, "epoch.history": self._plan.history}
+        return {**kept, **self._best_weights, "epoch.history": self._plan.history}
 
     def record(self) -> dict[str, Any]:
         """Return where the training stands, for JSON."""
@@ -249,7 +279,9 @@ def warm_up(net: Module, loss: Loss, images: Array, labels: Array, **settings: A
     for types, not for sizes.
     """
     size = min(settings.get("batch_size") or len(images), len(images))
-    settings |= {"epochs": 1, "batch_size": None, "rate": 1e-3}
+    settings = {**settings, "epochs": 1, "batch_size": None, "rate": 1e-3, "warmup": 0}
+    for name in ("early_stopping", "patience"):
+        settings.pop(name, None)
     for rows in {size, len(images) % size} - {0}:
         rows = min(rows, BATCH)
         x, t = images[:rows], labels[:rows]

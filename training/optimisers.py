@@ -1,119 +1,212 @@
 """Rules by which weights follow their gradients, under the names that they have in PyTorch.
 
-    v = momentum * v + dw        w = w - rate * v
-
-is SGD with momentum, as in PyTorch's without dampening (Sutskever et al. 2013 fold the rate into
-v). The first v is dw. Without momentum this is the slides' rule, w = w - rate * dw.
-
-Weight decay is for weights, not for biases: for arrays of two or more dimensions.
+`kernels/update.py` has the formulas and their sources. Weight decay is for weights, not for biases:
+for arrays of two or more dimensions.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 import kernels
 from layers import Module
 from training.batches import Array
+from training.settings import Settings
 
-TABLE = 100  # steps to prepare at once where nobody else does
+STEPS = 100  # of a table that an optimiser makes by itself
 
 
 class Optimiser(ABC):
     """Updates the parameters of `net` from the gradients that its last `bprop` left.
 
-    What differs from step to step, such as the rate, is read from a table by the kernels
-    themselves: steps that are recorded on a tape are those of Python, to the bit.
+    What differs from step to step, such as the rate, kernels read from a table: steps that are
+    recorded on a tape are those of Python, to the bit.
 
     Args:
         net: what is trained, in place.
-        rate: learning rate, of all steps that `prepare` does not know better.
+        rate: learning rate of all steps for which `prepare` gave none.
+        weight_decay: how much weights are drawn to 0.
         numbers: how many numbers a step reads.
         memories: names of the arrays that the rule keeps for each parameter.
     """
 
     def __init__(
-        self, net: Module, rate: float, numbers: int = 1, memories: tuple[str, ...] = ()
+        self,
+        net: Module,
+        rate: float,
+        weight_decay: float = 0.0,
+        *,
+        numbers: int = 1,
+        memories: tuple[str, ...] = (),
     ) -> None:
         self.net = net
-        self._rate = rate
+        self.rate = rate
+        self.weight_decay = weight_decay
         self._table = np.zeros((0, numbers))
         self._before = 0
         self._place = np.zeros(1, np.int64)
         self._now = np.zeros(numbers)
-        self.now = [self._now[place : place + 1].reshape(()) for place in range(numbers)]
+        self._numbers: Any = [self._now[at : at + 1].reshape(()) for at in range(numbers)]
         self._parameters = net.parameters()
-        # As vectors, matrices too: one kernel to compile instead of two.
         self._memories = [
-            {name: np.zeros(p.value.size, p.value.dtype) for name in memories}
-            for p in self._parameters
+            {name: np.zeros_like(p.value) for name in memories} for p in self._parameters
         ]
 
     def arrays(self) -> dict[str, Array]:
-        """Return what the rule remembers of earlier steps, `velocity.0.w`; part of a checkpoint."""
+        """Return what the rule remembers of earlier steps, "velocity.0.w"; part of a checkpoint."""
         return {
-            f"{name}.{parameter.name}": array.reshape(parameter.value.shape)
+            f"{name}.{parameter.name}": array
             for parameter, memory in zip(self._parameters, self._memories, strict=True)
             for name, array in memory.items()
         }
 
-    def prepare(self, rates: Array, before: int = 0, done: int = 0) -> None:
-        """Get ready for steps with these rates, float64 (steps,), that follow `before` others.
+    def prepare(self, rates: Array, before: int, done: int = 0) -> None:
+        """Get ready for steps of these rates, float64 (steps,), that follow `before` others.
 
-        The first `done` of them were taken already. A tape that was recorded stays good as long as
-        the number of rates does.
+        The first `done` of them were taken already. A tape of a step stays good for as long as the
+        number of rates is the same.
         """
-        table = self.table(np.asarray(rates, np.float64), before)
+        table = self._rows(rates, before)
         if table.shape == self._table.shape:
             self._table[...] = table
         else:
-            self._table = np.ascontiguousarray(table)
+            self._table = table
         self._before = before
         self._place[0] = done
-
-    def table(self, rates: Array, before: int) -> Array:
-        """Return for each step a row of the numbers that it reads: here the rate."""
-        return rates[:, np.newaxis]
 
     def update(self) -> None:
         """Take one step."""
         if not kernels.Tape.recording() and self._place[0] == len(self._table):
-            self.prepare(np.full(TABLE, self._rate), self._before + len(self._table))
+            self.prepare(np.full(STEPS, self.rate), self._before + len(self._table))
         kernels.next_numbers(self._table, self._place, self._now)
-        self.step()
+        self._step()
+
+    def _rows(self, rates: Array, before: int) -> Array:
+        """Return what each step reads: here its rate."""
+        return rates.reshape(-1, 1).copy()
+
+    def _step(self) -> None:
+        """Call the rule for each parameter: as vectors, which spares a kernel for matrices."""
+        for p, memory in zip(self._parameters, self._memories, strict=True):
+            flat = [array.reshape(-1) for array in (p.value, p.grad, *memory.values())]
+            self._rule(*flat, weight=p.value.ndim > 1)
 
     @abstractmethod
-    def step(self) -> None:
-        """Update all parameters with the numbers `now`."""
+    def _rule(self, *arrays: Array, weight: bool) -> None:
+        """Update a parameter, given its value, its gradient and what the rule remembers."""
 
 
 class SGD(Optimiser):
-    """Gradient descent, with momentum if asked.
+    """Stochastic gradient descent, with momentum if asked.
 
-    Without momentum and weight decay, a module's own `update` does it.
+    Without momentum and weight decay it is the `update` of the modules.
 
     Args:
-        net, rate: see `Optimiser`.
+        net, rate, weight_decay: see `Optimiser`.
         momentum: share of the last step that the next one keeps, from 0 to below 1.
-        weight_decay: `weight_decay * w` is added to the gradients of weights.
+        nesterov: whether momentum is Nesterov's.
     """
 
     def __init__(
-        self, net: Module, rate: float, momentum: float = 0.0, weight_decay: float = 0.0
+        self,
+        net: Module,
+        rate: float,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
     ) -> None:
         self.momentum = momentum
-        self.weight_decay = weight_decay
+        self._kernel: Callable[..., None] = (
+            kernels.nesterov_update if nesterov else kernels.momentum_update
+        )
         self._plain = not momentum and not weight_decay
-        super().__init__(net, rate, memories=() if self._plain else ("velocity",))
+        super().__init__(net, rate, weight_decay, memories=() if self._plain else ("velocity",))
 
-    def step(self) -> None:
-        """Update all parameters."""
-        (rate,) = self.now
-        if self._plain:
-            # A person's update gets a float; only kernels can be recorded, and they read arrays.
-            self.net.update(rate if kernels.Tape.recording() else float(rate))
-            return
-        for p, memory in zip(self._parameters, self._memories, strict=True):
-            decay = self.weight_decay if p.value.ndim > 1 else 0.0
-            w, dw = p.value.reshape(-1), p.grad.reshape(-1)
-            kernels.momentum_update(w, dw, memory["velocity"], rate, self.momentum, decay)
+    def _step(self) -> None:
+        if not self._plain:
+            super()._step()
+        elif kernels.Tape.recording():
+            self.net.update(self._numbers[0])
+        else:  # perhaps a person's own, which shall find a float
+            self.net.update(float(self._numbers[0]))
+
+    def _rule(self, *arrays: Array, weight: bool) -> None:
+        decay = self.weight_decay if weight else 0.0
+        self._kernel(*arrays, *self._numbers, self.momentum, decay)
+
+
+class Adam(Optimiser):
+    """Adam; weight decay is part of the gradient.
+
+    Args:
+        net, rate, weight_decay: see `Optimiser`.
+        betas: how much a step keeps of the means of the gradient and of its square.
+        eps: added to the root of the latter.
+    """
+
+    def __init__(
+        self,
+        net: Module,
+        rate: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        numbers: int = 2,
+    ) -> None:
+        self.betas = betas
+        self.eps = eps
+        super().__init__(net, rate, weight_decay, numbers=numbers, memories=("m", "v"))
+
+    def _rows(self, rates: Array, before: int) -> Array:
+        first, second = (1 - _powers(beta, before, len(rates)) for beta in self.betas)
+        return np.stack([rates / first, 1 / np.sqrt(second)], axis=1)
+
+    def _rule(self, *arrays: Array, weight: bool) -> None:
+        decay = self.weight_decay if weight else 0.0
+        kernels.adam_update(*arrays, *self._numbers, *self.betas, self.eps, decay)
+
+
+class AdamW(Adam):
+    """Adam with weight decay beside the gradient: `w -= rate * weight_decay * w` first.
+
+    Args: see `Adam`.
+    """
+
+    def __init__(
+        self,
+        net: Module,
+        rate: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(net, rate, betas, eps, weight_decay, numbers=3)
+
+    def _rows(self, rates: Array, before: int) -> Array:
+        return np.column_stack([super()._rows(rates, before), rates * self.weight_decay])
+
+    def _rule(self, *arrays: Array, weight: bool) -> None:
+        step, root, decay = self._numbers
+        kernels.adamw_update(*arrays, step, root, decay if weight else 0.0, *self.betas, self.eps)
+
+
+def optimiser(net: Module, settings: Settings) -> Optimiser:
+    """Return what updates `net` with these settings."""
+    rate, decay = settings.rate, settings.weight_decay
+    if settings.optimizer == "sgd":
+        return SGD(net, rate, settings.momentum, decay, settings.nesterov)
+    kind = {"adam": Adam, "adamw": AdamW}[settings.optimizer]
+    return kind(net, rate, settings.betas, settings.eps, decay)
+
+
+def _powers(beta: float, before: int, steps: int) -> Array:
+    """beta^t for t = before + 1, ..., by products, which are the same bits everywhere."""
+    start, square, left = 1.0, beta, before
+    while left:
+        if left & 1:
+            start *= square
+        square *= square
+        left >>= 1
+    return np.cumprod([start * beta] + [beta] * (steps - 1))

@@ -1,4 +1,21 @@
-"""How the learning rate changes in the course of a training, step by step."""
+"""How the learning rate changes from step to step: what it is multiplied by in step t = 0, 1, ...
+
+    warm-up    (t + 1) / (W + 1)                     in the first W steps, times what follows
+    constant   1
+    linear     1 - u / U                             u = t - W of U = T - W steps after the warm-up
+    cosine     (1 + cos(pi u / U)) / 2
+    step       gamma ^ (epochs done // step_size)
+
+T is the number of all steps. The last step of linear and cosine is the one before they reach 0.
+
+Sources: warm-up Goyal et al., "Accurate, large minibatch SGD", 2017; cosine Loshchilov and Hutter,
+"SGDR", 2017, equation 5, without restarts. In PyTorch they are LinearLR(1 / (W + 1), 1, W),
+LinearLR(1, 0, U), CosineAnnealingLR(U) and StepLR(step_size, gamma).
+
+All is +, -, *, / on float64, which are the same bits everywhere; a library's cos is not.
+"""
+
+from math import pi, prod
 
 import numpy as np
 
@@ -8,4 +25,24 @@ from training.settings import Settings
 
 def rates(settings: Settings, epoch: int, batches: int) -> Array:
     """Return the rate of each step of an epoch, counted from 1: float64 (batches,)."""
-    return np.full(batches, settings.rate)
+    t = np.arange((epoch - 1) * batches, epoch * batches, dtype=np.float64)
+    warm = round(settings.warmup * batches)
+    factor = np.minimum(1.0, (t + 1) / (warm + 1))
+    done = np.maximum(0.0, t - warm) / max(1, settings.epochs * batches - warm)
+    if settings.schedule == "linear":
+        factor *= 1 - done
+    elif settings.schedule == "cosine":
+        factor *= (1 + _cos_pi(done)) / 2
+    elif settings.schedule == "step":
+        factor *= prod([settings.gamma] * ((epoch - 1) // settings.step_size))
+    return settings.rate * factor
+
+
+def _cos_pi(x: Array) -> Array:
+    """cos(pi x) for x from 0 to 1, as the series of sin(pi (1/2 - x)), to 1e-16."""
+    y = pi * (0.5 - x)
+    term = total = y
+    for k in range(2, 26, 2):
+        term = term * y * y / -(k * (k + 1))
+        total = total + term
+    return total

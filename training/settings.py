@@ -1,7 +1,8 @@
 """Architectures by name and the settings that each is trained with unless told otherwise."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 # Widths of the hidden layers; a tanh follows each.
 ARCHITECTURES: dict[str, tuple[int, ...]] = {
@@ -11,23 +12,60 @@ ARCHITECTURES: dict[str, tuple[int, ...]] = {
     "deep": (2500, 2000, 1500, 1000, 500),
 }
 
+OPTIMIZERS = ("sgd", "adam", "adamw")
+SCHEDULES = ("constant", "linear", "cosine", "step")
+
+# Settings that mean something with certain values of another one only.
+_FOR = (
+    ("momentum", "optimizer", ("sgd",)),
+    ("nesterov", "optimizer", ("sgd",)),
+    ("betas", "optimizer", ("adam", "adamw")),
+    ("eps", "optimizer", ("adam", "adamw")),
+    ("step_size", "schedule", ("step",)),
+    ("gamma", "schedule", ("step",)),
+)
+
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train. What makes no sense raises ValueError.
+    """How to train, in the words of PyTorch. What makes no sense raises ValueError.
 
     Attributes:
-        epochs: passes over the training set, 0 or more.
+        epochs: passes over the training set, 0 or more; the most, with early stopping.
         batch_size: images a batch, 1 for stochastic learning, None for the whole set (batch
             learning). More than there are images is the whole set, too.
-        rate: learning rate.
-        momentum: share of the last step that the next one keeps, from 0 to below 1.
+        rate: learning rate; the highest, where a schedule changes it.
+        momentum: share of the last step that the next one keeps, from 0 to below 1; of sgd.
+        nesterov: whether momentum is Nesterov's.
+        optimizer: "sgd", "adam" or "adamw", see `training.optimisers`.
+        betas, eps: of adam and adamw: how much of their means of the gradient, and of its square,
+            a step keeps; what is added to the root of the latter.
+        weight_decay: how much weights, not biases, are drawn to 0, at least 0. In sgd and adam it
+            is added to the gradient, as weight_decay * w; adamw takes rate * weight_decay * w off.
+        schedule: "constant", "linear", "cosine" or "step", see `training.schedules`.
+        warmup: epochs, or a part of one, in which the rate rises to what the schedule says.
+        step_size, gamma: of the schedule "step": every so many epochs, the rate is multiplied by
+            gamma.
+        early_stopping: whether to stop where the validation errors have not become fewer for
+            `patience` epochs, and to end with the weights of the best one.
+        patience: such epochs, at least 1.
     """
 
     epochs: int
     batch_size: int | None
     rate: float
     momentum: float = 0.0
+    nesterov: bool = False
+    optimizer: str = "sgd"
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    warmup: float = 0.0
+    step_size: int = 5
+    gamma: float = 0.1
+    early_stopping: bool = False
+    patience: int = 5
 
     def __post_init__(self) -> None:
         if self.epochs < 0:
@@ -36,8 +74,50 @@ class Settings:
             raise ValueError(f"the batch size must be at least 1, not {self.batch_size}")
         if not (self.rate > 0 and math.isfinite(self.rate)):
             raise ValueError(f"the learning rate must be above 0 and finite, not {self.rate}")
+        self._check_optimizer()
+        self._check_schedule()
+        if self.patience < 1:
+            raise ValueError(f"patience must be at least 1, not {self.patience}")
+        if self.patience != Settings.patience and not self.early_stopping:
+            raise ValueError(f"patience is for early stopping, which is off; it is {self.patience}")
+        for name, choice, values in _FOR:
+            chosen = getattr(self, choice)
+            if getattr(self, name) != getattr(Settings, name) and chosen not in values:
+                what = f"{_words(name)} is for the {choice} {' and '.join(values)}"
+                raise ValueError(f"{what}, not for {chosen}")
+        if self.nesterov and not self.momentum:
+            raise ValueError(f"nesterov needs a momentum above 0, not {self.momentum}")
+
+    def _check_optimizer(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            expected = ", ".join(OPTIMIZERS)
+            raise ValueError(f"the optimizer must be one of {expected}, not {self.optimizer!r}")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must be at least 0 and below 1, not {self.momentum}")
+        object.__setattr__(self, "betas", tuple(self.betas))  # of a list, as JSON has it
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas must be two numbers from 0 to below 1, not {self.betas}")
+        if not (self.eps > 0 and math.isfinite(self.eps)):
+            raise ValueError(f"eps must be above 0 and finite, not {self.eps}")
+        if not (self.weight_decay >= 0 and math.isfinite(self.weight_decay)):
+            raise ValueError(f"weight decay must be 0 or more and finite, not {self.weight_decay}")
+
+    def _check_schedule(self) -> None:
+        if self.schedule not in SCHEDULES:
+            expected = ", ".join(SCHEDULES)
+            raise ValueError(f"the schedule must be one of {expected}, not {self.schedule!r}")
+        if not 0 <= self.warmup <= self.epochs:
+            raise ValueError(
+                f"warmup must be from 0 to all {self.epochs} epochs, not {self.warmup}"
+            )
+        if self.step_size < 1:
+            raise ValueError(f"the step size must be at least 1 epoch, not {self.step_size}")
+        if not 0 < self.gamma <= 1:
+            raise ValueError(f"gamma must be above 0 and at most 1, not {self.gamma}")
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 # Chosen on the last 10,000 training images, held out. The slides' ranges are 0.01 to 0.1 for the
@@ -48,3 +128,14 @@ DEFAULTS: dict[str, Settings] = {
     "mlp800": Settings(epochs=10, batch_size=100, rate=0.1, momentum=0.9),
     "deep": Settings(epochs=10, batch_size=100, rate=0.02, momentum=0.9),
 }
+
+# PyTorch's.
+_OF_OPTIMIZER: dict[str, dict[str, float]] = {
+    "adam": {"rate": 1e-3, "momentum": 0.0},
+    "adamw": {"rate": 1e-3, "momentum": 0.0, "weight_decay": 0.01},
+}
+
+
+def settings_for(arch: str, **given: Any) -> Settings:
+    """Return the defaults of an architecture, and of the optimizer if one is given, but `given`."""
+    return replace(DEFAULTS[arch], **{**_OF_OPTIMIZER.get(given.get("optimizer", ""), {}), **given})
