@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from training.settings import ARCHITECTURES, DEFAULTS, OPTIMIZERS, SCHEDULES, Settings, settings_for
 
 if TYPE_CHECKING:
-    from training import Epoch
+    from training import Checkpoint, Epoch
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 MAX_WIDTH = 10**9  # two such sizes make a matrix of fewer than 2**63 bytes: no overflow
@@ -26,20 +27,131 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, 1 if training failed, or 130 after Ctrl-C."""
     interrupt = Interrupt()
     parser = make_parser()
-    args = parser.parse_args(argv)
-    given = {f.name: getattr(args, f.name) for f in fields(Settings) if hasattr(args, f.name)}
+    given_argv = sys.argv[1:] if argv is None else list(argv)
+    args = parser.parse_args(given_argv)
+    checkpoint, command = None, own_command(given_argv)
+    if args.resume or args.evaluate:
+        args, checkpoint, command = continued(args, given_argv, parser)
     try:
-        settings = settings_for(args.arch, **given)
+        settings = settings_of(args)
     except ValueError as error:
         parser.error(str(error))
+    if args.checkpoint_every and not args.save:
+        parser.error("argument --checkpoint-every: needs --save FILE")
     try:
-        return run(args, settings, parser, interrupt)
+        if args.evaluate:
+            assert checkpoint is not None
+            return evaluate(args, checkpoint, parser)
+        return run(args, settings, parser, interrupt, checkpoint, command)
     except MemoryError as error:
         parser.error(f"not enough memory: {error}")
 
 
+def own_command(argv: Sequence[str]) -> list[str]:
+    """Return the arguments that say what to train, without those that say how to run it."""
+    parser = Parser(allow_abbrev=False, add_help=False)
+    add_ways_to_run(parser)
+    return parser.parse_known_args(argv)[1]
+
+
+def continued(
+    args: argparse.Namespace, argv: Sequence[str], parser: "Parser"
+) -> tuple[argparse.Namespace, "Checkpoint", list[str]]:
+    """Read the checkpoint to go on with, or to evaluate, and what it was trained with.
+
+    Returns the arguments, those of the checkpoint unless given anew; the checkpoint; and the whole
+    command.
+    """
+    from training import CheckpointError, read
+
+    path = args.resume or args.evaluate
+    if args.evaluate and (args.save or args.resume):
+        parser.error(f"argument --evaluate: not allowed with --{'save' if args.save else 'resume'}")
+    try:
+        checkpoint = read(path)
+        found = checkpoint.about.get("command", [] if args.evaluate else None)
+        words = found if isinstance(found, list) else [found]
+        command = [word for word in words if isinstance(word, str)]
+        if command != found or {"-h", "--help"} & {*command}:
+            raise CheckpointError(path, "not saved by train.py")
+    except CheckpointError as error:
+        parser.error(str(error))
+    free = {*vars(ways_to_run()), "data"}
+    parser.of = f"{path}: its command line: "
+    saved = vars(parser.parse_args(own_command(command)))
+    parser.of = ""
+    known = {name: value for name, value in saved.items() if name not in free or name == "data"}
+    args = parser.parse_args(argv, argparse.Namespace(**known))
+    # Settings that can change, such as epochs, are for the checkpoint to say.
+    for name, value in vars(args).items():
+        other = name not in free and value != known.get(name)
+        if other and (args.evaluate or name not in {field.name for field in fields(Settings)}):
+            flag = "--lr" if name == "rate" else f"--{name.replace('_', '-')}"
+            parser.error(f"argument {flag}: not what {path} was trained with")
+    return args, checkpoint, [*own_command(command), *own_command(argv)]
+
+
+def evaluate(args: argparse.Namespace, checkpoint: "Checkpoint", parser: "Parser") -> int:
+    """Report what the network of a checkpoint takes the test images for; return the exit code."""
+    import kernels
+    import training
+    from data import DataError, load_dataset
+
+    check_metrics(args, parser)
+    if args.threads:
+        kernels.set_num_threads(args.threads)
+    try:
+        dataset = load_dataset(args.data)
+        net = checkpoint.net()
+    except (DataError, training.CheckpointError) as error:
+        parser.error(str(error))
+    labels = dataset.test_labels
+    report = Report(args.quiet, 0, 0, {})
+    report.line(
+        f"data      {dataset.name}: {len(labels)} test\nnetwork   {args.evaluate}: {net!r}\n"
+    )
+    kernels.on_compile(report.compiling)
+    try:
+        counts = training.confusion(net, dataset.test_images, labels)
+    except (TypeError, ValueError) as error:
+        parser.error(f"{args.evaluate}: does not take {dataset.name}: {error}")
+    found = counts.diagonal()
+    images = counts.sum(axis=1)
+    recall = [n / of if of else math.nan for n, of in zip(found, images, strict=True)]
+    width = max(6, len(str(counts.max())) + 2)
+    report.line(
+        "images of each digit (rows) by what they are taken for (columns)\n\n     "
+        + "".join(f"{digit:{width}}" for digit in range(counts.shape[1]))
+        + "    recall"
+    )
+    for digit, row in enumerate(counts):
+        cells = "".join(f"{count:{width}}" for count in row)
+        report.line(f"{digit:5}{cells}{recall[digit]:10.2%}")
+    report.line("")
+    errors = int(len(labels) - found.sum())
+    print_errors(errors, len(labels))
+    if args.metrics:
+        record = {
+            "evaluated": args.evaluate,
+            "data": dataset.name,
+            "test_errors": errors,
+            "test_images": len(labels),
+            "confusion": counts.tolist(),
+            "recall": [None if math.isnan(share) else share for share in recall],
+            "weights_sha256": training.weights_sha256(net),
+            "versions": training.versions(),
+        }
+        write_metrics(args, record, parser)
+    return 0
+
+
 def run(
-    args: argparse.Namespace, settings: Settings, parser: "Parser", interrupt: "Interrupt"
+    args: argparse.Namespace,
+    settings: Settings,
+    parser: "Parser",
+    interrupt: "Interrupt",
+    checkpoint: "Checkpoint | None",
+    command: list[str],
 ) -> int:
     """Load, compile, train and report; return the exit code."""
     import numpy as np
@@ -49,11 +161,7 @@ def run(
     from data import DataError, load_dataset
     from layers import SoftmaxCrossEntropy
 
-    if args.metrics:
-        try:
-            training.check_writable(args.metrics)
-        except OSError as error:
-            parser.error(f"argument --metrics: {args.metrics}: {error.strerror}")
+    check_metrics(args, parser)
     if args.report:
         try:
             training.check_report(args.report)
@@ -62,9 +170,14 @@ def run(
         except ImportError as error:
             parser.error(f"argument --report: {error}")
     try:
+        if args.save:
+            training.check_savable(args.save)
         dataset = load_dataset(args.data)
-    except DataError as error:
+    except (DataError, training.CheckpointError) as error:
         parser.error(str(error))
+    about = {"command": command, "data_sha256": dataset.sha256()} if keeps(args) else {}
+    if checkpoint and checkpoint.about.get("data_sha256") != about["data_sha256"]:
+        parser.error(f"{args.resume}: trained on other data than {dataset.name}")
     images, labels = dataset.train_images, dataset.train_labels
     if settings.early_stopping and not args.validation:
         parser.error("early stopping needs images to validate on: --validation N")
@@ -92,6 +205,41 @@ def run(
     widths = "-".join(map(str, (images[0].size, *hidden, dataset.classes)))
     parameters = sum(parameter.value.size for parameter in net.parameters())
     report = Report(args.quiet, settings.epochs, math.ceil(kept / size), counts)
+
+    def on_batch(epoch: int, batch: int, batch_loss: float) -> None:
+        report.batch(epoch, batch, batch_loss)
+        if interrupt.asked:
+            raise KeyboardInterrupt(f"interrupted in epoch {epoch}, after batch {batch}")
+
+    def save() -> None:
+        training.save(args.save, net, session, **about)
+
+    def on_epoch(epoch: "Epoch") -> None:
+        report.epoch(epoch)
+        if args.checkpoint_every and epoch.epoch % args.checkpoint_every == 0:
+            try:
+                save()
+            except training.CheckpointError as error:  # perhaps the next one can be
+                print(f"{parser.prog}: warning: {error}", file=sys.stderr)
+
+    session = training.Training(
+        net,
+        loss,
+        *sets["train"],
+        settings,
+        rng=rng,
+        validation=sets.get("validation"),
+        test=sets["test"],
+        input=args.input,
+        on_epoch=on_epoch,
+        on_batch=on_batch,
+    )
+    if checkpoint:
+        try:
+            checkpoint.resume(session)
+        except training.CheckpointError as error:
+            parser.error(str(error))
+
     density = training.sparse_density(net, images, args.input)
     share = "" if density is None else f", {density:.0%} of the pixels are not zero"
     report.line(
@@ -102,6 +250,9 @@ def run(
         f"machine   {training.cpu_model()}, threads {kernels.get_num_threads()}"
     )
 
+    if checkpoint:
+        report.line(f"goes on   {args.resume}: epoch {session.epoch}, after batch {session.batch}")
+
     kernels.on_compile(report.compiling)
     if args.gradcheck:
         checked = training.gradcheck_mlp(len(hidden))
@@ -111,44 +262,31 @@ def run(
     training.warm_up(net, loss, *sets["train"], input=args.input, **asdict(settings))
     compile_seconds = report.compiled()
 
-    history: list[Epoch] = []
-
-    def on_batch(epoch: int, batch: int, batch_loss: float) -> None:
-        report.batch(epoch, batch, batch_loss)
-        if interrupt.asked:
-            raise KeyboardInterrupt(f"interrupted in epoch {epoch}, after batch {batch}")
-
-    def on_epoch(epoch: "Epoch") -> None:
-        history.append(epoch)
-        report.epoch(epoch)
-
+    history = session.history
     interrupt.training = True
     report.start()
     try:
-        training.fit(
-            net,
-            loss,
-            *sets["train"],
-            **asdict(settings),
-            input=args.input,
-            rng=rng,
-            validation=sets.get("validation"),
-            test=sets["test"],
-            on_epoch=on_epoch,
-            on_batch=on_batch,
-        )
+        session.run()
     except KeyboardInterrupt as stop:
         report.line(str(stop))
     except training.DivergedError as error:
         parser.fail(f"{error}; try a lower --lr than {settings.rate:g}")
     finally:
         report.stop()
+    if args.save:
+        try:
+            save()
+        except training.CheckpointError as error:
+            parser.fail(str(error))
+        report.line(f"saved to {args.save}")
+        if interrupt.asked:
+            report.line(f"to go on: {going_on(args)}")
 
     best = len(history) == settings.epochs > 0 and not settings.early_stopping
     errors = history[-1].test_errors if best else None
     if errors is None:
         errors = training.evaluate(net, loss, *sets["test"]).errors
-    print(f"test errors: {errors} / {counts['test']} ({errors / counts['test']:.2%})", flush=True)
+    print_errors(errors, counts["test"])
     chosen = {
         "arch": None if args.hidden else args.arch,
         "hidden": hidden,
@@ -177,10 +315,7 @@ def run(
             "cpu": training.cpu_model(),
             "threads": kernels.get_num_threads(),
         }
-        try:
-            training.write_json(args.metrics, record)
-        except OSError as error:
-            parser.fail(f"argument --metrics: {args.metrics}: {error.strerror}")
+        write_metrics(args, record, parser)
     if args.report:
         machine = {"cpu": training.cpu_model(), "threads": kernels.get_num_threads()}
         digest = {"weights_sha256": training.weights_sha256(net)}
@@ -190,6 +325,51 @@ def run(
             parser.fail(f"argument --report: {error.filename or args.report}: {error.strerror}")
         report.line(f"report: {os.path.join(args.report, 'index.html')}")
     return INTERRUPTED if interrupt.asked else 0
+
+
+def keeps(args: argparse.Namespace) -> bool:
+    """Whether checkpoints are read or written, which depend on the data."""
+    return bool(args.save or args.resume)
+
+
+def going_on(args: argparse.Namespace) -> str:
+    """Return the command line that goes on where this run has stopped and saved."""
+    given = {**vars(args), "resume": args.save, "gradcheck": False}
+    words = ["python", "train.py"]
+    for name in ("resume", *(name for name in vars(ways_to_run()) if name != "resume")):
+        if given[name]:
+            words.append(f"--{name.replace('_', '-')}")
+            words += [] if given[name] is True else [str(given[name])]
+    return shlex.join(words)
+
+
+def print_errors(errors: int, images: int) -> None:
+    print(f"test errors: {errors} / {images} ({errors / images:.2%})", flush=True)
+
+
+def check_metrics(args: argparse.Namespace, parser: "Parser") -> None:
+    from training import check_writable
+
+    if args.metrics:
+        try:
+            check_writable(args.metrics)
+        except OSError as error:
+            parser.error(f"argument --metrics: {args.metrics}: {error.strerror}")
+
+
+def write_metrics(args: argparse.Namespace, record: dict[str, Any], parser: "Parser") -> None:
+    import training
+
+    try:
+        training.write_json(args.metrics, record)
+    except OSError as error:
+        parser.fail(f"argument --metrics: {args.metrics}: {error.strerror}")
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """Return what was asked for, and defaults for the rest."""
+    given = {f.name: getattr(args, f.name) for f in fields(Settings) if hasattr(args, f.name)}
+    return settings_for(args.arch, **given)
 
 
 def summary(args: argparse.Namespace, settings: Settings, size: int) -> list[str]:
@@ -300,11 +480,17 @@ class Interrupt:
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """Says what is wrong in one line.
+
+    Attributes:
+        of: where the arguments come from, for the line.
+    """
+
+    of = ""
 
     def error(self, message: str) -> NoReturn:
         """End because of what was asked for."""
-        self.exit(2, f"{self.prog}: error: {message}\n")
+        self.exit(2, f"{self.prog}: error: {self.of}{message}\n")
 
     def fail(self, message: str) -> NoReturn:
         """End because of what came out."""
@@ -498,6 +684,47 @@ def make_parser() -> Parser:
         help="hold out the last N training images and count errors on them, too (default: 0)",
     )
 
+    add_ways_to_run(parser)
+    return parser
+
+
+def ways_to_run() -> argparse.Namespace:
+    """Return the arguments that a run which goes on need not share, unset."""
+    parser = Parser(add_help=False)
+    add_ways_to_run(parser)
+    return parser.parse_args([])
+
+
+def add_ways_to_run(parser: Parser) -> None:
+    """Add the arguments that do not tell what is learned."""
+    group = parser.add_argument_group(
+        "checkpoints",
+        "python train.py --save net.safetensors        Ctrl-C says how to go on\n"
+        "python train.py --evaluate net.safetensors    what is taken for what",
+    )
+    group.add_argument(
+        "--save",
+        metavar="FILE",
+        help="write the network, and all that is needed to go on, at the end or after Ctrl-C",
+    )
+    group.add_argument(
+        "--checkpoint-every",
+        type=integer(1),
+        metavar="N",
+        help="write it after every N epochs, too; the file is replaced at once",
+    )
+    group.add_argument(
+        "--resume",
+        metavar="FILE",
+        help="go on where it was saved, with the settings in it, to the same bits as a run that "
+        "never stopped; --epochs may be another, but not with early stopping",
+    )
+    group.add_argument(
+        "--evaluate",
+        metavar="FILE",
+        help="train nothing, but count its errors on the test set, digit by digit",
+    )
+
     group = parser.add_argument_group("machine", "python train.py --threads 1 --gradcheck")
     group.add_argument(
         "--threads",
@@ -532,7 +759,6 @@ def make_parser() -> Parser:
     group.add_argument(
         "--quiet", action="store_true", help="print nothing but the last line, the test errors"
     )
-    return parser
 
 
 def integer(lowest: int, highest: int | None = None) -> Callable[[str], int]:

@@ -1,5 +1,6 @@
 """Labelled images, a training and a test set, from the embedded MNIST or a folder of IDX files."""
 
+import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -42,6 +43,14 @@ class Dataset:
     test_labels: np.ndarray
     classes: int
     name: str
+
+    def sha256(self) -> str:
+        """Return the SHA-256, in hexadecimal, over all images and labels."""
+        digest = hashlib.sha256()
+        for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+            digest.update(f"{array.dtype} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
 
 def load_dataset(folder: str | os.PathLike[str] | None = None) -> Dataset:

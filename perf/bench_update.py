@@ -1,14 +1,15 @@
-"""Gradient descent without and with momentum. A shape is that of the weights.
+"""Gradient descent: plain, with momentum, and Adam. A shape is that of the weights.
 
 The rate is small: every repetition moves the weights again.
 """
 
 import numpy as np
 
-from perf.cases import Case, number, signed
+from perf.cases import Case, number, probabilities, signed
 
 SHAPES = ((784, 200), (2500, 2000))
 RATE, MOMENTUM = 1e-4, 0.9
+BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 
 
 def cases():
@@ -34,7 +35,11 @@ def cases():
             shape,
             [signed(*shape), signed(*shape), signed(*shape), number(RATE), number(MOMENTUM)],
             {
-                "jitprop": lambda kernels: kernels.momentum_update,
+                "jitprop": lambda kernels: (
+                    lambda w, dw, velocity, rate, momentum: kernels.momentum_update(
+                        w, dw, velocity, rate, momentum, 0.0
+                    )
+                ),
                 "numpy": numpy_momentum,
                 "torch": torch_momentum,
                 "jax": jax_momentum,
@@ -44,6 +49,59 @@ def cases():
             floats=5 * size,
             outputs=(0, 2),
         )
+        yield Case(
+            "adam_update",
+            shape,
+            [signed(*shape), signed(*shape), signed(*shape), probabilities(*shape), number(RATE)],
+            {
+                "jitprop": lambda kernels: (
+                    lambda w, dw, m, v, rate: kernels.adam_update(
+                        w, dw, m, v, rate, 1.0, BETA1, BETA2, EPS, 0.0
+                    )
+                ),
+                "numpy": numpy_adam,
+                "torch": torch_adam,
+                "jax": jax_adam,
+            },
+            adam,
+            flops=13 * size,
+            floats=7 * size,
+            outputs=(0, 2, 3),
+        )
+
+
+def adam(w, dw, m, v, rate):
+    m, m_size = m + (1 - BETA1) * (dw - m), np.abs(m) + np.abs(dw)
+    v, v_size = v + (1 - BETA2) * (dw * dw - v), v + dw * dw
+    root = np.sqrt(v) + EPS
+    return [(w - rate * m / root, np.abs(w) + rate * m_size / root), (m, m_size), (v, v_size)]
+
+
+def numpy_adam(np):
+    def update(w, dw, m, v, rate):
+        m += (1 - BETA1) * (dw - m)
+        v += (1 - BETA2) * (dw * dw - v)
+        w -= rate * m / (np.sqrt(v) + EPS)
+
+    return update
+
+
+def torch_adam(torch):
+    def update(w, dw, m, v, rate):
+        m.lerp_(dw, 1 - BETA1)
+        v.mul_(BETA2).addcmul_(dw, dw, value=1 - BETA2)
+        w.addcdiv_(m, v.sqrt().add_(EPS), value=-rate)
+
+    return update
+
+
+def jax_adam(jax):
+    def update(w, dw, m, v, rate):
+        m = m + (1 - BETA1) * (dw - m)
+        v = v + (1 - BETA2) * (dw * dw - v)
+        return w - rate * m / (jax.numpy.sqrt(v) + EPS), m, v
+
+    return update
 
 
 def reference(w, dw, velocity, rate, momentum):

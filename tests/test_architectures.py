@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from layers import Linear, Tanh
+from layers import Dropout, Linear, Tanh
 from training import ARCHITECTURES, gradcheck_mlp, mlp
 
 
@@ -30,6 +30,17 @@ def test_weights_come_from_one_generator():
     first, second, third = (p.value for p in ours.parameters() if p.name.endswith("w"))
     assert not np.array_equal(first, second)
     assert not np.array_equal(second, third)
+
+
+def test_dropout_between_hidden_layers():
+    net, plain = mlp(6, (5, 4), 3, 0, dropout=0.2), mlp(6, (5, 4), 3, 0)
+    kinds = [Linear, Tanh, Dropout, Linear, Tanh, Dropout, Linear]
+    assert [type(module) for module in net] == kinds
+    for a, b in zip(net.parameters(), plain.parameters(), strict=True):
+        np.testing.assert_array_equal(a.value, b.value)
+    first, second = (state.value[0] for state in net.states())
+    assert first != second
+    assert first == mlp(6, (5, 4), 3, 0, dropout=0.2).states()[0].value[0]
 
 
 def test_precisions_agree():

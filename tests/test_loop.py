@@ -1,13 +1,24 @@
 """The training loop, against the slides' loop typed out and against NumPy in float64."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 
+import kernels
 import training.plan
 from layers import CrossEntropy, Linear, Sequential, Softmax, SoftmaxCrossEntropy
-from training import DivergedError, evaluate, fit, mlp, warm_up, weights_sha256
+from training import (
+    DivergedError,
+    Settings,
+    Training,
+    evaluate,
+    fit,
+    mlp,
+    warm_up,
+    weights_sha256,
+)
 
 rng = np.random.default_rng(5)
 LABELS = rng.integers(0, 4, 103).astype(np.uint8)
@@ -208,3 +219,222 @@ def test_a_label_without_an_output():
     labels[7] = 4
     with pytest.raises(ValueError, match="label"):
         fit(network(), SoftmaxCrossEntropy(), IMAGES, labels, epochs=1, batch_size=10, rate=0.1)
+
+
+ADAMW = {"optimizer": "adamw", "weight_decay": 0.1, "schedule": "cosine", "warmup": 0.5}
+RUNS = {  # settings, and of the network its dropout
+    "sgd": ({}, 0),
+    "sgd, step": ({"schedule": "step", "step_size": 2, "gamma": 0.5}, 0),
+    "momentum, linear, dropout": ({"momentum": 0.9, "schedule": "linear", "warmup": 1}, 0.3),
+    "nesterov": ({"momentum": 0.9, "nesterov": True, "weight_decay": 0.01}, 0),
+    "adam, dropout": ({"optimizer": "adam", "rate": 0.01}, 0.3),
+    "adamw, cosine": ({**ADAMW, "rate": 0.01}, 0),
+    "adamw, cosine, dropout, early": ({**ADAMW, "early_stopping": True, "patience": 2}, 0.3),
+}
+every_run = pytest.mark.parametrize("run", RUNS)
+
+
+class Loss(SoftmaxCrossEntropy):
+    """Not of the library: everything is done layer by layer."""
+
+    def rows(self, z, t):
+        return super().rows(z, t)
+
+
+def begun(run, kind=SoftmaxCrossEntropy, rng=1, **more):
+    """A training of 4 epochs of 11 batches; all labels but the last 40 are right."""
+    given, dropout = RUNS[run]
+    net = mlp(24, [9, 5], 4, 0, dropout=dropout)
+    settings = Settings(**{"epochs": 4, "batch_size": 10, "rate": 0.1, **given})
+    held_out = IMAGES[:40], LABELS[:40]
+    return Training(net, kind(0.1), IMAGES, LABELS, settings, rng=rng, validation=held_out, **more)
+
+
+def state(training):
+    net = training.net
+    weights = {parameter.name: parameter.value for parameter in net.parameters()}
+    return weights | {one.name: one.value for one in net.states()} | training.arrays()
+
+
+def outcome(training):
+    """All that a training leaves, but the time that it took."""
+    history = [(e.epoch, e.train_loss, e.train_errors, e.validation_loss) for e in training.history]
+    arrays = {name: array.tobytes() for name, array in state(training).items()}
+    return history, training.record()["rng"], arrays
+
+
+@every_run
+def test_the_same_bits_layer_by_layer_and_on_any_threads(run):
+    whole = begun(run)
+    assert len(whole.run()) >= 3
+    for threads in (1, 2, 3, 4):
+        kernels.set_num_threads(threads)
+        for kind in (SoftmaxCrossEntropy, Loss) if threads < 3 else (SoftmaxCrossEntropy,):
+            again = begun(run, kind)
+            again.run()
+            assert outcome(again) == outcome(whole)
+
+
+@every_run
+@pytest.mark.parametrize("place", [(1, 1), (1, 11), (2, 4), (3, 10)])
+def test_interrupted_and_restored_is_undisturbed(run, place, every_batch):
+    undisturbed = begun(run)
+    undisturbed.run()
+
+    def stop(epoch, batch, loss):
+        if (epoch, batch) == place:
+            raise KeyboardInterrupt
+
+    first = begun(run, on_batch=stop)
+    with pytest.raises(KeyboardInterrupt):
+        first.run()
+    assert (first.epoch, first.batch) == place
+    record = json.loads(json.dumps(first.record()))
+    saved = {name: array.copy() for name, array in state(first).items()}
+    first.run()  # the very same goes on, too
+    assert outcome(first) == outcome(undisturbed)
+
+    second = begun(run, rng=77)
+    for name, array in state(second).items():
+        array[...] = saved[name]
+    second.restore({name: saved[name] for name in second.arrays()}, record)
+    assert (second.epoch, second.batch) == place
+    assert second.record() == record
+    second.run()
+    assert outcome(second) == outcome(undisturbed)
+
+
+@every_run
+def test_restored_between_two_epochs(run):
+    undisturbed, saved = begun(run), {}
+
+    def save(epoch):
+        if epoch.epoch == 2:
+            saved["record"] = json.loads(json.dumps(first.record()))
+            saved["state"] = {name: array.copy() for name, array in state(first).items()}
+
+    first = begun(run, on_epoch=save)
+    first.run()
+    undisturbed.run()
+    second = begun(run, rng=77)
+    for name, array in state(second).items():
+        array[...] = saved["state"][name]
+    second.restore({name: saved["state"][name] for name in second.arrays()}, saved["record"])
+    assert (second.epoch, second.batch, len(second.history)) == (3, 0, 2)
+    second.run()
+    assert outcome(second) == outcome(undisturbed)
+
+
+@pytest.mark.parametrize("kind", ["PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"])
+def test_any_generator_is_restored(kind):
+    def seeded(seed):
+        return np.random.Generator(getattr(np.random, kind)(seed))
+
+    first, second = begun("sgd", rng=seeded(1)), begun("sgd", rng=seeded(2))
+    second.restore(first.arrays(), json.loads(json.dumps(first.record())))
+    first.run()
+    second.run()
+    assert outcome(first) == outcome(second)
+
+
+def test_restore_refuses_what_is_of_another_training():
+    training = begun("adam, dropout")
+    arrays, record, before = training.arrays(), training.record(), outcome(training)
+    name = "optimiser.m.0.w"
+    missing = {key: value for key, value in arrays.items() if key != name}
+    for wrong, at, message in (
+        (missing, {}, rf"{name} is missing, expected float32 of shape \(24, 9\)"),
+        ({**arrays, name: np.zeros(3)}, {}, rf"{name} is float64 of shape \(3,\), expected"),
+        ({**arrays, "x": np.zeros(3)}, {}, "x is float64 of shape .*, expected no such array"),
+        (arrays, {"batch": 12}, "there is no batch 12 in epoch 1"),
+        (arrays, {"batch": -1}, "there is no batch -1 in epoch 1"),
+        (arrays, {"epoch": 2}, "there is no batch 0 in epoch 2"),
+        (arrays, {"rng": np.random.MT19937(1).state}, "must be for a PCG64"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            training.restore(wrong, {**record, **at})
+    assert outcome(training) == before
+
+
+def test_it_trains_on_when_there_are_more_epochs():
+    short = begun("nesterov")
+    short.settings = Settings(2, 10, 0.1, 0.9, nesterov=True, weight_decay=0.01)
+    short.run()
+    assert short.run() == short.history  # nothing is left to do
+    longer, whole = begun("nesterov"), begun("nesterov")
+    for name, array in state(longer).items():
+        array[...] = state(short)[name]
+    longer.restore(short.arrays(), short.record())
+    longer.run()
+    whole.run()
+    assert outcome(longer) == outcome(whole)
+
+
+def early(patience, epochs=60, rate=1.0):
+    """Labels without rhyme or reason: what is learned by heart helps nobody."""
+    noise = np.random.default_rng(2).integers(0, 4, 103)
+    digests = []
+    net = network((20,))
+    settings = Settings(epochs, 10, rate, early_stopping=True, patience=patience)
+    training = Training(
+        net,
+        SoftmaxCrossEntropy(),
+        IMAGES[:63],
+        noise[:63],
+        settings,
+        rng=1,
+        validation=(IMAGES[63:], noise[63:]),
+        on_epoch=lambda epoch: digests.append(weights_sha256(net)),
+    )
+    return training, digests
+
+
+@pytest.mark.parametrize("patience", [1, 3, 10])
+def test_early_stopping(patience):
+    training, digests = early(patience)
+    history = training.run()
+    scores = [(epoch.validation_errors, epoch.validation_loss) for epoch in history]
+    best = scores.index(min(scores))
+    assert len(history) == best + 1 + patience < 60
+    assert training.best is history[best]
+    assert weights_sha256(training.net) == digests[best] != digests[-1]
+    for end in range(1, len(history)):  # and no epoch earlier
+        assert end - 1 - scores.index(min(scores[:end])) < patience
+    assert training.run() == history
+    assert weights_sha256(training.net) == digests[best]
+
+
+def test_the_best_weights_are_restored_at_the_last_epoch_as_well():
+    training, digests = early(patience=50, epochs=12)
+    history = training.run()
+    assert len(history) == 12
+    assert weights_sha256(training.net) == digests[training.best.epoch - 1] != digests[-1]
+
+
+def test_early_stopping_needs_a_validation_set():
+    with pytest.raises(ValueError, match="early stopping needs validation"):
+        train(early_stopping=True)
+
+
+def test_no_best_epoch_yet():
+    training, _ = early(patience=1, epochs=0)
+    assert training.best is None
+    assert training.run() == []
+    assert weights_sha256(training.net) == weights_sha256(network((20,)))
+
+
+def test_warm_up_compiles_what_the_settings_need():
+    names = []
+    kernels.on_compile(names.append)
+    given = {"epochs": 1, "batch_size": 10, "rate": 0.01, "early_stopping": True, "patience": 2}
+    given |= {"optimizer": "adamw", "weight_decay": 0.1, "schedule": "cosine"}
+    net, loss = mlp(24, [5], 4, 0, np.float64, 0.2), SoftmaxCrossEntropy(0.1)
+    warm_up(net, loss, IMAGES, LABELS, **given)
+    names.clear()
+    fit(net, loss, IMAGES, LABELS, validation=(IMAGES, LABELS), **given)
+    assert names == []
+
+
+def test_a_setting_that_there_is_not():
+    with pytest.raises(TypeError, match="dampening"):
+        train(dampening=0.1)

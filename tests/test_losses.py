@@ -187,3 +187,23 @@ def test_wrong_outputs(loss):
         loss().fprop(np.zeros((1, 3), int), [0])
     with pytest.raises(RuntimeError, match=rf"{loss.__name__}\(\): bprop before fprop"):
         loss().bprop(1)
+
+
+def test_label_smoothing():
+    rng = np.random.default_rng(8)
+    z, labels = rng.standard_normal((6, 5)), rng.integers(0, 5, 6)
+    loss, plain = SoftmaxCrossEntropy(label_smoothing=0.2), SoftmaxCrossEntropy()
+    targets = 0.8 * np.eye(5)[labels] + 0.04
+    np.testing.assert_allclose(loss.fprop(z, labels), plain.fprop(z, targets), rtol=1e-14)
+    np.testing.assert_allclose(loss.bprop(0.5), plain.bprop(0.5), rtol=0, atol=1e-15)
+    assert gradcheck(loss, z, labels)
+    assert repr(loss) == "SoftmaxCrossEntropy(label_smoothing=0.2)"
+    assert repr(plain) == "SoftmaxCrossEntropy()"
+
+
+def test_label_smoothing_refuses():
+    for wrong in (-0.1, 1.1, np.nan):
+        with pytest.raises(ValueError, match=f"label smoothing must be from 0 to 1, not {wrong}"):
+            SoftmaxCrossEntropy(wrong)
+    with pytest.raises(ValueError, match=r"t has shape \(2, 3\), expected class indices"):
+        SoftmaxCrossEntropy(0.1).fprop(np.zeros((2, 3)), np.eye(3)[:2])

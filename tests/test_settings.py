@@ -2,7 +2,7 @@
 
 import pytest
 
-from training import ARCHITECTURES, DEFAULTS, Settings
+from training import ARCHITECTURES, DEFAULTS, Settings, settings_for
 
 GOOD = {"epochs": 1, "batch_size": 1, "rate": 1e-30, "momentum": 0.0}
 
@@ -20,6 +20,15 @@ GOOD = {"epochs": 1, "batch_size": 1, "rate": 1e-30, "momentum": 0.0}
         ("momentum", -0.1),
         ("momentum", 1.0),
         ("momentum", float("nan")),
+        ("optimizer", "sgdm"),
+        ("weight_decay", -1e-9),
+        ("weight_decay", float("inf")),
+        ("weight_decay", float("nan")),
+        ("schedule", "cos"),
+        ("warmup", -0.1),
+        ("warmup", 1.1),
+        ("warmup", float("nan")),
+        ("patience", 0),
     ],
 )
 def test_refuses_what_makes_no_sense(name, value):
@@ -29,8 +38,51 @@ def test_refuses_what_makes_no_sense(name, value):
     assert str(value) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"nesterov": True}, "nesterov needs a momentum above 0, not 0.0"),
+        ({"betas": (0.8, 0.9)}, "betas is for the optimizer adam and adamw, not for sgd"),
+        ({"eps": 1e-6}, "eps is for the optimizer adam and adamw, not for sgd"),
+        ({"optimizer": "adam", "momentum": 0.9}, "momentum is for the optimizer sgd, not for adam"),
+        ({"optimizer": "adamw", "nesterov": True}, "nesterov is for the optimizer sgd, not for"),
+        ({"gamma": 0.5}, "gamma is for the schedule step, not for constant"),
+        ({"schedule": "linear", "step_size": 2}, "step size is for the schedule step, not for li"),
+        ({"patience": 3}, "patience is for early stopping, which is off"),
+        ({"optimizer": "adam", "betas": (0.9, 1)}, r"betas must be .* not \(0.9, 1\)"),
+        ({"optimizer": "adam", "betas": (0.9,)}, r"betas must be two numbers .* not \(0.9,\)"),
+        ({"optimizer": "adam", "betas": (-0.1, 0.9)}, r"betas must be two numbers"),
+        ({"optimizer": "adam", "eps": 0.0}, "eps must be above 0 and finite, not 0.0"),
+        ({"optimizer": "adam", "eps": float("nan")}, "eps must be above 0 and finite, not nan"),
+        ({"schedule": "step", "step_size": 0}, "step size must be at least 1 epoch, not 0"),
+        ({"schedule": "step", "gamma": 0}, "gamma must be above 0 and at most 1, not 0"),
+        ({"schedule": "step", "gamma": 1.5}, "gamma must be above 0 and at most 1, not 1.5"),
+    ],
+)
+def test_refuses_what_does_not_go_together(given, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        Settings(**{**GOOD, **given})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_list_as_json_has_it():
+    given = {**GOOD, "optimizer": "adam"}
+    assert Settings(**given, betas=[0.5, 0.9]) == Settings(**given, betas=(0.5, 0.9))
+
+
+def test_defaults_of_optimizers():
+    assert settings_for("mlp200") == DEFAULTS["mlp200"]
+    assert settings_for("mlp200", optimizer="sgd") == DEFAULTS["mlp200"]
+    adamw = settings_for("mlp200", optimizer="adamw", epochs=3)
+    assert (adamw.rate, adamw.momentum, adamw.weight_decay) == (0.001, 0, 0.01)
+    assert (adamw.epochs, adamw.batch_size) == (3, DEFAULTS["mlp200"].batch_size)
+    assert settings_for("linear", optimizer="adam", rate=0.1, weight_decay=0.5).rate == 0.1
+
+
 def test_edges_are_allowed():
     Settings(epochs=0, batch_size=None, rate=1e30, momentum=0.999)
+    Settings(2, 1, 1, warmup=2, schedule="step", step_size=1, gamma=1)
+    Settings(2, 1, 1, optimizer="adamw", betas=(0, 0), eps=1e-30, weight_decay=1e30)
 
 
 def test_every_architecture_has_defaults():

@@ -29,6 +29,7 @@ from kernels.simd import (
     lookup,
     polynomial,
     prefetch,
+    sqrt,
     stack_array,
     steps,
     store,
@@ -74,7 +75,7 @@ def arithmetic(xs, ys, out):
         store(out, row * LANES, where(mask, x, 3))
         store(out, (row + 1) * LANES, where(mask, -1, y))
         row += 2
-    for value in (absolute(x), copysign(x, y), broadcast(0.1, xs), broadcast(2, x)):
+    for value in (absolute(x), sqrt(x), copysign(x, y), broadcast(0.1, xs), broadcast(2, x)):
         store(out, row * LANES, value)
         row += 1
     total = x + 0  # a vector of its own: without the JIT, += changes it in place

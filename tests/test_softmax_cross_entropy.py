@@ -182,3 +182,69 @@ def test_no_read_outside(before, dtype, fenced):
         for t in (labels, targets):
             assert np.isfinite(softmax_cross_entropy(logits, t, 1.0, out))
             assert np.isfinite(out).all()
+
+
+def smoothed(labels, n, smoothing):
+    """Targets of smoothed labels: Szegedy et al., 2016, section 7."""
+    return (1 - smoothing) * one_hot(labels, n) + smoothing / n
+
+
+@every_dtype
+@every_shape
+@pytest.mark.parametrize("smoothing", [0, 0.1, 1])
+def test_smoothed_labels(smoothing, shape, dtype, guarded):
+    """The bound for targets holds: as many terms, of the same sizes, are added."""
+    logits, labels, _ = map(guarded, draw(shape, dtype))
+    out, losses = guarded(np.full(shape, 7, dtype)), guarded(np.full(shape[0], 7, dtype))
+    kernels.smoothed_cross_entropy(logits, labels, smoothing, 0.01, out, losses)
+    targets = smoothed(labels, shape[1], smoothing)
+    assert_right(logits, targets, 0.01, kernels.total(losses), out)
+
+
+@every_dtype
+def test_smoothed_labels_of_extreme_logits(dtype):
+    x = np.array([[1e4, -1e4, 0], [3, 3, 3], [-80, -100, 0]], dtype)
+    labels, out, losses = np.array([1, 0, 2]), np.empty_like(x), np.empty(3, dtype)
+    kernels.smoothed_cross_entropy(x, labels, 0.3, 1.0, out, losses)
+    assert_right(x, smoothed(labels, 3, 0.3), 1.0, kernels.total(losses), out)
+    x = np.array([[0, -np.inf, 0], [0, np.nan, 0], [1, 2, 3]], dtype)
+    kernels.smoothed_cross_entropy(x, labels, 0.3, 1.0, out, losses)
+    assert losses[0] == np.inf  # every class has a share of the target, the impossible one as well
+    assert np.isfinite(out[0]).all()
+    assert np.isnan(losses[1])
+    assert np.isnan(out[1]).all()
+    assert np.isfinite(losses[2])
+
+
+@every_dtype
+def test_a_share_of_nothing_is_nothing(dtype):
+    logits, labels, _ = draw((37, 21), dtype)
+    out, losses, plain, plain_losses = (np.empty(n, dtype) for n in ((37, 21), 37) * 2)
+    kernels.smoothed_cross_entropy(logits, labels, 0, 0.01, out, losses)
+    kernels.softmax_cross_entropy(logits, labels, 0.01, plain, plain_losses)
+    assert_same_bits(out, plain)
+    assert_same_bits(losses, plain_losses)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+def test_pytorch_smooths_labels_alike(smoothing):
+    torch = pytest.importorskip("torch")
+    logits, labels, _ = draw((37, 10), np.float64)
+    z = torch.tensor(logits, requires_grad=True)
+    loss = torch.nn.CrossEntropyLoss(label_smoothing=smoothing)(z, torch.tensor(labels))
+    loss.backward()
+    out, losses = np.empty_like(logits), np.empty(37)
+    kernels.smoothed_cross_entropy(logits, labels, smoothing, 1 / 37, out, losses)
+    # Losses are below 16, gradients below 1, both of a few dozen roundings.
+    np.testing.assert_allclose(kernels.total(losses) / 37, loss.item(), rtol=0, atol=1e-13)
+    np.testing.assert_allclose(out, z.grad.numpy(), rtol=0, atol=1e-15)
+
+
+@every_dtype
+@pytest.mark.parametrize("before", [False, True])
+def test_no_read_outside_with_smoothed_labels(before, dtype, fenced):
+    for shape in [(3, 5), (17, 17)]:
+        logits, labels, _ = (fenced(array, before) for array in draw(shape, dtype))
+        out, losses = (fenced(np.empty(n, dtype), before) for n in (shape, shape[0]))
+        kernels.smoothed_cross_entropy(logits, labels, 0.1, 1.0, out, losses)
+        assert np.isfinite(losses).all()

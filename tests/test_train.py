@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import signal
 import struct
 import subprocess
@@ -58,7 +59,7 @@ def run(folder, tmp_path):
 
     def run(args):
         path = tmp_path / "metrics.json"
-        code = train.main([f"--data={folder}", f"--metrics={path}", *args.split()])
+        code = train.main([f"--data={folder}", f"--metrics={path}", *shlex.split(args)])
         assert code == 0
         return json.loads(path.read_text())
 
@@ -209,11 +210,24 @@ def test_metrics(run, capsys):
         "arch": None,
         "hidden": [8],
         "data": metrics["settings"]["data"],
+        "dropout": 0,
+        "label_smoothing": 0,
         "validation": 0,
         "epochs": 3,
         "batch_size": "full",
         "lr": 0.5,
         "momentum": 0.9,
+        "nesterov": False,
+        "optimizer": "sgd",
+        "betas": [0.9, 0.999],
+        "eps": 1e-8,
+        "weight_decay": 0,
+        "schedule": "constant",
+        "warmup": 0,
+        "step_size": 5,
+        "gamma": 0.1,
+        "early_stopping": False,
+        "patience": 5,
         "seed": 4,
         "input": "dense",
     }
@@ -292,6 +306,41 @@ def test_one_seed_one_result(run):
     assert run(common + "--seed 1")["weights_sha256"] != digest
 
 
+def test_every_way_to_train(run, capsys):
+    """Each option changes the network, and is told."""
+    common = "--hidden 8 --epochs 3 "
+    digests = [run(common)["weights_sha256"]]
+    capsys.readouterr()
+    for option, line in (
+        ("--nesterov", "Nesterov momentum 0.9"),
+        ("--optimizer adam", "learning rate 0.001, adam"),
+        ("--optimizer adamw", "learning rate 0.001, adamw, weight decay 0.01"),
+        ("--optimizer adam --lr 0.01 --betas 0.5,0.9 --eps 0.1", "learning rate 0.01, adam"),
+        ("--weight-decay 0.1", "momentum 0.9, weight decay 0.1"),
+        ("--schedule linear", "linear schedule"),
+        ("--schedule cosine --warmup 0.5", "cosine schedule, warm-up 0.5"),
+        ("--schedule step --step-size 1 --gamma 0.5", "step schedule"),
+        ("--dropout 0.3", "dropout 0.3"),
+        ("--label-smoothing 0.2", "label smoothing 0.2"),
+    ):
+        digests.append(run(common + option)["weights_sha256"])
+        assert f" {line}, seed 0\n" in capsys.readouterr().out
+    assert len(set(digests)) == 11
+
+
+def test_early_stopping(run, capsys):
+    given = "--hidden 8 --epochs 200 --validation 44 --early-stopping --patience 2 --lr 0.5"
+    metrics = run(given)
+    out = capsys.readouterr().out
+    assert "early stopping with patience 2" in out
+    epochs = metrics["epochs"]
+    scores = [(epoch["validation_errors"], epoch["validation_loss"]) for epoch in epochs]
+    best = scores.index(min(scores))
+    assert len(epochs) == best + 3 < 200
+    assert metrics["test_errors"] == epochs[best]["test_errors"]
+    assert int(LAST_LINE.search(out)[1]) == metrics["test_errors"]
+
+
 def test_validation_images_are_not_trained_on(run):
     assert run("--validation 50")["epochs"][-1]["validation_errors"] <= 5
     assert run("--validation 50")["weights_sha256"] != run("")["weights_sha256"]
@@ -325,6 +374,171 @@ def test_mnist(capsys):
     assert int(errors) <= 250
 
 
+@pytest.fixture
+def saved(folder, tmp_path, capsys):
+    """A run of three epochs that was saved."""
+    path = tmp_path / "run.safetensors"
+    args = ["--hidden=8", "--epochs=3", "--seed=2", f"--data={folder}", f"--save={path}"]
+    assert train.main(args) == 0
+    assert f"saved to {path}\n" in capsys.readouterr().out
+    return path
+
+
+def test_resume(run, saved, tmp_path):
+    """What was given first is kept; the history is that of the whole run."""
+    whole = run("--hidden 8 --epochs 5 --seed 2")
+    again = run(f"--resume {saved} --epochs 5 --save {saved}")
+    third = run(f"--resume {saved} --epochs 7 --threads 1 --quiet")
+    assert again["weights_sha256"] == whole["weights_sha256"]
+    assert third["weights_sha256"] == run("--hidden 8 --epochs 7 --seed 2")["weights_sha256"]
+    for metrics in (again, whole, third):
+        for epoch in metrics["epochs"]:
+            del epoch["train_seconds"]
+    assert again["epochs"] == whole["epochs"] == third["epochs"][:5]
+    assert again["settings"] == whole["settings"]
+
+
+def test_resume_where_all_is_done(run, saved, capsys):
+    metrics = run(f"--resume {saved}")
+    assert len(metrics["epochs"]) == 3
+    assert "epoch 4, after batch 0" in capsys.readouterr().out
+
+
+def test_checkpoint_every(folder, tmp_path, monkeypatch, capsys):
+    import training
+
+    epochs, save = [], training.save
+
+    def spy(path, net, session, **about):
+        epochs.append(len(session.history))
+        save(path, net, session, **about)
+
+    monkeypatch.setattr("training.save", spy)
+    args = [f"--data={folder}", "--epochs=5", f"--save={tmp_path / 'run'}", "--checkpoint-every=2"]
+    assert train.main(args) == 0
+    assert epochs == [2, 4, 5]
+
+
+def test_a_checkpoint_that_cannot_be_written(folder, tmp_path, monkeypatch, capsys):
+    """A warning while training goes on, an error at the end."""
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    path = tmp_path / "run"
+    args = ("--data", folder, "--epochs", 2, "--save", path, "--checkpoint-every", 2)
+    with pytest.raises(SystemExit) as caught:
+        train.main(list(map(str, args)))
+    message = f"{path}: not saved: No space left on device\n"
+    out, err = capsys.readouterr()
+    assert caught.value.code == 1
+    assert err == f"train.py: warning: {message}train.py: error: {message}"
+    assert "2/2" in out
+
+
+def test_evaluate(folder, saved, tmp_path, capsys):
+    errors = "test errors: {test_errors} / {test_images} ({share:.2%})\n"
+    path = tmp_path / "evaluated.json"
+    assert train.main(["--evaluate", str(saved), "--metrics", str(path)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    metrics = json.loads(path.read_text())
+    confusion = np.array(metrics["confusion"])
+    assert confusion.shape == (4, 4)
+    assert confusion.sum() == metrics["test_images"] == 100
+    assert metrics["test_errors"] == 100 - confusion.trace()
+    assert out.endswith(errors.format(share=metrics["test_errors"] / 100, **metrics))
+    *rows, empty, _ = out.splitlines()
+    assert empty == ""
+    for digit, row in enumerate(rows[-4:]):
+        label, *counts, recall = row.split()
+        assert int(label) == digit
+        assert list(map(int, counts)) == metrics["confusion"][digit]
+        assert recall == f"{confusion[digit, digit] / confusion[digit].sum():.2%}"
+    assert train.main([f"--evaluate={saved}", "--quiet", f"--data={folder}", "--threads=1"]) == 0
+    assert LAST_LINE.fullmatch(capsys.readouterr().out)
+
+
+def test_evaluate_a_network_that_was_saved_without_train_py(folder, tmp_path, capsys):
+    import training
+
+    training.save(tmp_path / "net", training.mlp(24, [], 4, 0))
+    training.save(tmp_path / "wide", training.mlp(25, [], 4, 0))
+    training.save(tmp_path / "narrow", training.mlp(24, [], 3, 0))
+    training.save(tmp_path / "more", training.mlp(24, [], 6, 0))
+    for name in ("net", "more"):
+        assert train.main([f"--evaluate={tmp_path / name}", f"--data={folder}"]) == 0
+        assert LAST_LINE.search(capsys.readouterr().out)
+    for name, reason in (
+        ("wide", "expected .batch, 25."),
+        ("narrow", "no outputs for 4 classes"),
+    ):
+        args = ("--evaluate", tmp_path / name, "--data", folder)
+        assert re.search(f"{name}: does not take .*{reason}", refused(capsys, *args)[1])
+    assert "not saved by train.py" in refused(capsys, "--resume", tmp_path / "net")[1]
+
+
+def test_checkpoints_that_are_refused(folder, saved, tmp_path, capsys):
+    """In one line, before anything is printed."""
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in os.listdir(folder):
+        (other / name).write_bytes((folder / name).read_bytes())
+    images = bytearray((other / "train-images-idx3-ubyte").read_bytes())
+    images[-1] ^= 1
+    (other / "train-images-idx3-ubyte").write_bytes(images)
+    damaged = tmp_path / "damaged"
+    damaged.write_bytes(saved.read_bytes()[:-1])
+    for args, reason in (
+        (("--resume", saved, "--lr", 0.2), r"trained with rate 0\.1, not 0\.2"),
+        (("--resume", saved, "--batch-size", 7), "trained with batch_size 100, not 7"),
+        (("--resume", saved, "--seed", 1), "--seed: not what .* was trained with"),
+        (("--resume", saved, "--hidden", 9), "--hidden: not what"),
+        (("--resume", saved, "--arch", "linear"), "--arch: not what"),
+        (("--resume", saved, "--validation", 3), "--validation: not what"),
+        (("--resume", saved, "--data", other), "trained on other data than other"),
+        (("--resume", saved, "--evaluate", saved), "not allowed with --resume"),
+        (("--save", saved, "--evaluate", saved), "not allowed with --save"),
+        (("--evaluate", saved, "--lr", 0.2), "--lr: not what"),
+        (("--evaluate", damaged), "damaged: truncated"),
+        (("--resume", damaged), "damaged: truncated"),
+        (("--resume", tmp_path / "none"), "none: No such file"),
+        (("--resume", tmp_path), "not a file"),
+        (("--save", tmp_path), "not a file"),
+        (("--save", tmp_path / "none" / "run"), "No such file"),
+        (("--checkpoint-every", 3), "needs --save"),
+        (("--checkpoint-every", 0, "--save", saved), "of at least 1"),
+    ):
+        out, err = refused(capsys, *args)
+        assert out == ""
+        assert re.search(reason, err)
+
+
+def test_the_command_line_in_a_checkpoint_may_be_anything(saved, capsys):
+    from training import read, save
+
+    checkpoint = read(saved)
+    for command, reason in (
+        (["--arch", "foo"], "its command line: argument --arch: invalid choice"),
+        (["--help"], "not saved by train.py"),
+        (["--resume", "x", "surplus"], "its command line: unrecognized arguments: surplus"),
+        ("--arch", "not saved by train.py"),
+        ([3], "not saved by train.py"),
+        (None, "not saved by train.py"),
+    ):
+        save(saved, checkpoint.net(), command=command)
+        out, err = refused(capsys, "--resume", saved)
+        assert out == ""
+        assert reason in err
+
+
+def test_checkpoints_without_safetensors(folder, saved, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    for flag in ("--save", "--resume", "--evaluate"):
+        assert "need safetensors" in refused(capsys, flag, saved, "--data", folder)[1]
+
+
 def test_help_needs_no_numba():
     code = (
         "import sys, train\ntry: train.main(['--help'])\nfinally: assert 'numpy' not in sys.modules"
@@ -334,6 +548,19 @@ def test_help_needs_no_numba():
     assert done.stderr == ""
     for word in ("--batch-size N|full", "0.01 to 0.1", "100 to 1000", "mlp200", "--gradcheck"):
         assert word in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    headings = [line for line in done.stdout.splitlines() if re.fullmatch(r"[a-z ]+:", line)]
+    assert len(headings) == 10
+    assert done.stdout.count("\n  python train.py ") >= len(headings) - 1  # but for "options:"
+
+
+def test_the_examples_of_the_page_of_help_are_good(capsys):
+    with pytest.raises(SystemExit):
+        train.main(["--help"])
+    examples = re.findall(r"^  python train.py (.*?)(?:   .*)?$", capsys.readouterr().out, re.M)
+    for example in examples:
+        args = train.make_parser().parse_args(example.split())
+        assert train.settings_of(args).epochs >= 1
 
 
 def test_ctrl_c(folder, tmp_path):
@@ -353,6 +580,23 @@ def test_ctrl_c(folder, tmp_path):
     assert int(errors) == metrics["test_errors"]
     assert len(metrics["epochs"]) >= 3
     assert metrics["interrupted"] is True
+
+
+def test_ctrl_c_with_save(folder, tmp_path, run):
+    """Saved before it ends; the command line that it prints goes on."""
+    path = tmp_path / "a run.safetensors"
+    args = ("--data", folder, "--batch-size", 1, "--epochs", 6, "--save", path)
+    with started(*args, "--threads", 1) as process:
+        for line in process.stdout:
+            if line.split()[:1] == ["3/6"]:
+                break
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+    assert (process.returncode, err) == (130, "")
+    command = re.search(r"^to go on: python (.*)$", out, re.M)[1]
+    assert command == f"train.py --resume '{path}' --save '{path}' --threads 1"
+    metrics = run(" ".join(shlex.split(command)[1:]).replace(str(path), shlex.quote(str(path))))
+    assert metrics["weights_sha256"] == run("--batch-size 1 --epochs 6")["weights_sha256"]
 
 
 INTERRUPT = """

@@ -7,7 +7,8 @@ import training
 
 def test_every_public_name_is_there():
     assert sorted(training.__all__, key=str.casefold) == sorted(
-        [*training._MODULES, "ARCHITECTURES", "DEFAULTS", "Settings"], key=str.casefold
+        [*training._MODULES, "ARCHITECTURES", "DEFAULTS", "Settings", "settings_for"],
+        key=str.casefold,
     )
     for name in training.__all__:
         assert getattr(training, name) is not None

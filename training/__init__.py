@@ -12,7 +12,16 @@ from training.settings import ARCHITECTURES, DEFAULTS, Settings, settings_for
 if TYPE_CHECKING:
     from training.architectures import gradcheck_mlp, mlp
     from training.batches import sparse_density
-    from training.evaluation import Evaluation, evaluate
+    from training.checkpoints import (
+        Checkpoint,
+        CheckpointError,
+        check_savable,
+        load,
+        read,
+        resume,
+        save,
+    )
+    from training.evaluation import Evaluation, confusion, evaluate
     from training.loop import DivergedError, Epoch, Training, fit, warm_up
     from training.metrics import (
         check_writable,
@@ -25,6 +34,8 @@ if TYPE_CHECKING:
     from training.report import check_report, write_report
 
 _MODULES = {
+    "Checkpoint": "checkpoints",
+    "CheckpointError": "checkpoints",
     "DivergedError": "loop",
     "Epoch": "loop",
     "Evaluation": "evaluation",
@@ -33,13 +44,19 @@ _MODULES = {
     "SGD": "optimisers",
     "check_report": "report",
     "Training": "loop",
+    "check_savable": "checkpoints",
     "check_writable": "metrics",
+    "confusion": "evaluation",
     "cpu_model": "metrics",
     "evaluate": "evaluation",
     "fit": "loop",
     "gradcheck_mlp": "architectures",
+    "load": "checkpoints",
     "mlp": "architectures",
     "sparse_density": "batches",
+    "read": "checkpoints",
+    "resume": "checkpoints",
+    "save": "checkpoints",
     "versions": "metrics",
     "warm_up": "loop",
     "weights_sha256": "metrics",
@@ -53,18 +70,26 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "Checkpoint",
+    "CheckpointError",
     "DivergedError",
     "Epoch",
     "Evaluation",
     "Settings",
     "Training",
     "check_report",
+    "check_savable",
     "check_writable",
+    "confusion",
     "cpu_model",
     "evaluate",
     "fit",
     "gradcheck_mlp",
+    "load",
     "mlp",
+    "read",
+    "resume",
+    "save",
     "settings_for",
     "sparse_density",
     "versions",

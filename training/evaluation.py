@@ -10,6 +10,7 @@ from training.batches import Batches
 from training.plan import Plan
 
 BATCH = 500  # its activations stay in the cache, its matrix products keep two cores busy
+MOST_CLASSES = 1000
 
 
 class Evaluation(NamedTuple):
@@ -23,6 +24,30 @@ class Evaluation(NamedTuple):
 def evaluate(net: Module, loss: Loss, x: npt.ArrayLike, t: npt.ArrayLike) -> Evaluation:
     """Run `net` over examples as `Batches` takes them, and compare with their targets."""
     return evaluate_plan(Plan(net, loss, Batches(net, x, t, BATCH)))
+
+
+def confusion(net: Module, x: npt.ArrayLike, t: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Return how many images of each class, a row, the network takes for each, a column."""
+    batches = Batches(net, x, t, BATCH)
+    truth = np.asarray(t, np.int64)
+    classes = int(truth.max()) + 1
+    if classes > MOST_CLASSES:
+        raise ValueError(f"{classes} classes, expected at most {MOST_CLASSES} to compare")
+    found = np.empty_like(truth)
+    mode = net.training
+    net.eval()
+    try:
+        for start in range(0, len(batches), BATCH):
+            index = np.arange(start, min(start + BATCH, len(batches)))
+            z = net.fprop(*batches.take(index)[0])
+            if isinstance(z, tuple) or z.shape[1] < classes:
+                raise ValueError(f"{net!r} has no outputs for {classes} classes")
+            found[index] = z.argmax(axis=1)
+    finally:
+        net.train(mode)
+    counts = np.zeros((classes, z.shape[1]), np.int64)
+    np.add.at(counts, (truth, found), 1)
+    return counts
 
 
 def evaluate_plan(plan: Plan) -> Evaluation:

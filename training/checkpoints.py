@@ -1,0 +1,363 @@
+"""Checkpoints: a network, and a training where it stands, in one safetensors file.
+
+The weights have the names of the parameters, so that other programs find them:
+`safetensors.torch.load_file(path)["0.w"]`. Beside them are the states of modules, and under
+"training." what the training needs to go on. The metadata say, in JSON, how the modules are
+connected and all else; a SHA-256 over everything tells whether the file is as it was written.
+
+A file is written beside, flushed to the disk and renamed: whenever the process or the machine dies,
+the old one or the new one is there, whole.
+"""
+
+import contextlib
+import glob
+import hashlib
+import json
+import os
+import stat
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:  # which load numba; writing and reading arrays does not need it
+    from layers import Module
+    from training.loop import Training
+
+Array = npt.NDArray[Any]
+AnyPath = str | os.PathLike[str]
+
+FORMAT = "jitprop 1"
+TRAINING = "training."
+DTYPES = {
+    "F32": "float32",
+    "F64": "float64",
+    "BOOL": "bool",
+    "I8": "int8",
+    "I16": "int16",
+    "I32": "int32",
+    "I64": "int64",
+    "U8": "uint8",
+    "U16": "uint16",
+    "U32": "uint32",
+    "U64": "uint64",
+}
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be written, read or used; the message, one line, names the file."""
+
+    def __init__(self, path: AnyPath, message: object) -> None:
+        text = os.fspath(path)
+        if not text.isprintable():
+            text = repr(text)
+        super().__init__(f"{text}: {' '.join(str(message).split())}")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file holds.
+
+    Attributes:
+        path: the file.
+        arrays: parameters and states of the network, by name.
+        graph: how the modules are connected, see `layers.blueprint`.
+        settings: of the training, by name; None if only a network was saved.
+        training_arrays, record: where the training stands, see `Training`.
+        about: what else `save` was given.
+        versions: of the programs that wrote it.
+    """
+
+    path: AnyPath
+    arrays: dict[str, Array]
+    graph: list[dict[str, Any]]
+    settings: dict[str, Any] | None
+    training_arrays: dict[str, Array]
+    record: dict[str, Any] | None
+    about: dict[str, Any]
+    versions: dict[str, str]
+
+    def net(self) -> "Module":
+        """Return the network, built anew.
+
+        Raises CheckpointError if it has a module of a person's own: build that by hand and use
+        `restore`.
+        """
+        from layers import blueprint
+
+        sizes = {name: array.size for name, array in self.arrays.items()}
+        try:
+            net = blueprint.build(self.graph, sizes)
+        except ValueError as error:
+            raise CheckpointError(self.path, f"cannot build its network: {error}") from None
+        self.restore(net)
+        return net
+
+    def restore(self, net: "Module") -> None:
+        """Give a network of the same modules the weights and states; or raise CheckpointError."""
+        own = _of_network(self.path, net)
+        self._expect(self.arrays, own)
+        _copy(self.arrays, own)
+
+    def resume(self, training: "Training") -> None:
+        """Put a new training, made of the same arguments, where the saved one stood.
+
+        The number of epochs may be another, but not with early stopping. Raises CheckpointError
+        if anything does not fit.
+        """
+        if self.settings is None or self.record is None:
+            raise CheckpointError(self.path, "holds a network, but no training to go on with")
+        ours = _plain(asdict(training.settings))
+        # Early stopping ends with the best weights, not with those to go on from.
+        free = () if training.settings.early_stopping else ("epochs",)
+        for name in sorted(ours.keys() | self.settings.keys()):
+            saved, given = self.settings.get(name), ours.get(name)
+            if name not in free and saved != given:
+                raise CheckpointError(self.path, f"trained with {name} {saved}, not {given}")
+        own = _of_network(self.path, training.net)
+        self._expect(self.arrays, own)
+        try:
+            training.restore(self.training_arrays, self.record)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            message = f"its training does not fit: {type(error).__name__}: {error}"
+            raise CheckpointError(self.path, message) from None
+        _copy(self.arrays, own)
+
+    def _expect(self, found: dict[str, Array], expected: dict[str, Array]) -> None:
+        """Raise CheckpointError unless there are arrays of these names, shapes and dtypes."""
+        for names, what in ((expected, "missing"), (found, "surplus")):
+            others = found if names is expected else expected
+            for name in names:
+                if name not in others:
+                    raise CheckpointError(self.path, f"{what} array {name}")
+        for name, array in found.items():
+            here, there = (f"{a.dtype} of shape {a.shape}" for a in (expected[name], array))
+            if here != there:
+                raise CheckpointError(self.path, f"{name} is {there}, expected {here}")
+
+
+def save(path: AnyPath, net: "Module", training: "Training | None" = None, **about: Any) -> None:
+    """Write a network, and a training of it where it stands, to a file, which is replaced at once.
+
+    `about` is anything else that JSON can hold. Raises CheckpointError if the file cannot be
+    written or weights are not finite; then a file that was there stays as it is.
+    """
+    from layers import blueprint
+    from training.metrics import versions
+
+    arrays = _of_network(path, net)
+    _expect_finite(path, arrays)
+    parts = {"graph": blueprint.describe(net), "versions": versions(), "about": about}
+    if training is not None:
+        arrays |= {TRAINING + name: array for name, array in training.arrays().items()}
+        parts |= {"settings": asdict(training.settings), "training": training.record()}
+    write(path, arrays, {name: json.dumps(part) for name, part in parts.items()})
+
+
+def load(path: AnyPath) -> "Module":
+    """Return the network that a file holds, built anew; or raise CheckpointError."""
+    return read(path).net()
+
+
+def resume(path: AnyPath, training: "Training") -> None:
+    """Put a new training, made of the same arguments, where the saved one stood.
+
+    It goes on to the same bits as one that never stopped. The number of epochs may be another, but
+    not with early stopping. Raises CheckpointError if anything does not fit.
+    """
+    read(path).resume(training)
+
+
+def read(path: AnyPath) -> Checkpoint:
+    """Return what a file holds; raise CheckpointError if it is not as `save` wrote it."""
+    arrays, metadata = read_arrays(path)
+    try:
+        parts = {name: json.loads(text) for name, text in metadata.items()}
+    except (ValueError, RecursionError):
+        raise CheckpointError(path, "broken metadata") from None
+    kinds = {"graph": list, "versions": dict, "about": dict}
+    if "training" in parts or "settings" in parts:
+        kinds |= {"settings": dict, "training": dict}
+    for name, kind in kinds.items():
+        if not isinstance(parts.get(name), kind):
+            raise CheckpointError(path, f"broken metadata: {name}")
+    network = {name: a for name, a in arrays.items() if not name.startswith(TRAINING)}
+    _expect_finite(path, network)
+    return Checkpoint(
+        path,
+        network,
+        parts["graph"],
+        parts.get("settings"),
+        {name.removeprefix(TRAINING): a for name, a in arrays.items() if name not in network},
+        parts.get("training"),
+        parts["about"],
+        parts["versions"],
+    )
+
+
+def check_savable(path: AnyPath) -> None:
+    """Raise CheckpointError if `save` could not write to `path`; a file there stays as it is."""
+    _library(path)
+    try:
+        target = Path(path).resolve()
+        if target.exists() and not target.is_file():
+            raise CheckpointError(path, "not a file")
+        with _beside(target) as beside:
+            beside.touch()
+    except OSError as error:
+        raise CheckpointError(path, error.strerror) from None
+
+
+def write(path: AnyPath, arrays: dict[str, Array], metadata: dict[str, str]) -> None:
+    """Write arrays and texts to a file, which is replaced at once; or raise CheckpointError."""
+    library = _library(path)
+    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    for name, array in arrays.items():
+        if str(array.dtype) not in DTYPES.values():
+            raise CheckpointError(path, f"not saved: {name} is {array.dtype}")
+    metadata = {**metadata, "format": FORMAT}
+    data = library.numpy.save(arrays, {**metadata, "sha256": _digest(arrays, metadata)})
+    target = Path(path).resolve()  # a link stays a link, the file that it names is replaced
+    try:
+        with _beside(target) as beside:
+            with beside.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(target)
+        _flush_folder(target.parent)
+    except OSError as error:
+        raise CheckpointError(path, f"not saved: {error.strerror or error}") from None
+
+
+def read_arrays(path: AnyPath) -> tuple[dict[str, Array], dict[str, str]]:
+    """Return what `write` wrote; raise CheckpointError if the file is not as it was.
+
+    Takes as much memory as the file is long, whatever the file claims.
+    """
+    library = _library(path)
+    try:
+        _look_at_header(path)
+        with library.safe_open(path, "numpy") as file:
+            metadata = file.metadata() or {}
+            if not metadata.get("format", "").startswith(FORMAT.split()[0]):
+                raise CheckpointError(path, "a safetensors file, but no checkpoint of jitprop")
+            if metadata["format"] != FORMAT:
+                message = f"a checkpoint of format {metadata['format']!r}, expected {FORMAT!r}"
+                raise CheckpointError(path, message)
+            arrays = {}
+            for name in sorted(file.keys()):
+                if file.get_slice(name).get_dtype() not in DTYPES:
+                    raise CheckpointError(path, f"{name} is {file.get_slice(name).get_dtype()}")
+                arrays[name] = file.get_tensor(name)
+    except OSError as error:
+        raise CheckpointError(path, error.strerror or error) from None
+    except library.SafetensorError as error:
+        reason = str(error).removeprefix("Error while deserializing header: ")
+        raise CheckpointError(path, f"truncated, damaged or no safetensors: {reason}") from None
+    if metadata.pop("sha256", None) != _digest(arrays, metadata):
+        raise CheckpointError(path, "damaged: its SHA-256 is not that of its content")
+    del metadata["format"]
+    return arrays, metadata
+
+
+def _library(path: AnyPath) -> Any:
+    """Return the package safetensors, which the rest of the project does without."""
+    try:
+        import safetensors.numpy
+    except ImportError:
+        message = "checkpoints need safetensors: pip install safetensors"
+        raise CheckpointError(path, message) from None
+    return safetensors
+
+
+def _look_at_header(path: AnyPath) -> None:
+    """Raise before anything is read if there cannot be as much header as is claimed."""
+    if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait
+        raise CheckpointError(path, "not a file")
+    with open(path, "rb") as file:
+        rest = os.fstat(file.fileno()).st_size - 8
+        header = int.from_bytes(file.read(8), "little")
+    if header > rest:
+        message = "truncated, damaged or no safetensors"
+        if rest >= 0:
+            message += f": it claims a header of {header} bytes and has {rest}"
+        raise CheckpointError(path, message)
+
+
+def _digest(arrays: dict[str, Array], metadata: dict[str, str]) -> str:
+    """Return the SHA-256, in hexadecimal, over names, dtypes, shapes, content and metadata."""
+    names = sorted(arrays)
+    about = [(name, str(arrays[name].dtype), arrays[name].shape) for name in names]
+    digest = hashlib.sha256(json.dumps([sorted(metadata.items()), about]).encode())
+    for name in names:
+        if arrays[name].size:
+            digest.update(arrays[name].data)
+    return digest.hexdigest()
+
+
+def _of_network(path: AnyPath, net: "Module") -> dict[str, Array]:
+    """Return the parameters and states of a network by name."""
+    from layers.blueprint import owned
+
+    arrays: dict[str, Array] = {}
+    for one in owned(net):
+        if one.name in arrays or one.name.startswith(TRAINING):
+            raise CheckpointError(path, f"{net!r} has a second array named {one.name}")
+        arrays[one.name] = one.value
+    return arrays
+
+
+def _expect_finite(path: AnyPath, arrays: dict[str, Array]) -> None:
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise CheckpointError(path, f"{name} has values that are NaN or infinite")
+
+
+def _copy(found: dict[str, Array], own: dict[str, Array]) -> None:
+    for name, array in own.items():
+        array[...] = found[name]
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON makes of a value: lists of tuples."""
+    return json.loads(json.dumps(value))
+
+
+@contextlib.contextmanager
+def _beside(target: Path) -> Any:
+    """Give a name to write to, in the same folder, and leave nothing there.
+
+    Processes that were killed could not clean up; what they left is removed, too.
+    """
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
+        process = left.name.split(".")[-2]
+        if not (process.isdecimal() and _runs(int(process))):
+            left.unlink(missing_ok=True)
+    beside = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        yield beside
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # it is someone else's
+        return True
+    return True
+
+
+def _flush_folder(folder: Path) -> None:
+    """Have the disk hold the new name, too, where folders can be opened."""
+    with contextlib.suppress(PermissionError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
