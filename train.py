@@ -230,7 +230,7 @@ def run(
         rng=rng,
         validation=sets.get("validation"),
         test=sets["test"],
-        input=args.input,
+        input=args.input or "auto",
         on_epoch=on_epoch,
         on_batch=on_batch,
     )
@@ -240,7 +240,7 @@ def run(
         except training.CheckpointError as error:
             parser.error(str(error))
 
-    density = training.sparse_density(net, images, args.input)
+    density = training.sparse_density(net, images, args.input or "auto")
     share = "" if density is None else f", {density:.0%} of the pixels are not zero"
     report.line(
         f"data      {dataset.name}: {split}, {pixels} pixels, {dataset.classes} classes\n"
@@ -259,7 +259,7 @@ def run(
         if not checked:
             parser.fail(f"gradient check failed: {checked}")
         report.line(f"gradient check passed, worst: {checked}")
-    training.warm_up(net, loss, *sets["train"], input=args.input, **asdict(settings))
+    training.warm_up(net, loss, *sets["train"], input=args.input or "auto", **asdict(settings))
     compile_seconds = report.compiled()
 
     history = session.history
@@ -735,7 +735,6 @@ def add_ways_to_run(parser: Parser) -> None:
     group.add_argument(
         "--input",
         choices=("auto", "dense", "sparse"),
-        default="auto",
         help="sparse: the first layer skips the pixels that are zero, with the same result to the "
         "bit (default: auto, whichever is faster)",
     )

@@ -136,7 +136,7 @@ def test_refuses_data(folder, tmp_path, capsys):
 
 
 def test_refuses_a_network_beyond_memory(folder, capsys, monkeypatch):
-    def mlp(*args):
+    def mlp(*args, **kwargs):
         raise MemoryError("Unable to allocate 5.70 TiB")
 
     monkeypatch.setattr("training.mlp", mlp)

@@ -85,9 +85,6 @@ class Training:
         self._optimiser = optimiser(net, settings)
         batches = Batches(net, x, t, settings.batch_size, input)
         self._plan = Plan(net, loss, batches, self._optimiser)
-        if self._plan.own is not None:
-            what = f"{self._plan.own!r} is not of the package layers"
-            print(f"jitprop: {what}: training runs layer by layer, not compiled", file=sys.stderr)
         sets = {"validation": validation, "test": test}
         self._evaluations = {
             name: Plan(net, loss, Batches(net, *examples, BATCH, input))
@@ -111,6 +108,9 @@ class Training:
 
     def run(self) -> list[Epoch]:
         """Train until all is done, from where it stands; return the history."""
+        if self._plan.own is not None:
+            what = f"{self._plan.own!r} is not of the package layers"
+            print(f"jitprop: {what}: training runs layer by layer, not compiled", file=sys.stderr)
         while self.epoch <= self.settings.epochs and not self._stopped:
             self._run_epoch()
         if self.best is not None:
