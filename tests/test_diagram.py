@@ -99,9 +99,9 @@ def test_a_chain():
     assert drawing.links == [(0, 1), (1, 2), (2, 3), (3, 4)]
     assert drawing.texts == [
         ("input", "784 wide"),
-        ("Linear(784, 200)", "0 · 200 wide · 157,000 weights"),
+        ("Linear(784, 200)", "0 · 200 wide · 157,000 parameters"),
         ("Tanh()", "1 · 200 wide"),
-        ("Linear(200, 10)", "2 · 10 wide · 2,010 weights"),
+        ("Linear(200, 10)", "2 · 10 wide · 2,010 parameters"),
         ("output", "10 wide"),
     ]
     assert len({left for left, _, _, _ in drawing.boxes}) == 1
@@ -128,7 +128,7 @@ def test_many_inputs_outputs_and_a_shared_module():
     inner = Sequential(Linear(5, 7, 0), ReLU())(w)
     drawing = check(Graph([x, w], [z + w, inner, w]))
     details = " ".join(text for _, text in drawing.texts)
-    assert details.count("shared weights") == 1
+    assert details.count("shared") == 1
     assert "split1 · 4, 3, 3 wide" in details
     assert [title for title, _ in drawing.texts if "put" in title] == [
         *("input 0", "input 1", "output 0", "output 1", "output 2")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from layers import Graph, Input, Module
 
-LONGEST = 34  # characters of a line of text
+TITLE, TEXT = 34, 46  # most characters of the two lines in a box
 BIG, SMALL = 13, 11  # font sizes
 CHARACTER = 0.62  # width of a character of a monospaced font, to its size
 HEIGHT, GAP, MARGIN, LINE = 44, 34, 8, 30  # of a box, between ranks, around, width of a bare line
@@ -128,13 +128,19 @@ def _boxes(graph: Graph) -> list[Box]:
         text = [step.label, _wide([widths[value] for value in step.gives])]
         new = sum(p.value.size for p in parameters if id(p.value) not in seen)
         if new:
-            text.append(f"{new:,} weights")
+            text.append(f"{new:,} parameters")
         elif parameters:
-            text.append("shared weights")
+            text.append("shared")
         seen.update(id(p.value) for p in parameters)
         style = "learned" if parameters else "fixed"
         boxes.append(
-            Box(style, _short(repr(step.module)), _short(" · ".join(text)), step.takes, step.gives)
+            Box(
+                style,
+                _short(repr(step.module), TITLE),
+                _short(" · ".join(text), TEXT),
+                step.takes,
+                step.gives,
+            )
         )
     for at, value in enumerate(graph.results):
         title = "output" if graph.outputs is None else f"output {at}"
@@ -181,6 +187,6 @@ def _wide(widths: Sequence[int | None]) -> str:
     return f"{', '.join('?' if width is None else str(width) for width in widths)} wide"
 
 
-def _short(text: str) -> str:
+def _short(text: str, longest: int) -> str:
     text = " ".join(text.split())
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
