@@ -13,7 +13,15 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 # numba takes half a second to load: a page of help and a refused argument do not wait for it.
-from training.settings import ARCHITECTURES, DEFAULTS, OPTIMIZERS, SCHEDULES, Settings, settings_for
+from training.settings import (
+    ARCHITECTURES,
+    DEFAULTS,
+    OPTIMIZERS,
+    PRESETS,
+    SCHEDULES,
+    Settings,
+    settings_for,
+)
 
 if TYPE_CHECKING:
     from training import Checkpoint, Epoch
@@ -488,6 +496,14 @@ class Parser(argparse.ArgumentParser):
 
     of = ""
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Return the arguments; those of a preset stand for what is not given."""
+        found = super().parse_args(args, namespace)
+        if getattr(found, "preset", None):
+            given = sys.argv[1:] if args is None else args
+            found = super().parse_args([*PRESETS[found.preset].split(), *given], namespace)
+        return found
+
     def error(self, message: str) -> NoReturn:
         """End because of what was asked for."""
         self.exit(2, f"{self.prog}: error: {self.of}{message}\n")
@@ -535,6 +551,12 @@ def make_parser() -> Parser:
         "python train.py --batch-size 1 --lr 0.01 --momentum 0    stochastic learning\n"
         "python train.py --batch-size full --epochs 200           batch learning\n"
         "The defaults of each architecture stand below.",
+    )
+    group.add_argument(
+        "--preset",
+        choices=PRESETS,
+        help="of mlp200, the fewest errors, or 250 in the shortest time: "
+        + "; ".join(f"{name}: {flags}" for name, flags in PRESETS.items()),
     )
     group.add_argument(
         "--epochs", type=int, default=unset, metavar="N", help="passes over the training set"

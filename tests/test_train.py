@@ -19,6 +19,7 @@ import pytest
 
 import kernels
 import train
+from training.settings import PRESETS
 
 ROOT = Path(__file__).parents[1]
 LAST_LINE = re.compile(r"test errors: (\d+) / (\d+) \((\d+\.\d\d)%\)\n")
@@ -674,3 +675,26 @@ def test_a_terminal_shows_progress(folder):
     text = shown.decode()
     assert re.search(r"epoch \d+/500 +\d+% .* \d\d:\d\d left, loss \d", text)
     assert LAST_LINE.fullmatch(text.splitlines()[-1] + "\n")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets(run, preset, capsys):
+    """As if its arguments were typed; what is typed beside it wins."""
+    typed = run(f"{PRESETS[preset]} --epochs 2")
+    chosen = run(f"--preset {preset} --epochs 2")
+    assert chosen["settings"] == typed["settings"]
+    assert chosen["weights_sha256"] == typed["weights_sha256"]
+    assert chosen["settings"]["lr"] == 0.3
+
+
+def test_a_preset_goes_on(folder, tmp_path, capsys):
+    def train_to(epochs, *args):
+        path = tmp_path / f"{epochs}.json"
+        given = ["--data", str(folder), "--metrics", str(path), "--epochs", str(epochs), *args]
+        assert train.main([*given, "--quiet"]) == 0
+        return json.loads(path.read_text())
+
+    whole = train_to(4, "--preset", "best", "--schedule", "constant")
+    saved = str(tmp_path / "net.safetensors")
+    train_to(2, "--preset", "best", "--schedule", "constant", "--save", saved)
+    assert train_to(4, "--resume", saved)["weights_sha256"] == whole["weights_sha256"]
