@@ -499,9 +499,9 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Return the arguments; those of a preset stand for what is not given."""
         found = super().parse_args(args, namespace)
-        if getattr(found, "preset", None):
+        if namespace is None and found.preset:
             given = sys.argv[1:] if args is None else args
-            found = super().parse_args([*PRESETS[found.preset].split(), *given], namespace)
+            found = super().parse_args([*PRESETS[found.preset].split(), *given])
         return found
 
     def error(self, message: str) -> NoReturn:
