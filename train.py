@@ -499,7 +499,7 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Return the arguments; those of a preset stand for what is not given."""
         found = super().parse_args(args, namespace)
-        if namespace is None and found.preset:
+        if namespace is None and getattr(found, "preset", None):
             given = sys.argv[1:] if args is None else args
             found = super().parse_args([*PRESETS[found.preset].split(), *given])
         return found
