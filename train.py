@@ -512,8 +512,8 @@ def make_parser() -> Parser:
     group = parser.add_argument_group(
         "training",
         "python train.py --batch-size 1 --lr 0.01 --momentum 0    stochastic learning\n"
-        "python train.py --batch-size full --epochs 200           batch learning\n\n"
-        "Defaults per architecture below.",
+        "python train.py --batch-size full --epochs 200           batch learning\n"
+        "The defaults of each architecture stand below.",
     )
     group.add_argument(
         "--epochs", type=int, default=unset, metavar="N", help="passes over the training set"
@@ -616,7 +616,7 @@ def make_parser() -> Parser:
     )
 
     group = parser.add_argument_group(
-        "against learning by heart",
+        "regularization and early stopping",
         "python train.py --dropout 0.2 --label-smoothing 0.05\n"
         "python train.py --epochs 50 --validation 10000 --early-stopping --patience 3",
     )
@@ -640,8 +640,8 @@ def make_parser() -> Parser:
         "--early-stopping",
         action="store_true",
         default=unset,
-        help="stop where the errors on the --validation images have not become fewer for "
-        "--patience epochs, and end with the weights that had the fewest",
+        help="stop where the errors on the --validation images have not become fewer (or, of as "
+        "many, the loss lower) for --patience epochs; end with the weights of the best epoch",
     )
     group.add_argument(
         "--patience", type=int, default=unset, metavar="N", help="such epochs (default: 5)"

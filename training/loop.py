@@ -77,7 +77,7 @@ class Training:
         self.net, self.loss, self.settings = net, loss, settings
         self.history: list[Epoch] = []
         self.epoch = 1
-        if settings.early_stopping and validation is None:
+        if settings.early_stopping and not validation:
             raise ValueError("early stopping needs validation=(images, labels)")
         self._on_epoch, self._on_batch = on_epoch, on_batch
         self._rng = np.random.default_rng(rng)
@@ -136,12 +136,10 @@ class Training:
         batches = len(plan.history)
         rates = schedules.rates(self.settings, epoch, batches)
         self._optimiser.prepare(rates, (epoch - 1) * batches, done)
-        if self._order is None:
-            self._draw_order()
-        assert self._order is not None
+        order = self._draw_order() if self._order is None else self._order
         start = perf_counter()
         try:
-            for _ in plan.run(self._order, done):
+            for _ in plan.run(order, done):
                 if plan.diverged:
                     place = f"in epoch {epoch}, batch {plan.done}"
                     raise DivergedError(f"the loss became {plan.last_loss} {place}")
@@ -165,10 +163,11 @@ class Training:
         if self._on_epoch:
             self._on_epoch(result)
 
-    def _draw_order(self) -> None:
+    def _draw_order(self) -> Array:
         self._before_order = self._rng.bit_generator.state
-        self._order = self._rng.permutation(len(self._plan.batches))
+        order = self._order = self._rng.permutation(len(self._plan.batches))
         self._plan.rewind()
+        return order
 
     def arrays(self) -> dict[str, Array]:
         """Return what, beside the parameters and states of `net`, a checkpoint needs: the arrays.

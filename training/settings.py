@@ -46,8 +46,8 @@ class Settings:
         warmup: epochs, or a part of one, in which the rate rises to what the schedule says.
         step_size, gamma: of the schedule "step": every so many epochs, the rate is multiplied by
             gamma.
-        early_stopping: whether to stop where the validation errors have not become fewer for
-            `patience` epochs, and to end with the weights of the best one.
+        early_stopping: whether to stop where the validation errors have not become fewer (of as
+            many, the loss lower) for `patience` epochs, and to end with the best one's weights.
         patience: such epochs, at least 1.
     """
 
