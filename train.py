@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def own_command(argv: Sequence[str]) -> list[str]:
     """Return the arguments that say what to train, without those that say how to run it."""
-    parser = Parser(allow_abbrev=False, add_help=False)
+    parser = Parser("train.py", allow_abbrev=False, add_help=False)
     add_ways_to_run(parser)
     return parser.parse_known_args(argv)[1]
 
@@ -712,7 +712,7 @@ def make_parser() -> Parser:
 
 def ways_to_run() -> argparse.Namespace:
     """Return the arguments that a run which goes on need not share, unset."""
-    parser = Parser(add_help=False)
+    parser = Parser("train.py", add_help=False)
     add_ways_to_run(parser)
     return parser.parse_args([])
 

@@ -615,20 +615,25 @@ def test_ctrl_c(folder, tmp_path):
 
 
 def test_ctrl_c_with_save(folder, tmp_path, run):
-    """Saved before it ends; the command line that it prints goes on."""
+    """Saved before it ends; the command line that it prints goes on, to the same bits."""
     path = tmp_path / "a run.safetensors"
-    args = ("--data", folder, "--batch-size", 1, "--epochs", 6, "--save", path)
-    with started(*args, "--threads", 1) as process:
+    given = (
+        "--hidden 8 --batch-size 7 --epochs 1000 --optimizer adam --schedule cosine --warmup 0.5"
+    )
+    given += " --dropout 0.2 --label-smoothing 0.1"
+    args = ("--data", folder, *given.split(), "--save", path, "--threads", 1)
+    with started(*args, "--checkpoint-every", 900) as process:
         for line in process.stdout:
-            if line.split()[:1] == ["3/6"]:
+            if line.split()[:1] == ["3/1000"]:
                 break
         process.send_signal(signal.SIGINT)
         out, err = process.communicate()
     assert (process.returncode, err) == (130, "")
-    command = re.search(r"^to go on: python (.*)$", out, re.M)[1]
-    assert command == f"train.py --resume '{path}' --save '{path}' --threads 1"
-    metrics = run(" ".join(shlex.split(command)[1:]).replace(str(path), shlex.quote(str(path))))
-    assert metrics["weights_sha256"] == run("--batch-size 1 --epochs 6")["weights_sha256"]
+    command = re.search(r"^to go on: python train\.py (.*)$", out, re.M)[1]
+    ways = "--checkpoint-every 900 --threads 1"
+    assert command == f"--resume '{path}' --save '{path}' {ways}"
+    whole = run(given)
+    assert run(command)["weights_sha256"] == whole["weights_sha256"]
 
 
 INTERRUPT = """

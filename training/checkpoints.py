@@ -104,8 +104,8 @@ class Checkpoint:
     def resume(self, training: "Training") -> None:
         """Put a new training, made of the same arguments, where the saved one stood.
 
-        The number of epochs may be another, but not with early stopping. Raises CheckpointError
-        if anything does not fit.
+        The number of epochs may be another, but not with early stopping. Raises
+        CheckpointError if anything does not fit.
         """
         if self.settings is None or self.record is None:
             raise CheckpointError(self.path, "holds a network, but no training to go on with")
@@ -344,6 +344,8 @@ def _beside(target: Path) -> Any:
 
 
 def _runs(process: int) -> bool:
+    if os.name == "nt":  # where this would be Ctrl-C
+        return process != os.getpid()
     try:
         os.kill(process, 0)
     except ProcessLookupError:
