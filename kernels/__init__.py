@@ -29,6 +29,7 @@ from kernels.sparse import (
     sparse_linear_fprop,
     sparse_rows,
     sparse_tn,
+    sparse_tn_sgd,
     sparse_transpose,
 )
 from kernels.subtract import subtract
@@ -93,6 +94,7 @@ __all__ = [
     "sparse_linear_fprop",
     "sparse_rows",
     "sparse_tn",
+    "sparse_tn_sgd",
     "sparse_transpose",
     "subtract",
     "tally",

@@ -18,10 +18,11 @@ import numpy as np
 
 from kernels.jit import inline, kernel
 from kernels.jit import rows as by_rows
-from kernels.simd import LANES, for_dtype, load, prefetch, store
+from kernels.simd import LANES, fma, for_dtype, load, prefetch, stack_array, store
 from kernels.sparse_row import VECTORS, WIDTH32, WIDTH64, sparse_row
 
 BLOCK = 128
+MOST = VECTORS * WIDTH32  # elements of a row in registers, at most
 PIECE = 2**15  # multiply-adds that are worth another thread's claim: 1 us
 
 
@@ -213,6 +214,44 @@ def sparse_tn(column_starts, rows, column_values, dy, out, start, stop):
         end = min(column_starts[k + 1], len(rows))
         count = end - first if len(dy) else 0
         sparse_row(rows, column_values, first, count, dy, j0, n, last, out, k * n + j0, j1 - j0)
+
+
+@inline
+def _units_update(column_starts, rows, column_values, dy, w, rate):
+    return _units_tn(column_starts, rows, column_values, dy, w)
+
+
+@kernel(
+    "column_starts:int64(K+1), rows:int32(capacity), column_values(capacity), dy(batch,N),"
+    " w!(K,N), rate",
+    units=_units_update,
+)
+def sparse_tn_sgd(column_starts, rows, column_values, dy, w, rate, start, stop):
+    """`w -= rate * (x.T @ dy)`: sparse_tn, then sgd_update, same bits.
+
+    A row of w whose column of x has no entries stays as it is. The gradient is nowhere stored.
+
+    Parameters
+    ----------
+    column_starts, rows, column_values : the columns, as `sparse_transpose` leaves them
+    dy : (batch, N) of the dtype of column_values
+    w : (K, N), updated
+    rate : number
+    """
+    features, n = w.shape
+    panels, last = _panels(w), len(dy) - 1
+    dw = stack_array(MOST, w)
+    for unit in range(start, stop):
+        panel = unit // features
+        k = unit - panel * features
+        first = max(0, column_starts[k])
+        count = min(column_starts[k + 1], len(rows)) - first if len(dy) else 0
+        if count > 0:
+            j0, j1 = _edge(w, panel, panels), _edge(w, panel + 1, panels)
+            sparse_row(rows, column_values, first, count, dy, j0, n, last, dw, 0, j1 - j0)
+            for j in range(0, j1 - j0, LANES):
+                rest, at = j1 - j0 - j, k * n + j0 + j
+                store(w, at, fma(load(dw, j, rest), -rate, load(w, at, rest)), rest)
 
 
 @kernel("images:uint8(n,pixels) -> starts:int64(n,blocks+1)", units=by_rows)

@@ -52,6 +52,7 @@ def calls(dtype, products=PRODUCTS, shapes=SHAPES):
         yield "sparse_transpose", [*rows, index, *columns]
         kernels.sparse_transpose(*rows, index, *columns)
         yield "sparse_tn", [*columns, draw(m, n), out(k, n)]
+        yield "sparse_tn_sgd", [*columns, draw(m, n), draw(k, n), 0.1]
     for batch, n in shapes:
         x, dy = 3 * draw(batch, n), draw(batch, n)
         x[batch // 2, n // 2] = np.inf  # and the NaN that comes of it

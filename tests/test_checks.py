@@ -108,6 +108,10 @@ def arguments(name, dtype=np.float32):
             **sparse, "index": labels, "column_starts": np.zeros(k + 1, np.int64),
             "rows": np.zeros(15, np.int32), "column_values": floats(15),
         },
+        "sparse_tn_sgd": {
+            "column_starts": np.array([0, 2, 2, 5]), "rows": np.zeros(15, np.int32),
+            "column_values": floats(15), "dy": floats(batch, n), "w": floats(k, n), "rate": 0.5,
+        },
         "sparse_tn": {
             "column_starts": np.array([0, 2, 2, 5]), "rows": np.zeros(15, np.int32),
             "column_values": floats(15), "dy": floats(batch, n), "out": floats(k, n),
@@ -126,7 +130,7 @@ NAMES = (
     "multiply", "concatenate_fprop", "concatenate_bprop", "dropout_step", "dropout",
     "mean_squared_error_fprop", "mean_squared_error_bprop",
     "gather_rows", "gather_labels", "next_index", "misses", "tally", "zero", "sparse_linear_fprop",
-    "sparse_transpose", "sparse_tn",
+    "sparse_transpose", "sparse_tn", "sparse_tn_sgd",
 )  # fmt: skip
 WRITTEN = {
     "sgd_update": ("w",), "momentum_update": ("w", "velocity"), "cross_entropy_fprop": ("losses",),
@@ -136,7 +140,7 @@ WRITTEN = {
     "dropout_step": ("state", "key"),
     "next_index": ("position", "index"), "next_numbers": ("place", "out"),
     "tally": ("place", "history"),
-    "sparse_transpose": ("column_starts", "rows", "column_values"),
+    "sparse_transpose": ("column_starts", "rows", "column_values"), "sparse_tn_sgd": ("w",),
 }  # fmt: skip
 every_kernel = pytest.mark.parametrize("name", NAMES)
 
@@ -187,7 +191,7 @@ FREE = {
     "concatenate_fprop": [("out", 1)], "concatenate_bprop": [("dy", 1)],
     "sparse_linear_fprop": [("starts", 0), ("starts", 1), ("w", 0)],
     "sparse_transpose": [("starts", 0), ("starts", 1), ("index", 0), ("column_starts", 0)],
-    "sparse_tn": [("dy", 0)],
+    "sparse_tn": [("dy", 0)], "sparse_tn_sgd": [("dy", 0)],
 }  # fmt: skip
 
 

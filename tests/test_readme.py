@@ -42,3 +42,14 @@ def test_the_kernel_shown_is_the_kernel(block):
     source = (ROOT / "kernels" / "bias.py").read_text()
     without_docstring = re.sub(r'    """.*?"""\n', "", source, flags=re.DOTALL)
     assert block in without_docstring
+
+
+def test_the_network_on_ones_own_numbers(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    scope = run(next(block for block in BLOCKS if "training.save(" in block))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[:30]] == [str(epoch) for epoch in range(1, 31)]
+    found = scope["net"].fprop(scope["x"][1500:].astype(np.float32)).argmax(axis=1)
+    errors = np.sum(found != scope["t"][1500:])
+    assert errors == int(lines[29].split()[2])
+    assert errors < 100  # of 500; a linear network makes some 250

@@ -15,6 +15,7 @@ import numpy as np
 
 import kernels
 import layers
+from kernels.fuse import fused
 from layers import Loss, Module
 from training.batches import Array, Batches
 from training.optimisers import Optimiser
@@ -100,8 +101,9 @@ class Plan:
                     return
             return
         if size not in self._tapes:
-            with kernels.Tape() as self._tapes[size]:
+            with kernels.Tape() as tape:
                 self._step(size)
+            self._tapes[size] = fused(tape)
         stop = self._state[2:] if self.optimiser else None
         self._tapes[size].run(times, stop)
 
