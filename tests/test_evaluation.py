@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from layers import SoftmaxCrossEntropy
-from training import evaluate, mlp
+from layers import Dropout, Linear, Sequential, SoftmaxCrossEntropy
+from training import confusion, evaluate, mlp
 from training.evaluation import BATCH
 
 
@@ -22,3 +22,20 @@ def test_evaluate(count):
     assert result.images == count
     assert result.errors == np.sum(logits.argmax(1) != labels)
     assert result.loss == pytest.approx(losses.mean(), rel=1e-12)  # a few thousand roundings
+
+
+def test_confusion():
+    """Rows are what the images show, columns what they are taken for."""
+    net = Sequential(Dropout(0.5, 0), Linear(3, 4, 0))
+    net[1].w[...] = np.eye(3, 4)
+    x = np.eye(3, dtype=np.float32)[[0, 0, 1, 2, 2, 2] * 200]
+    counts = confusion(net, x, [0, 1, 1, 2, 0, 2] * 200)
+    expected = np.array([[1, 0, 1, 0], [1, 1, 0, 0], [0, 0, 2, 0]])
+    np.testing.assert_array_equal(counts, 200 * expected)
+    assert net.training
+
+
+@pytest.mark.parametrize("labels", [[4], [2000]])
+def test_confusion_of_classes_that_the_network_does_not_have(labels):
+    with pytest.raises(ValueError, match="classes"):
+        confusion(Linear(3, 4, 0), np.ones((1, 3), np.float32), labels)
