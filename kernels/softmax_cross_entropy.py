@@ -106,7 +106,8 @@ def smoothed_cross_entropy(logits, labels, smoothing, scale, out, losses, start,
     losses : (batch,) of the dtype of logits, overwritten
     """
     n = logits.shape[1]
-    kept, each = 1 - smoothing, smoothing / n
+    each = broadcast(smoothing, out) / n
+    kept = 1 - broadcast(smoothing, out)
     sums, gaps = stack_array(LANES, out), stack_array(LANES, out)
     all_gaps = stack_array(LANES, out)
     for block in range(start, stop, LANES):

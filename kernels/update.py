@@ -108,8 +108,8 @@ def nesterov_update(w, dw, velocity, rate, momentum, weight_decay, start, stop):
 
 
 @inline
-def _moments(g, m, v, beta1, beta2):
-    return fma(g - m, 1 - beta1, m), fma(fma(g, g, -v), 1 - beta2, v)
+def _moments(g, m, v, gain1, gain2):
+    return fma(g - m, gain1, m), fma(fma(g, g, -v), gain2, v)
 
 
 @inline
@@ -117,8 +117,8 @@ def _adam(x, m, v, step, root, eps):
     return fma(m / fma(sqrt(v), root, eps), -step, x)
 
 
-@kernel("w!(...), dw(...), m!(...), v!(...), step, root, beta1, beta2, eps, weight_decay")
-def adam_update(w, dw, m, v, step, root, beta1, beta2, eps, weight_decay, start, stop):
+@kernel("w!(...), dw(...), m!(...), v!(...), step, root, gain1, gain2, eps, weight_decay")
+def adam_update(w, dw, m, v, step, root, gain1, gain2, eps, weight_decay, start, stop):
     """m and v move towards dw and dw^2, then `w -= step * m / (root * sqrt(v) + eps)`.
 
     Parameters
@@ -127,28 +127,29 @@ def adam_update(w, dw, m, v, step, root, beta1, beta2, eps, weight_decay, start,
     dw : array of the shape and dtype of w
     step : number, rate / (1 - beta1^t) in step t, counted from 1
     root : number, 1 / sqrt(1 - beta2^t)
-    beta1, beta2, eps : numbers
+    gain1, gain2 : numbers, 1 - beta1 and 1 - beta2
+    eps : number
     weight_decay : number; `weight_decay * w` is added to dw first
     """
     whole = stop - (stop - start) % LANES
     for i in range(start, whole, LANES):
         x = load(w, i)
         g = _decayed(load(dw, i), x, weight_decay)
-        new_m, new_v = _moments(g, load(m, i), load(v, i), beta1, beta2)
+        new_m, new_v = _moments(g, load(m, i), load(v, i), gain1, gain2)
         store(m, i, new_m)
         store(v, i, new_v)
         store(w, i, _adam(x, new_m, new_v, step, root, eps))
     rest = stop - whole
     x = load(w, whole, rest)
     g = _decayed(load(dw, whole, rest), x, weight_decay)
-    new_m, new_v = _moments(g, load(m, whole, rest), load(v, whole, rest), beta1, beta2)
+    new_m, new_v = _moments(g, load(m, whole, rest), load(v, whole, rest), gain1, gain2)
     store(m, whole, new_m, rest)
     store(v, whole, new_v, rest)
     store(w, whole, _adam(x, new_m, new_v, step, root, eps), rest)
 
 
-@kernel("w!(...), dw(...), m!(...), v!(...), step, root, decay, beta1, beta2, eps")
-def adamw_update(w, dw, m, v, step, root, decay, beta1, beta2, eps, start, stop):
+@kernel("w!(...), dw(...), m!(...), v!(...), step, root, decay, gain1, gain2, eps")
+def adamw_update(w, dw, m, v, step, root, decay, gain1, gain2, eps, start, stop):
     """`w -= decay * w`, then as `adam_update` without weight decay.
 
     Parameters
@@ -159,14 +160,14 @@ def adamw_update(w, dw, m, v, step, root, decay, beta1, beta2, eps, start, stop)
     whole = stop - (stop - start) % LANES
     for i in range(start, whole, LANES):
         x = load(w, i)
-        new_m, new_v = _moments(load(dw, i), load(m, i), load(v, i), beta1, beta2)
+        new_m, new_v = _moments(load(dw, i), load(m, i), load(v, i), gain1, gain2)
         store(m, i, new_m)
         store(v, i, new_v)
         store(w, i, _adam(fma(x, -decay, x), new_m, new_v, step, root, eps))
     rest = stop - whole
     x = load(w, whole, rest)
     g = load(dw, whole, rest)
-    new_m, new_v = _moments(g, load(m, whole, rest), load(v, whole, rest), beta1, beta2)
+    new_m, new_v = _moments(g, load(m, whole, rest), load(v, whole, rest), gain1, gain2)
     store(m, whole, new_m, rest)
     store(v, whole, new_v, rest)
     store(w, whole, _adam(fma(x, -decay, x), new_m, new_v, step, root, eps), rest)

@@ -157,6 +157,7 @@ class Adam(Optimiser):
     ) -> None:
         self.betas = betas
         self.eps = eps
+        self._gains = [1 - beta for beta in betas]
         super().__init__(net, rate, weight_decay, numbers=numbers, memories=("m", "v"))
 
     def _rows(self, rates: Array, before: int) -> Array:
@@ -165,7 +166,7 @@ class Adam(Optimiser):
 
     def _rule(self, *arrays: Array, weight: bool) -> None:
         decay = self.weight_decay if weight else 0.0
-        kernels.adam_update(*arrays, *self._numbers, *self.betas, self.eps, decay)
+        kernels.adam_update(*arrays, *self._numbers, *self._gains, self.eps, decay)
 
 
 class AdamW(Adam):
@@ -189,7 +190,7 @@ class AdamW(Adam):
 
     def _rule(self, *arrays: Array, weight: bool) -> None:
         step, root, decay = self._numbers
-        kernels.adamw_update(*arrays, step, root, decay if weight else 0.0, *self.betas, self.eps)
+        kernels.adamw_update(*arrays, step, root, decay if weight else 0.0, *self._gains, self.eps)
 
 
 def optimiser(net: Module, settings: Settings) -> Optimiser:
