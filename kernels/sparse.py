@@ -218,7 +218,10 @@ def sparse_tn(column_starts, rows, column_values, dy, out, start, stop):
 
 @inline
 def _units_update(column_starts, rows, column_values, dy, w, rate):
-    return _units_tn(column_starts, rows, column_values, dy, w)
+    """As `_pieces`, but columns without entries cost nothing, and a piece of a single image's is
+    not worth fetching weights from another thread's cache."""
+    units = _panels(w) * len(w)
+    return units, max(1, 4 * PIECE * units // max(1, len(rows) * w.shape[1]))
 
 
 @kernel(
