@@ -213,6 +213,19 @@ def test_several_inputs_outputs_and_losses():
     assert history[0].train_errors == errors
 
 
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_a_label_without_an_output_of_either(wrong):
+    """Also of an output on which no errors are counted: nothing is read beyond its classes."""
+    numbers = np.zeros((103, 7), np.float32)
+    labels = [LABELS % 2, LABELS % 2]
+    labels[wrong] = np.where(np.arange(103) == 102, 10**6, labels[wrong])
+    loss = Losses((SoftmaxCrossEntropy(), 1), (SoftmaxCrossEntropy(), 1))
+    with pytest.raises(
+        ValueError, match=r"t holds the label 1000000, the network has [42] outputs"
+    ):
+        fit(several(), loss, (IMAGES, numbers), tuple(labels), epochs=1, batch_size=10, rate=0.1)
+
+
 def test_regression_on_ones_own_numbers():
     x = np.random.default_rng(3).standard_normal((200, 3))
     t = x @ np.array([[1.0], [-2.0], [0.5]]) + 1

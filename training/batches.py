@@ -88,15 +88,16 @@ class Batches:
 
         Of targets that are no labels, no row.
         """
-        if self._several_targets:
-            z, t = z[0], t[0]
-        source = self._t[0]
-        if not isinstance(source, _Labels):
+        zs, ts = (z, t) if self._several_targets else ((z,), (t,))
+        # A tape takes labels as they come: none may lie outside, of whichever output.
+        for source, output in zip(self._t, zs, strict=False):  # the loss refuses another number
+            if isinstance(source, _Labels) and source.highest >= output.shape[1]:
+                raise ValueError(
+                    f"t holds the label {source.highest}, the network has {output.shape[1]} outputs"
+                )
+        z, t = zs[0], ts[0]
+        if not isinstance(self._t[0], _Labels):
             return self._misses[:0]
-        if source.highest >= z.shape[1]:
-            raise ValueError(
-                f"t holds the label {source.highest}, the network has {z.shape[1]} outputs"
-            )
         out = self._misses[: len(t)]
         kernels.misses(z, t, out)
         return out
