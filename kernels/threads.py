@@ -39,9 +39,10 @@ BUSY = 6 * LINE  # 1 while some thread has a job open
 WORKERS = 7 * LINE  # number of workers
 COUNT = 8 * LINE  # number of jobs so far
 QUIT = 9 * LINE  # 1: workers return
-CONTROL = 10 * LINE  # slots so far, which start anew with the workers; from here on
-SHARED = 10 * LINE  # addresses of trampolines that several kernels share
-NEXT = 12 * LINE  # for each thread: first piece of its share of the open job that nobody claimed
+SHARES = 10 * LINE  # the open job: into how many shares it is cut
+CONTROL = 11 * LINE  # slots so far, which start anew with the workers; from here on
+SHARED = 11 * LINE  # addresses of trampolines that several kernels share
+NEXT = 13 * LINE  # for each thread: first piece of its share of the open job that nobody claimed
 THREADS = 1024  # at most
 SLOTS = NEXT + THREADS * LINE
 
@@ -204,9 +205,9 @@ def write(typingctx, record, function, units, grain, args):
 
 
 @numba.njit(nogil=True)
-def _share(count, thread, threads):
-    """First of `count` pieces that belong to a thread."""
-    return count * thread // threads
+def _share(count, share, shares):
+    """First of `count` pieces that belong to a share."""
+    return count * share // shares
 
 
 @numba.njit(nogil=True)
@@ -215,11 +216,11 @@ def _claim(mailbox, thread):
     in the job before and has in its caches, then what others have not come to."""
     function, data = peek(mailbox, FUNCTION), peek(mailbox, DATA)
     units, grain = peek(mailbox, UNITS), peek(mailbox, GRAIN)
-    threads = peek(mailbox, WORKERS) + 1
+    shares = peek(mailbox, SHARES)  # not the workers that are left, should they be leaving
     pieces = -(-units // grain)
-    for turn in range(threads):
-        owner = (thread + turn) % threads
-        end = _share(pieces, owner + 1, threads)
+    for turn in range(shares):
+        owner = (thread + turn) % shares
+        end = _share(pieces, owner + 1, shares)
         while True:
             piece = fetch_add(mailbox, NEXT + LINE * owner, 1)
             if piece >= end:
@@ -240,9 +241,10 @@ def parallel(mailbox, function, data, units, grain):
     poke(mailbox, DATA, data)
     poke(mailbox, UNITS, units)
     poke(mailbox, GRAIN, grain)
-    threads = peek(mailbox, WORKERS) + 1
-    for thread in range(threads):
-        poke(mailbox, NEXT + LINE * thread, _share(-(-units // grain), thread, threads))
+    shares = peek(mailbox, WORKERS) + 1
+    poke(mailbox, SHARES, shares)
+    for share in range(shares):
+        poke(mailbox, NEXT + LINE * share, _share(-(-units // grain), share, shares))
     poke(mailbox, JOB, fetch_add(mailbox, COUNT, 1) + 1)
     _claim(mailbox, 0)
     poke(mailbox, JOB, 0)
