@@ -23,6 +23,7 @@ import llvmlite
 import numba
 import numpy as np
 from numba.core.compiler import CompileResult
+from numba.core.registry import cpu_target
 from numba.core.runtime.nrt import rtsys
 from numba.core.serialize import dumps
 from numba.misc.appdirs import AppDirs
@@ -111,6 +112,11 @@ class KernelCache:
             return None
         key = repr((signature, codegen.magic_tuple()))
         return root / f"{self.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.bin"
+
+    def missing(self, signature) -> bool:
+        """Whether a kernel will have to be compiled, and there is where to keep it."""
+        path = self._path(signature, cpu_target.target_context.codegen())
+        return path is not None and not path.exists()
 
     def load_overload(self, signature, target_context):
         # All that cached code needs of numba; the rest, 0.1 s, is for those who compile.

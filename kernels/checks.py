@@ -25,6 +25,8 @@ import numba
 import numpy as np
 from numba import types
 
+from kernels.inline import inline
+
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 # A number travels as a float64 array of no dimensions and is read when the kernel runs: what is
 # recorded on a tape can be changed from run to run.
@@ -55,21 +57,21 @@ class Argument:
             yield axis, letter, int(more or 0)
 
 
-@numba.njit
+@inline
 def apart(x, x_bytes, out, out_bytes):
     """Whether two C-contiguous arrays, given by address and size, share no byte."""
     x, out = np.int64(x), np.int64(out)  # addresses are unsigned; mixed, numba would use floats
     return x + x_bytes <= out or out + out_bytes <= x
 
 
-@numba.njit
+@inline
 def apart_or_same(x, x_bytes, out, out_bytes):
     """Whether two arrays of one shape and dtype share no byte or every byte."""
     x, out = np.int64(x), np.int64(out)
     return x == out or x + x_bytes <= out or out + out_bytes <= x
 
 
-@numba.njit
+@inline
 def below(labels, bound):
     """Whether all labels are in 0 .. bound-1."""
     for label in labels:  # noqa: SIM110 - compiled code, which has no all()
@@ -158,10 +160,8 @@ def entry(mailbox, record, {names}):
         return False
     count, grain = units({names})
     args = {arrange.format(values)}
-    if record == 0:
-        parallel(mailbox, {function}, on_stack(args), count, grain)
-    else:
-        write(record, {function}, count, grain, args)
+    job = mailbox, record, {function}, count, grain, on_stack(args), words(args)
+    call(peek(mailbox, SUBMIT), on_stack(job), 0, 0)
     return True
 
 

@@ -18,27 +18,19 @@ from typing import Any
 import numba
 import numpy as np
 from numba import types
+from numba.np.numpy_support import as_dtype
 
 import kernels.cpu  # noqa: F401 - says which CPU, before anything is compiled
 from kernels import threads
 from kernels.cache import KernelCache, compile_callbacks
 from kernels.checks import PREDICATES, Signature
-from kernels.threads import Pool, on_stack, parallel, peek, pointer, trampoline, write
-
-# The flags of every kernel. `fastmath` is empty: NaN, infinities, signed zeros and the order of
-# sums are NumPy's, and a multiply-add is fused where the source says `fma` and nowhere else, so
-# that every CPU computes the same bits. `error_model`: x / 0 is an infinity, not an exception.
-FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": set(), "boundscheck": False}
+from kernels.inline import FLAGS, inline
+from kernels.threads import SUBMIT, Pool, call, on_stack, peek, pointer, submit, trampoline, words
 
 DISABLED = bool(numba.config.DISABLE_JIT)
 
 # Below this many elements a piece of work is not worth another thread's claim (about 1 us).
 GRAIN = 8192
-
-
-def inline(function):
-    """Compile a helper that kernels call: LLVM inlines it, nothing of it is cached by itself."""
-    return numba.njit(**FLAGS)(function)
 
 
 def compiled(name: str, signature=None):
@@ -89,6 +81,7 @@ recorder = _Recorder()
 pool = Pool(
     compiled("kernels.serve", types.void(types.int64, types.int64))(threads.serve),
     compiled("kernels.take", types.void(types.int64))(threads.take),
+    compiled("kernels.submit", types.int64())(lambda: trampoline(submit, (0, 0, 0, 0, 0, 0, 0))),
 )
 
 
@@ -179,11 +172,12 @@ class Kernel:
         self.units = units
         self.numbers = [i for i, a in enumerate(signature.arguments) if a.dims is None]
         scope: dict[str, Any] = {"units": units, "__name__": __name__, **PREDICATES}
-        scope |= {"on_stack": on_stack, "parallel": parallel, "pointer": pointer, "write": write}
+        scope |= {"SUBMIT": SUBMIT, "call": call, "on_stack": on_stack, "peek": peek}
+        scope |= {"pointer": pointer, "words": words}
         if shared:
             function = f"peek(mailbox, {shared.slot} + args[0].itemsize // 8)"
             exec(signature.source("arrange({})", function), scope)
-            scope |= {"arrange": inline(source), "shared": shared.core, "peek": peek}
+            scope |= {"arrange": inline(source), "shared": shared.core}
             self.core = inline(scope["core"])
         else:
             exec(signature.source("({},)", "trampoline(core, args)"), scope)
@@ -199,36 +193,47 @@ class Kernel:
         def specialise(mailbox, record, *args, **kwargs):
             """What numba's dispatch calls for arguments of new types."""
             self.signature.explain(self.__name__, args)
-            if self.shared:
-                self.shared.prepare(args[-1].dtype)
-            return entry.compile((types.int64, types.int64, *self.signature.kinds(args)))
+            return self.compile(self.signature.kinds(args))
 
         entry._compile_for_args = specialise
         return entry
 
+    def compile(self, kinds):
+        """Compile for arguments of these numba types, or load; return what Python calls."""
+        if self.shared:
+            self.shared.prepare(as_dtype(kinds[-1].dtype))
+        return self.entry.compile((types.int64, types.int64, *kinds))
+
+    def missing(self, kinds) -> bool:
+        """Whether `compile` would have to compile, and leave something in the cache."""
+        kinds = types.int64, types.int64, *kinds
+        return kinds not in self.entry.overloads and self.entry._cache.missing(kinds)
+
     def __call__(self, *args, **named) -> None:
         if named:
             raise TypeError(f"{self.__name__}: arguments are positional: {self.signature.text}")
-        tape = recorder.tape
-        if DISABLED:
+        if self.numbers and not DISABLED:
+            args = tuple(_number(x) if i in self.numbers else x for i, x in enumerate(args))
+        if recorder.tape is not None:
             self.signature.explain(self.__name__, args)
-            if tape is None:
-                self.run_plain(args)
+            recorder.tape.calls.append((self, args))
+        elif DISABLED:
+            self.signature.explain(self.__name__, args)
+            self.run_plain(args)
         else:
-            if not pool.started:
-                pool.start()
-            if self.numbers:
-                args = tuple(_number(x) if i in self.numbers else x for i, x in enumerate(args))
-            record = tape.next_record() if tape is not None else 0
-            try:
-                fitting = self.entry(pool.address, record, *args)
-            except TypeError:
-                self.signature.explain(self.__name__, args)
-                raise
-            if not fitting:
-                self.signature.explain(self.__name__, args)
-        if tape is not None:
-            tape.calls.append((self, args))
+            self.submit(0, args)
+
+    def submit(self, record: int, args: tuple) -> None:
+        """Run the call, or have it written down at the address `record`, if that is not 0."""
+        if not pool.started:
+            pool.start()
+        try:
+            fitting = self.entry(pool.address, record, *args)
+        except TypeError:
+            self.signature.explain(self.__name__, args)
+            raise
+        if not fitting:
+            self.signature.explain(self.__name__, args)
 
     def run_plain(self, args) -> None:
         """Without the compiler: the core, interpreted, in one piece."""

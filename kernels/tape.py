@@ -1,19 +1,21 @@
 """Kernel calls, recorded once and run again and again without Python.
 
     with Tape() as tape:
-        kernels.tanh_fprop(x, y)      # checked and written down, not run
+        kernels.tanh_fprop(x, y)      # checked and noted, not run
     tape.run(1000)
 
-Each record holds what the call would have run: the address of the kernel's trampoline, its units
-and a copy of its arguments, which are addresses and sizes. So one loop, compiled once, runs any
-network, and what it runs are the very cores that the calls would have run. Arrays are read and
-written where they are at the time of the run; a number given as a float64 array of no dimensions
-is read then, too. CUDA graphs work this way ("stream capture").
+The first run compiles what is missing, and makes a record of each call. That holds what the call
+would have run: the address of the kernel's trampoline, its units and a copy of its arguments, which
+are addresses and sizes. So one loop, compiled once, runs any network, and what it runs are the very
+cores that the calls would have run. Arrays are read and written where they are at the time of the
+run; a number given as a float64 array of no dimensions is read then, too. CUDA graphs work this way
+("stream capture").
 """
 
 import numpy as np
 from numba import types
 
+from kernels.ahead import helper
 from kernels.jit import DISABLED, compiled, pool, recorder
 from kernels.threads import RECORD, replay
 
@@ -25,7 +27,7 @@ class Tape:
 
     def __init__(self) -> None:
         self.calls: list[tuple] = []  # keeps the arrays alive
-        self._records = np.zeros((16, RECORD // 8), np.int64)
+        self._records = np.zeros((0, RECORD // 8), np.int64)
 
     def __enter__(self) -> "Tape":
         if recorder.tape is not None:
@@ -43,12 +45,6 @@ class Tape:
     def recording() -> bool:
         """Return whether this thread's calls are being recorded on a tape."""
         return recorder.tape is not None
-
-    def next_record(self) -> int:
-        """Address for the record of the next call."""
-        if len(self.calls) == len(self._records):
-            self._records = np.concatenate([self._records, np.zeros_like(self._records)])
-        return self._records[len(self.calls) :].ctypes.data
 
     def run(self, times: int = 1, stop: np.ndarray | None = None) -> int:
         """Run all calls, `times` times.
@@ -76,5 +72,14 @@ class Tape:
             return times
         if not pool.started:
             pool.start()
+        if len(self._records) < len(self.calls):
+            self._write_records()
         records = self._records.ctypes.data
         return _replay(pool.address, records, len(self.calls), times, stop.ctypes.data)
+
+    def _write_records(self) -> None:
+        """Compile what is still to be compiled, and write the records."""
+        self._records = np.zeros((len(self.calls), RECORD // 8), np.int64)
+        with helper(self.calls):
+            for (kernel, args), record in zip(self.calls, self._records, strict=True):
+                kernel.submit(record.ctypes.data, args)

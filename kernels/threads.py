@@ -28,6 +28,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from kernels.inline import inline
+
 LINE = 8  # int64 per cache line, the distance between slots
 JOB = 0 * LINE  # number of the open job; 0: none
 FUNCTION = 1 * LINE  # the open job: address of its trampoline,
@@ -41,7 +43,8 @@ COUNT = 8 * LINE  # number of jobs so far
 QUIT = 9 * LINE  # 1: workers return
 SHARES = 10 * LINE  # the open job: into how many shares it is cut
 CONTROL = 11 * LINE  # slots so far, which start anew with the workers; from here on
-SHARED = 11 * LINE  # addresses of trampolines that several kernels share
+SUBMIT = 11 * LINE  # address of the trampoline of `submit`
+SHARED = 11 * LINE + 2  # addresses of trampolines that several kernels share
 NEXT = 13 * LINE  # for each thread: first piece of its share of the open job that nobody claimed
 THREADS = 1024  # at most
 SLOTS = NEXT + THREADS * LINE
@@ -110,7 +113,7 @@ _TRAMPOLINE = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 3)  # (data, sta
 
 
 @intrinsic
-def _call(typingctx, function, data, start, stop):
+def call(typingctx, function, data, start, stop):
     """Call the trampoline at the address `function`."""
 
     def codegen(context, builder, signature, args):
@@ -186,31 +189,25 @@ def on_stack(typingctx, args):
 
 
 @intrinsic
-def write(typingctx, record, function, units, grain, args):
-    """Write to the address `record` what `run_record` needs, RECORD bytes at most."""
+def words(typingctx, args):
+    """Size of the tuple `args` in int64."""
 
     def codegen(context, builder, signature, llvm_args):
-        record, function, units, grain, values = llvm_args
-        values = _unowned(context, builder, args, values)
-        size = context.get_abi_sizeof(values.type)
-        if RECORD_ARGS + size > RECORD:
+        size = context.get_abi_sizeof(llvm_args[0].type)
+        if size > RECORD - RECORD_ARGS:
             raise NotImplementedError(f"arguments of {size} bytes")
-        for offset, value in enumerate((function, units, grain)):
-            builder.store(value, _slot(builder, record, ir.Constant(record.type, offset)))
-        place = _slot(builder, record, ir.Constant(record.type, RECORD_ARGS // 8))
-        builder.store(values, builder.bitcast(place, values.type.as_pointer()))
-        return context.get_dummy_value()
+        return ir.Constant(ir.IntType(64), -(-size // 8))
 
-    return types.void(*[types.int64] * 4, args), codegen
+    return types.int64(args), codegen
 
 
-@numba.njit(nogil=True)
+@inline
 def _share(count, share, shares):
     """First of `count` pieces that belong to a share."""
     return count * share // shares
 
 
-@numba.njit(nogil=True)
+@inline
 def _claim(mailbox, thread):
     """Compute pieces of the open job until none is left: first this thread's share, which it had
     in the job before and has in its caches, then what others have not come to."""
@@ -225,17 +222,17 @@ def _claim(mailbox, thread):
             piece = fetch_add(mailbox, NEXT + LINE * owner, 1)
             if piece >= end:
                 break
-            _call(function, data, piece * grain, min((piece + 1) * grain, units))
+            call(function, data, piece * grain, min((piece + 1) * grain, units))
 
 
-@numba.njit(nogil=True)
+@inline
 def parallel(mailbox, function, data, units, grain):
     """Call a trampoline for pieces that make up `0 .. units-1`.
 
     In one piece where there are no workers, nothing to share, or a job is open already.
     """
     if units <= grain or peek(mailbox, WORKERS) == 0 or swap(mailbox, BUSY, 1) == 1:
-        _call(function, data, 0, units)
+        call(function, data, 0, units)
         return
     poke(mailbox, FUNCTION, function)
     poke(mailbox, DATA, data)
@@ -254,6 +251,22 @@ def parallel(mailbox, function, data, units, grain):
         if spins > SPINS:
             _sched_yield()
     poke(mailbox, BUSY, 0)
+
+
+@inline
+def submit(mailbox, record, function, units, grain, data, size, start, stop):
+    """Run a trampoline for its units, or write down at the address `record`, if that is not 0,
+    what `replay` needs to do so. Every kernel ends here, by the address in the mailbox.
+
+    `data` is the address of the arguments, `size` how many int64 they take.
+    """
+    if record == 0:
+        parallel(mailbox, function, data, units, grain)
+        return
+    for word, value in enumerate((function, units, grain)):
+        poke(record, word, value)
+    for word in range(size):
+        poke(record, RECORD_ARGS // 8 + word, peek(data, word))
 
 
 def replay(mailbox, records, count, times, stop):
@@ -301,8 +314,8 @@ def take(mailbox):
 class Pool:
     """The worker threads of this process, started when the first kernel runs."""
 
-    def __init__(self, serve, take):
-        self.serve, self.take = serve, take  # compiled by kernels.jit
+    def __init__(self, serve, take, submit):
+        self.serve, self.take, self.submit = serve, take, submit  # compiled by kernels.jit
         self.threads = int(numba.config.NUMBA_NUM_THREADS)  # the variable, or the CPUs we may use
         self.workers: list[threading.Thread] = []
         self.started = False
@@ -323,6 +336,7 @@ class Pool:
             if count:
                 self.serve.compile()  # not in a worker: a fork must not copy a locked compiler
             self.mailbox[QUIT] = 0
+            self.mailbox[SUBMIT] = self.submit()
             try:
                 for number in range(1, count + 1):
                     arguments = (self.address, number)

@@ -15,12 +15,12 @@ all accumulators fit the registers. The scheme is that of BLIS (Van Zee, van de 
 import itertools
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 
 from kernels.cpu import INSTRUCTIONS
+from kernels.inline import inline
 from kernels.simd import I32, I64, Emit, llvm_element, lowers
 
 
@@ -312,7 +312,7 @@ def no_unrolling(module):
     return module.namedmetadata["jitprop.loop"].operands[0]
 
 
-@numba.njit
+@inline
 def block(itemsize):
     """Rows and columns of what `transpose` turns: 64 bytes of each row."""
     return 64 // itemsize

@@ -17,10 +17,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 
 from kernels import functions
-from kernels.jit import inline
+from kernels.inline import FLAGS
 from kernels.simd import LANES, load, store
 
 FUNCTIONS = ("exp", "log", "tanh")
@@ -52,7 +53,7 @@ def compiled(name: str) -> Callable[[np.ndarray], np.ndarray]:
     """A function of `kernels.functions`, for arrays."""
     function = getattr(functions, name)
 
-    @inline
+    @numba.njit(**FLAGS)
     def loop(x, out):
         for i in range(0, x.size, LANES):
             store(out, i, function(load(x, i, x.size - i)), x.size - i)
@@ -65,7 +66,7 @@ def compiled(name: str) -> Callable[[np.ndarray], np.ndarray]:
     return call
 
 
-@inline
+@numba.njit(**FLAGS)
 def compare(y, exact):
     """Largest error of `y` in units in the last place, its index, and whether NaN and signs agree.
 

@@ -1,4 +1,4 @@
-"""Arrays that notice when a kernel leaves them."""
+"""Arrays that notice when a kernel leaves them, and caches for a test alone."""
 
 import ctypes
 import mmap
@@ -7,7 +7,21 @@ import sys
 import numpy as np
 import pytest
 
+from kernels import cache
+
 MARGIN = 67  # elements on either side: more than a vector, and no multiple of one
+
+
+@pytest.fixture
+def kernel_cache(tmp_path, monkeypatch):
+    """The folder of an empty cache of compiled kernels, for this test."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+    cache.folder.cache_clear()
+    cache._say.cache_clear()
+    yield tmp_path / "cache" / "jitprop"
+    monkeypatch.undo()
+    cache.folder.cache_clear()
+    cache._say.cache_clear()
 
 
 @pytest.fixture

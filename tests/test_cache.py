@@ -22,18 +22,6 @@ SOURCES = sorted(cache.SOURCES.glob("*.py"))
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """An empty cache, for this test."""
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
-    cache.folder.cache_clear()
-    cache._say.cache_clear()
-    yield tmp_path / "cache" / "jitprop"
-    monkeypatch.undo()
-    cache.folder.cache_clear()
-    cache._say.cache_clear()
-
-
-@pytest.fixture
 def compilations():
     """How often the kernel `scale` is compiled from here on: its name for each time."""
     names = []
@@ -63,14 +51,14 @@ def assert_right(kernel):
     assert_same_bits(out, x + x)
 
 
-def test_second_process_loads(folder, compilations, capfd):
+def test_second_process_loads(kernel_cache, compilations, capfd):
     assert_right(fresh_scale())
     assert compilations == [NAME]
-    files = list(folder.glob(f"*/{NAME}-*.bin"))
+    files = list(kernel_cache.glob(f"*/{NAME}-*.bin"))
     assert len(files) == 1
     assert_right(fresh_scale())
     assert compilations == [NAME]
-    assert not list(folder.glob("*/*[!n]"))  # no temporary file is left
+    assert not list(kernel_cache.glob("*/*[!n]"))  # no temporary file is left
     assert capfd.readouterr() == ("", "")
 
 
@@ -87,9 +75,9 @@ def test_second_process_loads(folder, compilations, capfd):
     ],
     ids=["empty", "20 bytes", "one byte short", "half", "a bit flipped", "noise", "a pickle"],
 )
-def test_spoiled_file_is_replaced(spoil, folder, compilations, capfd):
+def test_spoiled_file_is_replaced(spoil, kernel_cache, compilations, capfd):
     assert_right(fresh_scale())
-    (file,) = folder.glob(f"*/{NAME}-*.bin")
+    (file,) = kernel_cache.glob(f"*/{NAME}-*.bin")
     file.write_bytes(spoil(file.read_bytes()))
     assert_right(fresh_scale())
     assert compilations == [NAME, NAME]
@@ -131,18 +119,18 @@ def test_versions_are_part_of_the_key(what, monkeypatch):
     assert cache._generation() != before
 
 
-def test_old_generations_are_forgotten(folder):
+def test_old_generations_are_forgotten(kernel_cache):
     for age in range(cache.KEEP + 3):
-        old = folder / f"{age:016x}"
+        old = kernel_cache / f"{age:016x}"
         old.mkdir(parents=True)
         (old / "scale-0.bin").write_bytes(b"")
         os.utime(old, (10**9 - age, 10**9 - age))
     current = cache.folder()
-    left = {path.name for path in folder.iterdir()}
+    left = {path.name for path in kernel_cache.iterdir()}
     assert left == {current.name, *(f"{age:016x}" for age in range(cache.KEEP - 1))}
 
 
-def test_disk_is_full_later(folder, compilations, capfd, monkeypatch):
+def test_disk_is_full_later(kernel_cache, compilations, capfd, monkeypatch):
     """The folder could be written when it was made; then there is no room. Twice, one line."""
 
     def full(self, data):

@@ -13,6 +13,7 @@ from numba.core.runtime import _nrt_python
 from numba.core.runtime.nrt import rtsys
 
 import kernels
+from kernels.inline import FLAGS
 from kernels.jit import Kernel
 from kernels.sparse_row import VECTORS as SPARSE_VECTORS
 from kernels.tile import INSTRUCTIONS, MR, VECTORS
@@ -54,9 +55,10 @@ def machine_code(kernel, dtype):
             ndim = 2 if argument.dims == ("...",) else len(argument.dims)
             kinds.append(numba.typeof(np.zeros((2,) * ndim, argument.dtype or dtype)))
     signature = (*kinds, types.int64, types.int64)
-    kernel.core.compile(signature)
+    core = numba.njit(**FLAGS)(kernel.core.py_func)
+    core.compile(signature)
     functions, current = {}, None
-    for line in kernel.core.inspect_asm(signature).splitlines():
+    for line in core.inspect_asm(signature).splitlines():
         if label := re.match(r"([^.\s][^\s:]*|\.?jitprop[^\s:]*):", line):
             current = functions.setdefault(label[1].strip('"'), [])
         elif current is not None:

@@ -11,7 +11,7 @@ import pytest
 from reference import assert_same_bits
 
 import kernels
-from kernels.jit import FLAGS, Kernel
+from kernels.jit import FLAGS, Kernel, inline
 
 compiled_only = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
 ROOT = Path(__file__).parent.parent
@@ -96,3 +96,21 @@ def test_nothing_happens_at_import(tmp_path):
         [sys.executable, "-c", script], env=environment, cwd=ROOT, timeout=60, check=True
     )
     assert list(tmp_path.iterdir()) == []
+
+
+@compiled_only
+def test_helpers_are_for_compiled_code():
+    """Called from Python they have no machine code: an error, no crash."""
+
+    @inline
+    def twice(x):
+        return 2 * x
+
+    @numba.njit
+    def four_times(x):
+        return twice(twice(x))
+
+    assert four_times(3) == 12
+    with pytest.raises(TypeError):
+        twice(3)
+    assert four_times(3.5) == 14

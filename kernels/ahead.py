@@ -1,0 +1,62 @@
+"""Compile kernels in two processes at once: numba compiles one after another, whatever the threads.
+
+The second process begins with the last kernel that will be needed. Where the two meet, each finds
+the other's work in the cache. Nothing depends on it: what it leaves undone is compiled as needed.
+"""
+
+import contextlib
+import importlib
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import numba
+
+from kernels.cache import SOURCES, folder
+
+FEW = 4  # kernels that are compiled before another process has started
+
+
+@contextlib.contextmanager
+def helper(calls: list[tuple]) -> Iterator[None]:
+    """Have kernels compiled by another process, where several are missing in the cache.
+
+    `calls` holds (kernel, args), in the order in which this process will compile.
+    """
+    missing = {
+        (kernel.__module__, kernel.__qualname__, kinds): None
+        for kernel, args in reversed(calls)
+        if kernel.missing(kinds := tuple(kernel.signature.kinds(args)))
+    }
+    process = None
+    if len(missing) > FEW and numba.config.NUMBA_DEFAULT_NUM_THREADS > 1 and folder():
+        path = os.pathsep.join([str(SOURCES.parent), os.environ.get("PYTHONPATH", "")])
+        with contextlib.suppress(OSError):  # then alone
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", __name__],
+                env={**os.environ, "PYTHONPATH": path},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+    try:
+        if process and process.stdin:
+            with contextlib.suppress(OSError), process.stdin as pipe:
+                pickle.dump(list(missing), pipe)
+        yield
+    finally:
+        if process:
+            process.kill()
+            process.wait()
+
+
+def main() -> None:
+    """Compile what is listed on standard input."""
+    for module, name, kinds in pickle.load(sys.stdin.buffer):
+        getattr(importlib.import_module(module), name).compile(kinds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""kernels/ahead.py: a second process compiles what this one will need; nothing depends on it."""
+
+import io
+import pickle
+import subprocess
+import sys
+
+import numba
+import numpy as np
+import pytest
+from reference import assert_same_bits
+
+import kernels
+from kernels import ahead
+from kernels.jit import Kernel
+
+pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
+NAMES = ("scale", "add", "subtract", "multiply", "zero", "tanh_fprop", "relu_fprop", "sgd_update")
+
+
+@pytest.fixture(autouse=True)
+def new(kernel_cache, monkeypatch):
+    """An empty cache, and kernels as a new process has them: nothing compiled, nothing loaded."""
+    monkeypatch.setattr(numba.config, "NUMBA_DEFAULT_NUM_THREADS", 2)
+    for name in NAMES:
+        old = getattr(kernels, name)
+        monkeypatch.setattr(
+            kernels, name, Kernel(old.__wrapped__, old.signature, old.units, old.shared)
+        )
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The processes that are started from here on."""
+    processes = []
+    start = subprocess.Popen
+
+    def popen(*args, **kwargs):
+        processes.append(start(*args, **kwargs))
+        return processes[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    return processes
+
+
+def arguments(name, x):
+    out = np.empty_like(x)
+    return {
+        "scale": (x, 2.0, out),
+        "zero": (out,),
+        "tanh_fprop": (x, out),
+        "relu_fprop": (x, out),
+        "sgd_update": (out, x, 0.1),
+    }.get(name, (x, x, out))
+
+
+def tape_of(names, dtype=np.float32):
+    x = np.linspace(-2, 2, 50, dtype=dtype)
+    with kernels.Tape() as tape:
+        for name in names:
+            getattr(kernels, name)(*arguments(name, x))
+    return tape
+
+
+def check(tape):
+    tape.run()
+    for kernel, args in tape.calls:
+        if kernel.__name__ == "add":
+            assert_same_bits(args[2], args[0] + args[1])
+
+
+def test_what_is_missing_is_compiled_from_both_ends(started, monkeypatch):
+    tape = tape_of(NAMES)
+    lists = []
+    monkeypatch.setattr(pickle, "dump", lambda what, pipe: lists.append(what))
+    check(tape)
+    assert [name for _, name, _ in lists[0]] == list(reversed(NAMES))
+    assert len(started) == 1
+    assert started[0].poll() is not None  # it is gone
+
+
+def test_nothing_is_started_for_a_few_or_for_what_is_cached(started):
+    check(tape_of(NAMES[: ahead.FEW]))
+    assert not started
+    check(tape_of(NAMES))
+    check(tape_of(NAMES, np.float64))
+    count = len(started)
+    check(tape_of(NAMES, np.float64))
+    assert len(started) == count
+
+
+def test_one_processor_is_enough(started, monkeypatch):
+    monkeypatch.setattr(numba.config, "NUMBA_DEFAULT_NUM_THREADS", 1)
+    check(tape_of(NAMES))
+    assert not started
+
+
+@pytest.mark.parametrize(
+    "executable", ["", "/nowhere/python", sys.executable + ".txt", "/bin/false"]
+)
+def test_without_a_second_process(executable, monkeypatch, capfd):
+    monkeypatch.setattr(sys, "executable", executable)
+    check(tape_of(NAMES))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_second_process_fills_the_cache(kernel_cache, monkeypatch):
+    """Run here: it compiles, and leaves what a new process finds."""
+    tape = tape_of(NAMES)
+    missing = [
+        (kernel.__module__, kernel.__qualname__, tuple(kernel.signature.kinds(args)))
+        for kernel, args in tape.calls
+    ]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(pickle.dumps(missing))))
+    for name in NAMES:  # what is imported by name is the kernel of this test
+        kernel = getattr(kernels, name)
+        monkeypatch.setattr(sys.modules[kernel.__module__], name, kernel)
+    ahead.main()
+    found = {path.name.split("-")[0].rpartition(".")[2] for path in kernel_cache.glob("*/*.bin")}
+    assert set(NAMES) <= found
+
+
+def test_a_copy_of_the_process_finds_the_package_from_anywhere(kernel_cache, tmp_path, monkeypatch):
+    """Also where the working folder has a `kernels` of its own."""
+    (tmp_path / "kernels").mkdir()
+    (tmp_path / "kernels" / "__init__.py").write_text("raise RuntimeError")
+    monkeypatch.chdir(tmp_path)
+    calls = tape_of(NAMES).calls
+    start, waited = subprocess.Popen, []
+
+    class Patient(start):
+        def kill(self):
+            waited.append(self.wait(100))
+
+    monkeypatch.setattr(subprocess, "Popen", Patient)
+    with ahead.helper(calls):
+        pass
+    assert waited == [0]
+    assert not any(kernel.missing(tuple(kernel.signature.kinds(args))) for kernel, args in calls)
