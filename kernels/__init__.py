@@ -16,8 +16,15 @@ from kernels.gather import gather, gather_labels, gather_rows, next_index
 from kernels.jit import get_num_threads, on_compile, set_num_threads
 from kernels.log_softmax import log_softmax_bprop, log_softmax_fprop
 from kernels.losses import total
-from kernels.matmul import linear_fprop, linear_tanh_fprop, matmul_nn, matmul_nt, matmul_tn
+from kernels.matmul import (
+    linear_fprop,
+    linear_tanh_fprop,
+    matmul_nn,
+    matmul_nt,
+    matmul_tn,
+)
 from kernels.mean_squared_error import mean_squared_error_bprop, mean_squared_error_fprop
+from kernels.memory import aligned_zeros
 from kernels.multiply import multiply
 from kernels.relu import relu_bprop, relu_fprop
 from kernels.scale import scale
@@ -29,6 +36,7 @@ from kernels.sparse import (
     sparse_linear_fprop,
     sparse_rows,
     sparse_tn,
+    sparse_tn_momentum,
     sparse_tn_sgd,
     sparse_transpose,
 )
@@ -51,6 +59,7 @@ __all__ = [
     "adam_update",
     "adamw_update",
     "add",
+    "aligned_zeros",
     "bias_bprop",
     "bias_fprop",
     "concatenate_bprop",
@@ -94,6 +103,7 @@ __all__ = [
     "sparse_linear_fprop",
     "sparse_rows",
     "sparse_tn",
+    "sparse_tn_momentum",
     "sparse_tn_sgd",
     "sparse_transpose",
     "subtract",

@@ -33,8 +33,8 @@ def bias_fprop(x, b, out, start, stop):
 
 @inline
 def _columns(dy, out):
-    """Units are columns; a piece is a whole number of vectors."""
-    width = GRAIN // max(1, len(dy)) // LANES * LANES
+    """Units are columns; a piece is a whole number of vectors, and large: threads share lines."""
+    width = 4 * GRAIN // max(1, len(dy)) // LANES * LANES
     return dy.shape[1], max(LANES, width)
 
 

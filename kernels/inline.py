@@ -20,6 +20,7 @@ FLAGS = {
     "fastmath": set(),
     "boundscheck": False,
     "no_cfunc_wrapper": True,
+    "_nrt": False,
 }
 
 

@@ -33,6 +33,7 @@ FAR = 512  # elements from one row to the next from which on packing pays,
 PACK_STRIPS = 12  # for b: if so many strips use what is packed
 AHEAD = 24  # rows that packing asks for before it reads them
 UNITS = 32  # smaller products are cut into narrower groups until there are so many units
+SHALLOW = 64  # steps of k up to which a transposed operand is packed by the way
 PIECE = 2**17  # multiply-adds that are worth another thread's claim: 1 us
 
 PLAIN, BIAS, BIAS_TANH = np.int64(0), np.int64(1), np.int64(2)  # what follows the last step
@@ -49,9 +50,12 @@ def _tile_columns(out):
 
 
 @inline
-def _groups(m, n, columns):
-    """(strips, groups) that the output of `m` by `n` is cut into, for tiles of `columns`."""
+def _groups(m, n, columns, transposed):
+    """(strips, groups) that the output of `m` by `n` is cut into, for tiles of `columns`, where
+    transposing the right operand, once for each group, does or does not count."""
     strips, panels = _ceil(m, MR), _ceil(n, columns)
+    if strips >= UNITS and panels <= PANELS + 1 and not transposed:
+        return strips, 1  # whole rows: no two threads write to one cache line
     most = WIDE if m >= 2 * FAR else PANELS
     wanted = max(_ceil(panels, most), min(panels, _ceil(UNITS, max(1, strips))))
     even = 4 if panels >= 16 else 2  # so that two or four threads get equal shares
@@ -120,7 +124,7 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, bias, finish, start, stop):
     element (k, j) of the right one b[k*b_k + j*b_j]."""
     m, n = out.shape
     width = _tile_columns(out) // VECTORS
-    strips, groups = _groups(m, n, width * VECTORS)
+    strips, groups = _groups(m, n, width * VECTORS, b_j != 1 and depth > SHALLOW)
     vectors = _ceil(n, width)
     packed_a = stack_array(PACKED_A, out)
     if for_dtype(out, True, False):
@@ -196,12 +200,12 @@ product = Shared(_product, _example)
 
 
 @inline
-def _units(a, b, out):
+def _units_of(a, out, transposed):
     """(units, units per piece). A piece is a whole group where b is packed, once for all strips,
     and some blocks of ROWS rows where a may be."""
     m, n = out.shape
     columns = _tile_columns(out)
-    strips, groups = _groups(m, n, columns)
+    strips, groups = _groups(m, n, columns, transposed)
     depth = a.size // max(1, m) + MR  # some work for each element, however short its chain
     work = MR * depth * max(columns, _ceil(n, groups))  # narrow tiles take the time of whole ones
     piece = max(1, PIECE // work)
@@ -213,16 +217,22 @@ def _units(a, b, out):
 
 
 @inline
+def _units(a, b, out):
+    return _units_of(a, out, False)
+
+
+@inline
 def _units_nt(a, b, out):
-    """(units, units per piece): whole groups, since b is always packed."""
-    units, piece = _units(a, b, out)
-    strips = max(1, _ceil(out.shape[0], MR))
-    return units, _ceil(piece, strips) * strips
+    """Whole groups, since b is always packed. Pieces are large: their threads share lines of b."""
+    shallow = b.shape[1] <= SHALLOW
+    units, piece = _units_of(a, out, not shallow)
+    strips = 1 if shallow else max(1, _ceil(out.shape[0], MR))
+    return units, _ceil(4 * piece, strips) * strips
 
 
 @inline
 def _units_linear(x, w, b, out):
-    return _units(x, w, out)
+    return _units_of(x, out, False)
 
 
 @inline

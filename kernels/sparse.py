@@ -18,8 +18,9 @@ import numpy as np
 
 from kernels.jit import inline, kernel
 from kernels.jit import rows as by_rows
-from kernels.simd import LANES, fma, for_dtype, load, prefetch, stack_array, store
+from kernels.simd import LANES, for_dtype, load, prefetch, stack_array, store
 from kernels.sparse_row import VECTORS, WIDTH32, WIDTH64, sparse_row
+from kernels.update import momentum_step, sgd_step
 
 BLOCK = 128
 MOST = VECTORS * WIDTH32  # elements of a row in registers, at most
@@ -46,6 +47,23 @@ def _edge(out, panel, panels):
 def _panels(out):
     """How many panels of columns `out` is cut into, each as wide as registers hold sums."""
     return _ceil(_vectors(out), VECTORS)
+
+
+@inline
+def _place(out, unit):
+    """(row, first column, last column + 1) of a unit: one row of one panel."""
+    panels, rows = _panels(out), len(out)
+    panel = unit // rows
+    return unit - panel * rows, _edge(out, panel, panels), _edge(out, panel + 1, panels)
+
+
+@inline
+def _sum(column_starts, rows, column_values, dy, k, j0, j1, out, at):
+    """Columns j0 .. j1-1 of row k of x.T @ dy, to out.flat[at:]."""
+    first, last = max(0, column_starts[k]), len(dy) - 1
+    count = min(column_starts[k + 1], len(rows)) - first if len(dy) else 0
+    n = dy.shape[1]
+    sparse_row(rows, column_values, first, count, dy, j0, n, last, out, at, j1 - j0)
 
 
 @inline
@@ -87,21 +105,17 @@ def sparse_linear_fprop(starts, columns, values, index, w, b, out, start, stop):
     b : (N,)
     out : (batch, N), overwritten
     """
-    batch, n = out.shape
-    panels, blocks = _panels(out), starts.shape[1] - 1
+    blocks, last, n = starts.shape[1] - 1, len(w) - 1, len(b)
     for unit in range(start, stop):
-        panel = unit // batch
-        i = unit - panel * batch
-        j0, j1 = _edge(out, panel, panels), _edge(out, panel + 1, panels)
-        if panel == 0:
+        i, j0, j1 = _place(out, unit)
+        if j0 == 0:
             _prefetch(starts, columns, values, index, i)
         first, end = _entries(starts, index[i], 0, blocks, columns)
         count = end - first if len(w) else 0
-        last = len(w) - 1
         sparse_row(columns, values, first, count, w, j0, n, last, out, i * n + j0, j1 - j0)
-        for j in range(i * n + j0, i * n + j1, LANES):
-            rest = i * n + j1 - j
-            store(out, j, load(out, j, rest) + load(b, j - i * n, rest), rest)
+        for j in range(j0, j1, LANES):
+            y = load(out, i * n + j, j1 - j) + load(b, j, j1 - j)
+            store(out, i * n + j, y, j1 - j)
 
 
 @inline
@@ -118,7 +132,7 @@ def _prefetch(starts, columns, values, index, i):
 
 
 @inline
-def _place(column, k0, k1):
+def _within(column, k0, k1):
     """The column, in k0 .. k1-1 whatever it is; unsigned, so that numba does not ask its sign."""
     return np.uint64(min(max(column, k0), k1 - 1))
 
@@ -163,7 +177,7 @@ def sparse_transpose(
             before += end - first
             first, end = _entries(starts, i, block, block + 1, columns)
             for p in range(np.uint64(first), np.uint64(end)):
-                column_starts[_place(columns[p], k0, k1)] += 1
+                column_starts[_within(columns[p], k0, k1)] += 1
         total = before
         for k in range(k0, k1):
             count = column_starts[k]
@@ -174,7 +188,7 @@ def sparse_transpose(
         for r in range(len(index)):
             first, end = _entries(starts, index[r], block, block + 1, columns)
             for p in range(np.uint64(first), np.uint64(end)):
-                k = _place(columns[p], k0, k1)
+                k = _within(columns[p], k0, k1)
                 at = column_starts[k]
                 column_starts[k] = at + 1
                 if np.uint64(at) < capacity:
@@ -204,16 +218,10 @@ def sparse_tn(column_starts, rows, column_values, dy, out, start, stop):
     dy : (batch, N) of the dtype of column_values
     out : (K, N), overwritten
     """
-    features, n = out.shape
-    panels, last = _panels(out), len(dy) - 1
     for unit in range(start, stop):
-        panel = unit // features
-        k = unit - panel * features
-        j0, j1 = _edge(out, panel, panels), _edge(out, panel + 1, panels)
-        first = max(0, column_starts[k])
-        end = min(column_starts[k + 1], len(rows))
-        count = end - first if len(dy) else 0
-        sparse_row(rows, column_values, first, count, dy, j0, n, last, out, k * n + j0, j1 - j0)
+        k, j0, j1 = _place(out, unit)
+        at = k * out.shape[1] + j0
+        _sum(column_starts, rows, column_values, dy, k, j0, j1, out, at)
 
 
 @inline
@@ -241,20 +249,47 @@ def sparse_tn_sgd(column_starts, rows, column_values, dy, w, rate, start, stop):
     w : (K, N), updated
     rate : number
     """
-    features, n = w.shape
-    panels, last = _panels(w), len(dy) - 1
     dw = stack_array(MOST, w)
     for unit in range(start, stop):
-        panel = unit // features
-        k = unit - panel * features
-        first = max(0, column_starts[k])
-        count = min(column_starts[k + 1], len(rows)) - first if len(dy) else 0
-        if count > 0:
-            j0, j1 = _edge(w, panel, panels), _edge(w, panel + 1, panels)
-            sparse_row(rows, column_values, first, count, dy, j0, n, last, dw, 0, j1 - j0)
-            for j in range(0, j1 - j0, LANES):
-                rest, at = j1 - j0 - j, k * n + j0 + j
-                store(w, at, fma(load(dw, j, rest), -rate, load(w, at, rest)), rest)
+        k, j0, j1 = _place(w, unit)
+        if column_starts[k] == column_starts[k + 1]:
+            continue
+        _sum(column_starts, rows, column_values, dy, k, j0, j1, dw, 0)
+        for j in range(0, j1 - j0, LANES):
+            rest = j1 - j0 - j
+            sgd_step(w, k * w.shape[1] + j0 + j, rest, load(dw, j, rest), rate)
+
+
+@inline
+def _units_momentum(column_starts, rows, column_values, dy, w, velocity, *numbers):
+    return _pieces(w, column_starts[-1] + len(w))
+
+
+@kernel(
+    "column_starts:int64(K+1), rows:int32(capacity), column_values(capacity), dy(batch,N),"
+    " w!(K,N), velocity!(K,N), rate, momentum, weight_decay",
+    units=_units_momentum,
+)
+def sparse_tn_momentum(
+    column_starts, rows, column_values, dy, w, velocity, rate, momentum, weight_decay, start, stop
+):
+    """sparse_tn, then momentum_update, same bits. The gradient is nowhere stored.
+
+    Parameters
+    ----------
+    column_starts, rows, column_values : the columns, as `sparse_transpose` leaves them
+    dy : (batch, N) of the dtype of column_values
+    w, velocity : (K, N), updated
+    rate, momentum, weight_decay : numbers
+    """
+    dw = stack_array(MOST, w)
+    for unit in range(start, stop):
+        k, j0, j1 = _place(w, unit)
+        _sum(column_starts, rows, column_values, dy, k, j0, j1, dw, 0)
+        for j in range(0, j1 - j0, LANES):
+            at, rest = k * w.shape[1] + j0 + j, j1 - j0 - j
+            g = load(dw, j, rest)
+            momentum_step(w, at, rest, g, velocity, rate, momentum, weight_decay)
 
 
 @kernel("images:uint8(n,pixels) -> starts:int64(n,blocks+1)", units=by_rows)

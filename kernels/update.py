@@ -37,6 +37,46 @@ def next_numbers(table, place, out, start, stop):
         place[0] = row + 1
 
 
+# Each rule is written once: for the lanes of a parameter from `at` on, `count` or LANES of them,
+# and the lanes `g` of its gradient.
+
+
+@inline
+def _decayed(g, w, weight_decay):
+    return fma(w, weight_decay, g) if weight_decay != 0 else g
+
+
+@inline
+def sgd_step(w, at, count, g, rate):
+    store(w, at, fma(g, -rate, load(w, at, count)), count)
+
+
+@inline
+def momentum_step(w, at, count, g, velocity, rate, momentum, weight_decay):
+    x = load(w, at, count)
+    v = fma(load(velocity, at, count), momentum, _decayed(g, x, weight_decay))
+    store(velocity, at, v, count)
+    store(w, at, fma(v, -rate, x), count)
+
+
+@inline
+def _nesterov_step(w, at, count, g, velocity, rate, momentum, weight_decay):
+    x = load(w, at, count)
+    g = _decayed(g, x, weight_decay)
+    v = fma(load(velocity, at, count), momentum, g)
+    store(velocity, at, v, count)
+    store(w, at, fma(fma(v, momentum, g), -rate, x), count)
+
+
+@inline
+def _adam_step(w, at, count, x, g, m, v, step, root, gain1, gain2, eps):
+    old_m, old_v = load(m, at, count), load(v, at, count)
+    new_m, new_v = fma(g - old_m, gain1, old_m), fma(fma(g, g, -old_v), gain2, old_v)
+    store(m, at, new_m, count)
+    store(v, at, new_v, count)
+    store(w, at, fma(new_m / fma(sqrt(new_v), root, eps), -step, x), count)
+
+
 @kernel("w!(...), dw(...), rate")
 def sgd_update(w, dw, rate, start, stop):
     """`w -= rate * dw`.
@@ -49,14 +89,8 @@ def sgd_update(w, dw, rate, start, stop):
     """
     whole = stop - (stop - start) % LANES
     for i in range(start, whole, LANES):
-        store(w, i, fma(load(dw, i), -rate, load(w, i)))
-    rest = stop - whole
-    store(w, whole, fma(load(dw, whole, rest), -rate, load(w, whole, rest)), rest)
-
-
-@inline
-def _decayed(dw, w, weight_decay):
-    return fma(w, weight_decay, dw) if weight_decay != 0 else dw
+        sgd_step(w, i, LANES, load(dw, i), rate)
+    sgd_step(w, whole, stop - whole, load(dw, whole, stop - whole), rate)
 
 
 @kernel("w!(...), dw(...), velocity!(...), rate, momentum, weight_decay")
@@ -70,18 +104,11 @@ def momentum_update(w, dw, velocity, rate, momentum, weight_decay, start, stop):
     rate, momentum : numbers
     weight_decay : number; `weight_decay * w` is added to dw first
     """
-    whole = stop - (stop - start) % LANES
+    whole, rest = stop - (stop - start) % LANES, (stop - start) % LANES
     for i in range(start, whole, LANES):
-        x = load(w, i)
-        v = fma(load(velocity, i), momentum, _decayed(load(dw, i), x, weight_decay))
-        store(velocity, i, v)
-        store(w, i, fma(v, -rate, x))
-    rest = stop - whole
-    x = load(w, whole, rest)
-    v = _decayed(load(dw, whole, rest), x, weight_decay)
-    v = fma(load(velocity, whole, rest), momentum, v)
-    store(velocity, whole, v, rest)
-    store(w, whole, fma(v, -rate, x), rest)
+        momentum_step(w, i, LANES, load(dw, i), velocity, rate, momentum, weight_decay)
+    g = load(dw, whole, rest)
+    momentum_step(w, whole, rest, g, velocity, rate, momentum, weight_decay)
 
 
 @kernel("w!(...), dw(...), velocity!(...), rate, momentum, weight_decay")
@@ -92,29 +119,11 @@ def nesterov_update(w, dw, velocity, rate, momentum, weight_decay, start, stop):
     ----------
     as of `momentum_update`
     """
-    whole = stop - (stop - start) % LANES
+    whole, rest = stop - (stop - start) % LANES, (stop - start) % LANES
     for i in range(start, whole, LANES):
-        x = load(w, i)
-        g = _decayed(load(dw, i), x, weight_decay)
-        v = fma(load(velocity, i), momentum, g)
-        store(velocity, i, v)
-        store(w, i, fma(fma(v, momentum, g), -rate, x))
-    rest = stop - whole
-    x = load(w, whole, rest)
-    g = _decayed(load(dw, whole, rest), x, weight_decay)
-    v = fma(load(velocity, whole, rest), momentum, g)
-    store(velocity, whole, v, rest)
-    store(w, whole, fma(fma(v, momentum, g), -rate, x), rest)
-
-
-@inline
-def _moments(g, m, v, gain1, gain2):
-    return fma(g - m, gain1, m), fma(fma(g, g, -v), gain2, v)
-
-
-@inline
-def _adam(x, m, v, step, root, eps):
-    return fma(m / fma(sqrt(v), root, eps), -step, x)
+        _nesterov_step(w, i, LANES, load(dw, i), velocity, rate, momentum, weight_decay)
+    g = load(dw, whole, rest)
+    _nesterov_step(w, whole, rest, g, velocity, rate, momentum, weight_decay)
 
 
 @kernel("w!(...), dw(...), m!(...), v!(...), step, root, gain1, gain2, eps, weight_decay")
@@ -131,21 +140,14 @@ def adam_update(w, dw, m, v, step, root, gain1, gain2, eps, weight_decay, start,
     eps : number
     weight_decay : number; `weight_decay * w` is added to dw first
     """
-    whole = stop - (stop - start) % LANES
+    whole, rest = stop - (stop - start) % LANES, (stop - start) % LANES
     for i in range(start, whole, LANES):
         x = load(w, i)
         g = _decayed(load(dw, i), x, weight_decay)
-        new_m, new_v = _moments(g, load(m, i), load(v, i), gain1, gain2)
-        store(m, i, new_m)
-        store(v, i, new_v)
-        store(w, i, _adam(x, new_m, new_v, step, root, eps))
-    rest = stop - whole
+        _adam_step(w, i, LANES, x, g, m, v, step, root, gain1, gain2, eps)
     x = load(w, whole, rest)
     g = _decayed(load(dw, whole, rest), x, weight_decay)
-    new_m, new_v = _moments(g, load(m, whole, rest), load(v, whole, rest), gain1, gain2)
-    store(m, whole, new_m, rest)
-    store(v, whole, new_v, rest)
-    store(w, whole, _adam(x, new_m, new_v, step, root, eps), rest)
+    _adam_step(w, whole, rest, x, g, m, v, step, root, gain1, gain2, eps)
 
 
 @kernel("w!(...), dw(...), m!(...), v!(...), step, root, decay, gain1, gain2, eps")
@@ -157,17 +159,11 @@ def adamw_update(w, dw, m, v, step, root, decay, gain1, gain2, eps, start, stop)
     decay : number, rate * weight_decay
     the others : as of `adam_update`
     """
-    whole = stop - (stop - start) % LANES
+    whole, rest = stop - (stop - start) % LANES, (stop - start) % LANES
     for i in range(start, whole, LANES):
         x = load(w, i)
-        new_m, new_v = _moments(load(dw, i), load(m, i), load(v, i), gain1, gain2)
-        store(m, i, new_m)
-        store(v, i, new_v)
-        store(w, i, _adam(fma(x, -decay, x), new_m, new_v, step, root, eps))
-    rest = stop - whole
+        x = fma(x, -decay, x)
+        _adam_step(w, i, LANES, x, load(dw, i), m, v, step, root, gain1, gain2, eps)
     x = load(w, whole, rest)
-    g = load(dw, whole, rest)
-    new_m, new_v = _moments(g, load(m, whole, rest), load(v, whole, rest), gain1, gain2)
-    store(m, whole, new_m, rest)
-    store(v, whole, new_v, rest)
-    store(w, whole, _adam(fma(x, -decay, x), new_m, new_v, step, root, eps), rest)
+    x = fma(x, -decay, x)
+    _adam_step(w, whole, rest, x, load(dw, whole, rest), m, v, step, root, gain1, gain2, eps)

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+import kernels
 from layers.sparse import SparseBatch
 
 Array = npt.NDArray[Any]
@@ -31,7 +32,7 @@ class Buffer:
         """Return an array of this shape, (batch, features), with undefined content."""
         memory = self._memory
         if len(memory) < shape[0] or memory.shape[1:] != shape[1:] or memory.dtype != dtype:
-            self._memory = memory = np.empty(shape, dtype)
+            self._memory = memory = kernels.aligned_zeros(shape, dtype)
         return memory[: shape[0]]
 
 

@@ -52,9 +52,10 @@ class Linear(Module):
             raise TypeError(f"{self!r}: dtype is {dtype}, expected float32 or float64")
         deviation = sqrt(2 / (self.in_features + self.out_features))
         normal = np.random.default_rng(rng).standard_normal((self.in_features, self.out_features))
-        self.w = (normal * deviation).astype(dtype)
+        self.w = kernels.aligned_zeros(normal.shape, dtype)
+        self.w[...] = normal * deviation
         self.b = np.zeros(self.out_features, dtype)
-        self.dw = np.zeros_like(self.w)
+        self.dw = kernels.aligned_zeros(self.w.shape, dtype)
         self.db = np.zeros_like(self.b)
         self._x: Any = None
         self._y = Buffer()

@@ -53,6 +53,8 @@ def calls(dtype, products=PRODUCTS, shapes=SHAPES):
         kernels.sparse_transpose(*rows, index, *columns)
         yield "sparse_tn", [*columns, draw(m, n), out(k, n)]
         yield "sparse_tn_sgd", [*columns, draw(m, n), draw(k, n), 0.1]
+        two = draw(k, n), draw(k, n)
+        yield "sparse_tn_momentum", [*columns, draw(m, n), *two, 0.1, 0.9, 0.01]
     for batch, n in shapes:
         x, dy = 3 * draw(batch, n), draw(batch, n)
         x[batch // 2, n // 2] = np.inf  # and the NaN that comes of it

@@ -112,6 +112,11 @@ def arguments(name, dtype=np.float32):
             "column_starts": np.array([0, 2, 2, 5]), "rows": np.zeros(15, np.int32),
             "column_values": floats(15), "dy": floats(batch, n), "w": floats(k, n), "rate": 0.5,
         },
+        "sparse_tn_momentum": {
+            "column_starts": np.array([0, 2, 2, 5]), "rows": np.zeros(15, np.int32),
+            "column_values": floats(15), "dy": floats(batch, n), "w": floats(k, n),
+            "velocity": floats(k, n), "rate": 0.5, "momentum": 0.5, "weight_decay": 0.5,
+        },
         "sparse_tn": {
             "column_starts": np.array([0, 2, 2, 5]), "rows": np.zeros(15, np.int32),
             "column_values": floats(15), "dy": floats(batch, n), "out": floats(k, n),
@@ -130,7 +135,7 @@ NAMES = (
     "multiply", "concatenate_fprop", "concatenate_bprop", "dropout_step", "dropout",
     "mean_squared_error_fprop", "mean_squared_error_bprop",
     "gather_rows", "gather_labels", "next_index", "misses", "tally", "zero", "sparse_linear_fprop",
-    "sparse_transpose", "sparse_tn", "sparse_tn_sgd",
+    "sparse_transpose", "sparse_tn", "sparse_tn_sgd", "sparse_tn_momentum",
 )  # fmt: skip
 WRITTEN = {
     "sgd_update": ("w",), "momentum_update": ("w", "velocity"), "cross_entropy_fprop": ("losses",),
@@ -141,6 +146,7 @@ WRITTEN = {
     "next_index": ("position", "index"), "next_numbers": ("place", "out"),
     "tally": ("place", "history"),
     "sparse_transpose": ("column_starts", "rows", "column_values"), "sparse_tn_sgd": ("w",),
+    "sparse_tn_momentum": ("w", "velocity"),
 }  # fmt: skip
 every_kernel = pytest.mark.parametrize("name", NAMES)
 
@@ -171,7 +177,7 @@ def assert_refused(name, call, error, match):
 
 def test_all_kernels_are_here():
     others = {"Tape", "get_num_threads", "on_compile", "set_num_threads", "total"}
-    others |= {"sparse_rows", "sparse_capacity"}
+    others |= {"aligned_zeros", "sparse_rows", "sparse_capacity"}
     assert set(NAMES) == set(kernels.__all__) - others
 
 
@@ -192,6 +198,7 @@ FREE = {
     "sparse_linear_fprop": [("starts", 0), ("starts", 1), ("w", 0)],
     "sparse_transpose": [("starts", 0), ("starts", 1), ("index", 0), ("column_starts", 0)],
     "sparse_tn": [("dy", 0)], "sparse_tn_sgd": [("dy", 0)],
+    "sparse_tn_momentum": [("dy", 0)],
 }  # fmt: skip
 
 

@@ -30,37 +30,71 @@ def names(tape):
     return [kernel.__name__ for kernel, _ in tape.calls]
 
 
+UPDATES = {
+    "sgd": lambda w, dw, v: kernels.sgd_update(w, dw, RATE),
+    "momentum": lambda w, dw, v: kernels.momentum_update(w, dw, v, RATE, 0.9, 0.01),
+}
+
+
+@pytest.mark.parametrize("update", UPDATES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n", [1, 16, 30, 200, 900])
-def test_gradient_and_update_in_one(n, dtype):
+def test_gradient_and_update_in_one(n, dtype, update):
     columns, dy, w, dw = operands(dtype, n)
-    expected, other = w.copy(), np.ones_like(dy)
+    v = np.linspace(-1, 1, w.size, dtype=dtype)
+    expected, expected_v, other = w.copy(), v.copy(), np.ones_like(dy)
     with kernels.Tape() as tape:
         kernels.sparse_tn(*columns, dy, dw)
         kernels.scale(other, 2, other)
-        kernels.sgd_update(w.reshape(-1), dw.reshape(-1), RATE)
+        UPDATES[update](w.reshape(-1), dw.reshape(-1), v)
     short = fused(tape)
-    assert names(short) == ["scale", "sparse_tn_sgd"]
+    assert names(short) == ["scale", f"sparse_tn_{update}"]
+    for _ in range(2):
+        short.run()
+        kernels.sparse_tn(*columns, dy, dw)
+        UPDATES[update](expected.reshape(-1), dw.reshape(-1), expected_v)
+        assert_same_bits(w, expected)
+        assert_same_bits(v, expected_v)
+    assert (other == 4).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_product_and_tanh_in_one(dtype):
+    rng = np.random.default_rng(0)
+    x, w, b = (rng.standard_normal(shape).astype(dtype) for shape in ((9, 7), (7, 30), 30))
+    y, out, expected = (np.zeros((9, 30), dtype) for _ in range(3))
+    with kernels.Tape() as tape:
+        kernels.linear_fprop(x, w, b, y)
+        kernels.tanh_fprop(y, out)
+        kernels.tanh_bprop(out, np.ones_like(out), np.zeros_like(out))
+    short = fused(tape)
+    assert names(short) == ["linear_tanh_fprop", "tanh_bprop"]
     short.run()
-    kernels.sparse_tn(*columns, dy, dw)
-    kernels.sgd_update(expected, dw, RATE)
-    assert_same_bits(w, expected)
-    assert (other == 2).all()
+    kernels.linear_fprop(x, w, b, expected)
+    kernels.tanh_fprop(expected, expected)
+    assert_same_bits(out, expected)
+
+
+def vector(w):
+    return np.zeros(w.shape[1])
 
 
 @pytest.mark.parametrize(
-    ("between", "after"),
+    ("before", "between", "after"),
     [
-        (lambda dy, w, dw: kernels.scale(dw, 2, dw), None),  # clips the gradient
-        (lambda dy, w, dw: kernels.scale(w, 2, w), None),
-        (lambda dy, w, dw: kernels.bias_bprop(w, np.zeros(w.shape[1])), None),  # reads the weights
-        (lambda dy, w, dw: kernels.scale(dy, 2, dy), None),  # before it would be read
-        (None, lambda dy, w, dw: kernels.scale(dw, 2, dw)),
+        (None, lambda dy, w, dw: kernels.scale(dw, 2, dw), None),  # clips the gradient
+        (None, lambda dy, w, dw: kernels.bias_bprop(dw, vector(w)), None),
+        (None, lambda dy, w, dw: kernels.scale(dw[1:2], 2, dw[1:2]), None),
+        (None, lambda dy, w, dw: kernels.scale(dy, 2, dy), None),  # before it would be read
+        (None, None, lambda dy, w, dw: kernels.scale(dw, 2, dw)),
+        (lambda dy, w, dw: kernels.bias_bprop(dw, vector(w)), None, None),  # of the run before
     ],
 )
-def test_what_else_reads_or_writes_them_stays_as_it_is(between, after):
+def test_what_else_reads_or_writes_them_stays_as_it_is(before, between, after):
     columns, dy, w, dw = operands(np.float64)
     with kernels.Tape() as tape:
+        if before:
+            before(dy, w, dw)
         kernels.sparse_tn(*columns, dy, dw)
         if between:
             between(dy, w, dw)
@@ -70,9 +104,41 @@ def test_what_else_reads_or_writes_them_stays_as_it_is(between, after):
     assert names(fused(tape)) == names(tape)
 
 
-def test_another_gradient_is_none_of_its_business():
+def test_weights_may_be_read_and_written_meanwhile():
     columns, dy, w, dw = operands(np.float64)
+    expected = 2 * w
     with kernels.Tape() as tape:
         kernels.sparse_tn(*columns, dy, dw)
-        kernels.sgd_update(w, np.ones_like(dw), RATE)
+        kernels.scale(w, 2, w)
+        kernels.sgd_update(w, dw, RATE)
+    short = fused(tape)
+    assert names(short) == ["scale", "sparse_tn_sgd"]
+    short.run()
+    kernels.sparse_tn(*columns, dy, dw)
+    kernels.sgd_update(expected, dw, RATE)
+    assert_same_bits(w, expected)
+
+
+@pytest.mark.parametrize(
+    "gradient",
+    [
+        lambda dw: np.ones_like(dw),  # another one
+        lambda dw: dw[:20].reshape(-1),  # part of it, for part of the weights
+        lambda dw: dw[20:].reshape(-1),
+    ],
+)
+def test_another_gradient_is_none_of_its_business(gradient):
+    columns, dy, w, dw = operands(np.float64)
+    other = gradient(dw)
+    with kernels.Tape() as tape:
+        kernels.sparse_tn(*columns, dy, dw)
+        kernels.sgd_update(w.reshape(-1)[: other.size], other.reshape(-1), RATE)
     assert names(fused(tape)) == ["sparse_tn", "sgd_update"]
+
+
+def test_tanh_in_place_stays_in_place():
+    x, w, b, y = np.ones((2, 3)), np.ones((3, 4)), np.ones(4), np.zeros((2, 4))
+    with kernels.Tape() as tape:
+        kernels.linear_fprop(x, w, b, y)
+        kernels.tanh_fprop(y, y)
+    assert names(fused(tape)) == ["linear_fprop", "tanh_fprop"]

@@ -124,7 +124,7 @@ class _Source:
 
     def __init__(self, array: Array, dtype: npt.DTypeLike, size: int) -> None:
         self.array = np.ascontiguousarray(array)
-        self.batch = np.zeros((size, *array.shape[1:]), dtype)
+        self.batch = kernels.aligned_zeros((size, *array.shape[1:]), dtype)
 
     def take(self, index: Array) -> Array:
         out = self.batch[: len(index)]

@@ -51,7 +51,8 @@ class Optimiser(ABC):
         self._numbers: Any = [self._now[at : at + 1].reshape(()) for at in range(numbers)]
         self._parameters = net.parameters()
         self._memories = [
-            {name: np.zeros_like(p.value) for name in memories} for p in self._parameters
+            {name: kernels.aligned_zeros(p.value.shape, p.value.dtype) for name in memories}
+            for p in self._parameters
         ]
 
     def arrays(self) -> dict[str, Array]:
