@@ -32,13 +32,11 @@ from kernels.sigmoid import sigmoid_bprop, sigmoid_fprop
 from kernels.softmax import softmax_bprop, softmax_fprop
 from kernels.softmax_cross_entropy import smoothed_cross_entropy, softmax_cross_entropy
 from kernels.sparse import (
-    sparse_capacity,
     sparse_linear_fprop,
     sparse_rows,
     sparse_tn,
     sparse_tn_momentum,
     sparse_tn_sgd,
-    sparse_transpose,
 )
 from kernels.subtract import subtract
 from kernels.tally import misses, tally
@@ -99,13 +97,11 @@ __all__ = [
     "softmax_bprop",
     "softmax_cross_entropy",
     "softmax_fprop",
-    "sparse_capacity",
     "sparse_linear_fprop",
     "sparse_rows",
     "sparse_tn",
     "sparse_tn_momentum",
     "sparse_tn_sgd",
-    "sparse_transpose",
     "subtract",
     "tally",
     "tanh_bprop",

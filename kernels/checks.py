@@ -5,7 +5,7 @@ or are read as well and marked: `w!`.
 
     a(M,K)            array of the kernel's dtype (float32 or float64), C-contiguous; equal letters
                       are equal sizes, a digit is that size
-    starts:int64(n+1) array of that dtype, one element longer than n
+    starts:int64(n,m) array of that dtype
     x(...)            array of any number of dimensions; all of a call's `...` are one shape
     labels(batch)<K   int64 array of values in 0 .. K-1
     images:uint8(n,p) array of the dtype named
@@ -17,7 +17,6 @@ what would be right.
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,13 +47,6 @@ class Argument:
     def shape(self) -> str:
         assert self.dims is not None
         return f"({', '.join(self.dims)}{',' if len(self.dims) == 1 else ''})"
-
-    def sizes(self) -> Iterator[tuple[int, str, int]]:
-        """(axis, letter, how much longer the axis is than the letter says); no letter is 0."""
-        assert self.dims is not None
-        for axis, dim in enumerate(self.dims):
-            letter, _, more = ("", "", dim) if dim.isdigit() else dim.partition("+")
-            yield axis, letter, int(more or 0)
 
 
 @inline
@@ -130,13 +122,13 @@ class Signature:
         the serial core takes, and the address of its trampoline.
         """
         conditions = []
-        first: dict[str, str] = {"": "0"}
+        first: dict[str, str] = {}
         for argument in self.arrays:
-            for axis, letter, more in argument.sizes():
-                size = f"{argument.name}.shape"
-                if letter != "...":
-                    size += f"[{axis}] - {more}" if more else f"[{axis}]"
-                if letter in first:
+            for axis, letter in enumerate(argument.dims or ()):
+                size = f"{argument.name}.shape" + ("" if letter == "..." else f"[{axis}]")
+                if letter.isdigit():
+                    conditions.append(f"{size} == {letter}")
+                elif letter in first:
                     conditions.append(f"{size} == {first[letter]}")
                 first.setdefault(letter, size)
         conditions += [
@@ -241,13 +233,13 @@ def core({names}, start, stop):
         sizes: dict[str, tuple[Argument, Any]] = {}
         for argument in self.arrays:
             shape = values[argument.name].shape
-            for axis, letter, more in argument.sizes():
-                size = shape if letter == "..." else shape[axis] - more
-                if not letter and size != 0:
+            for axis, letter in enumerate(argument.dims or ()):
+                size = shape if letter == "..." else shape[axis]
+                if letter.isdigit() and size != int(letter):
                     raise ValueError(
                         f"{kernel}: {argument.name} has shape {shape}, expected {argument.shape()}"
                     )
-                other, expected = sizes.setdefault(letter, (argument, size))
+                other, expected = sizes.setdefault(letter, (argument, size))  # a digit fits itself
                 if size != expected:
                     other_shape = values[other.name].shape
                     raise ValueError(

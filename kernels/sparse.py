@@ -10,20 +10,29 @@ sign of a result that is exactly zero is the one thing that may differ, after an
 The images stay in memory as compressed rows: entry p of `columns` and `values` is one pixel that
 is not zero, entries starts[i, 0] .. starts[i, -1]-1 are those of image i in the order of their
 columns, and those of its columns block*BLOCK .. (block+1)*BLOCK-1 begin with starts[i, block]. A
-batch is an `index` of rows. Backwards its entries are wanted by columns: a counting sort puts them
-so, one block at a time, which is what threads share and what the first-level cache holds.
+batch is an `index` of rows. Backwards, so many rows of dw as a block has columns stay in the
+first-level cache, while the entries of that block of one image after the other are added to them.
 """
 
 import numpy as np
 
 from kernels.jit import inline, kernel
 from kernels.jit import rows as by_rows
-from kernels.simd import LANES, for_dtype, load, prefetch, stack_array, store
-from kernels.sparse_row import VECTORS, WIDTH32, WIDTH64, sparse_row
+from kernels.simd import (
+    LANES,
+    broadcast,
+    for_dtype,
+    load,
+    prefetch,
+    stack_array,
+    store,
+)
+from kernels.sparse_row import STRIPE, VECTORS, WIDTH32, WIDTH64, sparse_column, sparse_row
 from kernels.update import momentum_step, sgd_step
 
-BLOCK = 128
-MOST = VECTORS * WIDTH32  # elements of a row in registers, at most
+BLOCK = 64  # columns: rows of dw that lie in a cache together while entries are added to them
+SCRATCH = BLOCK * STRIPE * WIDTH32
+MANY = 8  # images that together have entries in most columns
 PIECE = 2**15  # multiply-adds that are worth another thread's claim: 1 us
 
 
@@ -33,45 +42,22 @@ def _ceil(x, y):
 
 
 @inline
-def _vectors(out):
-    return _ceil(out.shape[1], for_dtype(out, WIDTH32, WIDTH64))
+def _width(out):
+    return for_dtype(out, WIDTH32, WIDTH64)
 
 
 @inline
-def _edge(out, panel, panels):
-    """First column of a panel: `out` is cut at whole vectors."""
-    return min(_vectors(out) * panel // panels * for_dtype(out, WIDTH32, WIDTH64), out.shape[1])
+def _panels(out, most):
+    """How many panels of columns `out` is cut into, each of at most so many vectors."""
+    return _ceil(_ceil(out.shape[1], _width(out)), most)
 
 
 @inline
-def _panels(out):
-    """How many panels of columns `out` is cut into, each as wide as registers hold sums."""
-    return _ceil(_vectors(out), VECTORS)
-
-
-@inline
-def _place(out, unit):
-    """(row, first column, last column + 1) of a unit: one row of one panel."""
-    panels, rows = _panels(out), len(out)
-    panel = unit // rows
-    return unit - panel * rows, _edge(out, panel, panels), _edge(out, panel + 1, panels)
-
-
-@inline
-def _sum(column_starts, rows, column_values, dy, k, j0, j1, out, at):
-    """Columns j0 .. j1-1 of row k of x.T @ dy, to out.flat[at:]."""
-    first, last = max(0, column_starts[k]), len(dy) - 1
-    count = min(column_starts[k + 1], len(rows)) - first if len(dy) else 0
-    n = dy.shape[1]
-    sparse_row(rows, column_values, first, count, dy, j0, n, last, out, at, j1 - j0)
-
-
-@inline
-def _pieces(out, entries):
-    """(units, units per piece) where each row of a panel is a unit, for so many entries in all."""
-    units = _panels(out) * len(out)
-    work = (entries + len(out)) * out.shape[1]
-    return units, max(1, PIECE * units // max(1, work))
+def _place(out, rows, unit, most):
+    """(row, first column, last column + 1) of a unit: one of `rows` rows of one panel."""
+    vectors, panels, panel = _ceil(out.shape[1], _width(out)), _panels(out, most), unit // rows
+    j0, j1 = vectors * panel // panels * _width(out), vectors * (panel + 1) // panels * _width(out)
+    return unit - panel * rows, j0, min(j1, out.shape[1])
 
 
 @inline
@@ -86,11 +72,14 @@ def _entries(starts, i, block, end, columns):
 
 @inline
 def _units_fprop(starts, columns, values, index, w, b, out):
-    return _pieces(out, len(columns) * len(out) // max(1, len(starts)))
+    """(units, units per piece): each row of a panel is a unit."""
+    units = _panels(out, VECTORS) * len(out)
+    entries = len(columns) // max(1, len(starts)) + 1
+    return units, max(1, PIECE // max(1, entries * out.shape[1]))
 
 
 @kernel(
-    "starts:int64(n,blocks+1), columns:int32(entries), values(entries), index(batch)<n, w(K,N),"
+    "starts:int64(n,bounds), columns:int32(entries), values(entries), index(batch)<n, w(K,N),"
     " b(N) -> out(batch,N)",
     units=_units_fprop,
 )
@@ -107,7 +96,7 @@ def sparse_linear_fprop(starts, columns, values, index, w, b, out, start, stop):
     """
     blocks, last, n = starts.shape[1] - 1, len(w) - 1, len(b)
     for unit in range(start, stop):
-        i, j0, j1 = _place(out, unit)
+        i, j0, j1 = _place(out, len(out), unit, VECTORS)
         if j0 == 0:
             _prefetch(starts, columns, values, index, i)
         first, end = _entries(starts, index[i], 0, blocks, columns)
@@ -132,167 +121,147 @@ def _prefetch(starts, columns, values, index, i):
 
 
 @inline
-def _within(column, k0, k1):
-    """The column, in k0 .. k1-1 whatever it is; unsigned, so that numba does not ask its sign."""
-    return np.uint64(min(max(column, k0), k1 - 1))
+def _blocks(out):
+    return _ceil(len(out), BLOCK)
 
 
 @inline
-def _blocks(starts, columns, values, index, column_starts, rows, column_values):
-    return max(1, _ceil(len(column_starts) - 1, BLOCK)), 1
+def _units_tn(starts, columns, values, index, dy, out):
+    """(units, units per piece): each block of rows of a panel is a unit. A piece of a single
+    image's is not worth fetching weights from another thread's cache."""
+    units = _panels(out, STRIPE) * _blocks(out)
+    entries = len(columns) * len(index) // max(1, len(starts)) + 1
+    return units, max(1, 4 * PIECE * units // max(1, entries * out.shape[1]))
+
+
+@inline
+def _sum(starts, columns, values, index, dy, features, block, j0, j1, dw, pitch, seen):
+    """Columns j0 .. j1-1 of the rows of x.T @ dy in a block, those that have entries; `seen` is 1
+    for them and 0 for the others."""
+    k0, last, n = block * BLOCK, min(BLOCK, features - block * BLOCK) - 1, dy.shape[1]
+    many = len(index) >= MANY
+    for k in range(BLOCK):
+        seen[k] = many
+    if many:
+        for at in range(0, BLOCK * pitch, LANES):
+            store(dw, at, broadcast(0, dw))
+    for r in range(len(index)):
+        first, end = _entries(starts, index[r], block, block + 1, columns)
+        if not many:
+            for p in range(np.uint64(first), np.uint64(end)):
+                k = min(max(columns[p] - k0, 0), last)
+                if seen[k] == 0:
+                    seen[k] = 1
+                    for j in range(0, pitch, LANES):
+                        store(dw, k * pitch + j, broadcast(0, dw), pitch - j)
+        if r + 2 < len(index):
+            soon, soon_end = _entries(starts, index[r + 2], block, block + 1, columns)
+            prefetch(columns, soon)
+            prefetch(values, soon)
+            prefetch(columns, soon_end)
+            prefetch(values, soon_end)
+        if end > first:
+            count, at = end - first, r * n + j0
+            sparse_column(columns, values, first, count, dy, at, k0, last, dw, pitch, j1 - j0)
 
 
 @kernel(
-    "starts:int64(n,blocks+1), columns:int32(entries), values(entries), index(batch)<n"
-    " -> column_starts:int64(K+1), rows:int32(capacity), column_values(capacity)",
-    units=_blocks,
+    "starts:int64(n,bounds), columns:int32(entries), values(entries), index(batch)<n, dy(batch,N)"
+    " -> out(K,N)",
+    units=_units_tn,
 )
-def sparse_transpose(
-    starts, columns, values, index, column_starts, rows, column_values, start, stop
-):
-    """The entries of a batch by columns: those of column k are column_starts[k] ..
-    column_starts[k+1]-1, in the order of their rows.
+def sparse_tn(starts, columns, values, index, dy, out, start, stop):
+    """`out = x.T @ dy` for the rows of x that `index` names: matmul_tn, same bits.
 
     Parameters
     ----------
     starts, columns, values : the rows, as `sparse_rows` makes them, with columns in 0 .. K-1
     index : (batch,) int64, in 0 .. n-1
-    column_starts : (K + 1,) int64, overwritten
-    rows : (capacity,) int32, overwritten: the place in the batch of an entry's row. The capacity
-        is at least the number of entries; batch * longest_row(starts) is enough for any index
-    column_values : (capacity,) of the dtype of values, overwritten
-    """
-    features = len(column_starts) - 1
-    if features <= 0:
-        column_starts[:] = 0
-        return
-    capacity = np.uint64(len(rows))
-    for block in range(start, stop):
-        k0, k1 = block * BLOCK, min((block + 1) * BLOCK, features)
-        for k in range(k0, k1):
-            column_starts[k] = 0
-        before = 0
-        for i in index:
-            first, end = _entries(starts, i, 0, block, columns)
-            before += end - first
-            first, end = _entries(starts, i, block, block + 1, columns)
-            for p in range(np.uint64(first), np.uint64(end)):
-                column_starts[_within(columns[p], k0, k1)] += 1
-        total = before
-        for k in range(k0, k1):
-            count = column_starts[k]
-            column_starts[k] = total
-            total += count
-        if k1 == features:
-            column_starts[k1] = total
-        for r in range(len(index)):
-            first, end = _entries(starts, index[r], block, block + 1, columns)
-            for p in range(np.uint64(first), np.uint64(end)):
-                k = _within(columns[p], k0, k1)
-                at = column_starts[k]
-                column_starts[k] = at + 1
-                if np.uint64(at) < capacity:
-                    rows[np.uint64(at)] = r
-                    column_values[np.uint64(at)] = values[p]
-        for k in range(k1 - 1, k0, -1):  # each has moved on to where the next column starts
-            column_starts[k] = column_starts[k - 1]
-        column_starts[k0] = before
-
-
-@inline
-def _units_tn(column_starts, rows, column_values, dy, out):
-    return _pieces(out, column_starts[-1])
-
-
-@kernel(
-    "column_starts:int64(K+1), rows:int32(capacity), column_values(capacity), dy(batch,N)"
-    " -> out(K,N)",
-    units=_units_tn,
-)
-def sparse_tn(column_starts, rows, column_values, dy, out, start, stop):
-    """`out = x.T @ dy` for the entries of x by columns: matmul_tn, same bits.
-
-    Parameters
-    ----------
-    column_starts, rows, column_values : the columns, as `sparse_transpose` leaves them
-    dy : (batch, N) of the dtype of column_values
+    dy : (batch, N) of the dtype of values
     out : (K, N), overwritten
     """
+    features, n = out.shape
+    dw, seen = stack_array(SCRATCH, out), stack_array(BLOCK, out)
     for unit in range(start, stop):
-        k, j0, j1 = _place(out, unit)
-        at = k * out.shape[1] + j0
-        _sum(column_starts, rows, column_values, dy, k, j0, j1, out, at)
+        block, j0, j1 = _place(out, _blocks(out), unit, STRIPE)
+        pitch = STRIPE * _width(out)
+        _sum(starts, columns, values, index, dy, features, block, j0, j1, dw, pitch, seen)
+        for k in range(min(BLOCK, features - block * BLOCK)):
+            row = (block * BLOCK + k) * n
+            for j in range(j0, j1, LANES):
+                g = load(dw, k * pitch + j - j0, j1 - j) if seen[k] != 0 else broadcast(0, dw)
+                store(out, row + j, g, j1 - j)
 
 
 @inline
-def _units_update(column_starts, rows, column_values, dy, w, rate):
-    """As `_pieces`, but columns without entries cost nothing, and a piece of a single image's is
-    not worth fetching weights from another thread's cache."""
-    units = _panels(w) * len(w)
-    return units, max(1, 4 * PIECE * units // max(1, len(rows) * w.shape[1]))
+def _units_sgd(starts, columns, values, index, dy, w, rate):
+    return _units_tn(starts, columns, values, index, dy, w)
 
 
 @kernel(
-    "column_starts:int64(K+1), rows:int32(capacity), column_values(capacity), dy(batch,N),"
-    " w!(K,N), rate",
-    units=_units_update,
+    "starts:int64(n,bounds), columns:int32(entries), values(entries), index(batch)<n,"
+    " dy(batch,N), w!(K,N), rate",
+    units=_units_sgd,
 )
-def sparse_tn_sgd(column_starts, rows, column_values, dy, w, rate, start, stop):
+def sparse_tn_sgd(starts, columns, values, index, dy, w, rate, start, stop):
     """`w -= rate * (x.T @ dy)`: sparse_tn, then sgd_update, same bits.
 
     A row of w whose column of x has no entries stays as it is. The gradient is nowhere stored.
 
     Parameters
     ----------
-    column_starts, rows, column_values : the columns, as `sparse_transpose` leaves them
-    dy : (batch, N) of the dtype of column_values
+    starts, columns, values, index, dy : as of `sparse_tn`
     w : (K, N), updated
     rate : number
     """
-    dw = stack_array(MOST, w)
+    features, n = w.shape
+    dw, seen = stack_array(SCRATCH, w), stack_array(BLOCK, w)
     for unit in range(start, stop):
-        k, j0, j1 = _place(w, unit)
-        if column_starts[k] == column_starts[k + 1]:
-            continue
-        _sum(column_starts, rows, column_values, dy, k, j0, j1, dw, 0)
-        for j in range(0, j1 - j0, LANES):
-            rest = j1 - j0 - j
-            sgd_step(w, k * w.shape[1] + j0 + j, rest, load(dw, j, rest), rate)
+        block, j0, j1 = _place(w, _blocks(w), unit, STRIPE)
+        pitch = STRIPE * _width(w)
+        _sum(starts, columns, values, index, dy, features, block, j0, j1, dw, pitch, seen)
+        for k in range(min(BLOCK, features - block * BLOCK)):
+            if seen[k] != 0:
+                row = (block * BLOCK + k) * n
+                for j in range(j0, j1, LANES):
+                    sgd_step(w, row + j, j1 - j, load(dw, k * pitch + j - j0, j1 - j), rate)
 
 
 @inline
-def _units_momentum(column_starts, rows, column_values, dy, w, velocity, *numbers):
-    return _pieces(w, column_starts[-1] + len(w))
+def _units_momentum(starts, columns, values, index, dy, w, velocity, rate, momentum, weight_decay):
+    return _panels(w, STRIPE) * _blocks(w), 1
 
 
 @kernel(
-    "column_starts:int64(K+1), rows:int32(capacity), column_values(capacity), dy(batch,N),"
-    " w!(K,N), velocity!(K,N), rate, momentum, weight_decay",
+    "starts:int64(n,bounds), columns:int32(entries), values(entries), index(batch)<n,"
+    " dy(batch,N), w!(K,N), velocity!(K,N), rate, momentum, weight_decay",
     units=_units_momentum,
 )
 def sparse_tn_momentum(
-    column_starts, rows, column_values, dy, w, velocity, rate, momentum, weight_decay, start, stop
+    starts, columns, values, index, dy, w, velocity, rate, momentum, weight_decay, start, stop
 ):
     """sparse_tn, then momentum_update, same bits. The gradient is nowhere stored.
 
     Parameters
     ----------
-    column_starts, rows, column_values : the columns, as `sparse_transpose` leaves them
-    dy : (batch, N) of the dtype of column_values
+    starts, columns, values, index, dy : as of `sparse_tn`
     w, velocity : (K, N), updated
     rate, momentum, weight_decay : numbers
     """
-    dw = stack_array(MOST, w)
+    features, n = w.shape
+    dw, seen = stack_array(SCRATCH, w), stack_array(BLOCK, w)
     for unit in range(start, stop):
-        k, j0, j1 = _place(w, unit)
-        _sum(column_starts, rows, column_values, dy, k, j0, j1, dw, 0)
-        for j in range(0, j1 - j0, LANES):
-            at, rest = k * w.shape[1] + j0 + j, j1 - j0 - j
-            g = load(dw, j, rest)
-            momentum_step(w, at, rest, g, velocity, rate, momentum, weight_decay)
+        block, j0, j1 = _place(w, _blocks(w), unit, STRIPE)
+        pitch = STRIPE * _width(w)
+        _sum(starts, columns, values, index, dy, features, block, j0, j1, dw, pitch, seen)
+        for k in range(min(BLOCK, features - block * BLOCK)):
+            row = (block * BLOCK + k) * n
+            for j in range(j0, j1, LANES):
+                g = load(dw, k * pitch + j - j0, j1 - j) if seen[k] != 0 else broadcast(0, dw)
+                momentum_step(w, row + j, j1 - j, g, velocity, rate, momentum, weight_decay)
 
 
-@kernel("images:uint8(n,pixels) -> starts:int64(n,blocks+1)", units=by_rows)
+@kernel("images:uint8(n,pixels) -> starts:int64(n,bounds)", units=by_rows)
 def sparse_count(images, starts, start, stop):
     """How many pixels are not zero, in each block of each image."""
     pixels = images.shape[1]
@@ -306,7 +275,7 @@ def sparse_count(images, starts, start, stop):
 
 
 @kernel(
-    "images:uint8(n,pixels), starts:int64(n,blocks+1), scale(levels)"
+    "images:uint8(n,pixels), starts:int64(n,bounds), scale(levels)"
     " -> columns:int32(entries), values(entries)",
     units=by_rows,
 )
@@ -346,8 +315,3 @@ def sparse_rows(images, dtype):
     scale = np.arange(256, dtype=dtype) / values.dtype.type(255)
     sparse_fill(images, starts, scale, columns, values)
     return starts, columns, values
-
-
-def sparse_capacity(starts, batch):
-    """How many entries a batch of rows can have, whatever rows it names and however often."""
-    return batch * int((starts[:, -1] - starts[:, 0]).max(initial=0))

@@ -175,6 +175,7 @@ class Row:
     def __init__(self, emit: Emit, dtype, width, vectors, mask):
         self.emit = emit
         self.builder = emit.builder
+        self.dtype = dtype
         self.vector = ir.VectorType(llvm_element(dtype), width)
         self.align = dtype.bitwidth // 8
         self.name = f"v{width}f{dtype.bitwidth}"

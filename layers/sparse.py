@@ -34,13 +34,6 @@ class SparseImages:
         self.shape = images.shape
         self.dtype = np.dtype(dtype)
         self.entries = kernels.sparse_rows(images, self.dtype)
-        capacity = kernels.sparse_capacity(self.entries[0], size)
-        # A batch by its columns: where each begins, then the rows and the values in it.
-        self.by_column = (
-            np.zeros(images.shape[1] + 1, np.int64),
-            np.zeros(capacity, np.int32),
-            np.zeros(capacity, self.dtype),
-        )
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -69,5 +62,4 @@ class SparseBatch:
 
     def tn(self, dy: Array, out: Array) -> None:
         """Write `x.T @ dy`."""
-        kernels.sparse_transpose(*self.images.entries, self.index, *self.images.by_column)
-        kernels.sparse_tn(*self.images.by_column, dy, out)
+        kernels.sparse_tn(*self.images.entries, self.index, dy, out)

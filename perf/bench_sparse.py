@@ -1,7 +1,7 @@
 """The first layer's products, zeros left out, of MNIST's training images. A shape is (M, N, K).
 
-`dw` includes the counting sort by columns. The libraries beside multiply the dense rows; `python -m
-perf.bench_sparse [THREADS]` compares with our own dense kernels instead, on a new batch each time.
+The libraries beside multiply the dense rows; `python -m perf.bench_sparse [THREADS]` compares with
+our own dense kernels instead, on a new batch each time.
 """
 
 import sys
@@ -44,26 +44,6 @@ def setup(batch):
     ]
 
 
-def columns(starts, batch, dtype):
-    """Arrays that sparse_transpose fills."""
-    import kernels
-
-    capacity = kernels.sparse_capacity(starts, batch)
-    return np.zeros(PIXELS + 1, np.int64), np.zeros(capacity, np.int32), np.zeros(capacity, dtype)
-
-
-def sparse_dw(kernels):
-    made: list = []
-
-    def call(starts, columns_, values, index, x, dy, out):
-        if not made:
-            made.extend(columns(starts, len(index), out.dtype))
-        kernels.sparse_transpose(starts, columns_, values, index, *made)
-        kernels.sparse_tn(*made, dy, out)
-
-    return call
-
-
 def cases():
     for batch in BATCHES:
         x_size, w_size, y_size = batch * PIXELS, PIXELS * OUTPUTS, batch * OUTPUTS
@@ -91,7 +71,11 @@ def cases():
             (PIXELS, OUTPUTS, batch),
             [*setup(batch), signed(batch, OUTPUTS), empty(PIXELS, OUTPUTS)],
             {
-                "jitprop": sparse_dw,
+                "jitprop": lambda kernels: (
+                    lambda starts, columns, values, index, x, dy, out: kernels.sparse_tn(
+                        starts, columns, values, index, dy, out
+                    )
+                ),
                 "numpy": lambda np: lambda s, c, v, i, x, dy, out: np.matmul(x.T, dy, out=out),
             },
             lambda s, c, v, i, x, dy, out: [(x.T @ dy, np.abs(x.T) @ np.abs(dy))],
@@ -110,15 +94,14 @@ def compare(batch, dtype):
     rng = np.random.default_rng(1)
     w, b = signed(PIXELS, OUTPUTS)(rng, dtype), signed(OUTPUTS)(rng, dtype)
     y, dy, dw = np.zeros((batch, OUTPUTS), dtype), signed(batch, OUTPUTS)(rng, dtype), 0 * w
-    x, by_columns = np.zeros((batch, PIXELS), dtype), columns(rows[0], batch, dtype)
+    x = np.zeros((batch, PIXELS), dtype)
     index = np.zeros(batch, np.int64)
     steps = {
         "gather": lambda: kernels.gather(images, index, x),
         "dense y": lambda: kernels.linear_fprop(x, w, b, y),
         "dense dw": lambda: kernels.matmul_tn(x, dy, dw),
         "sparse y": lambda: kernels.sparse_linear_fprop(*rows, index, w, b, y),
-        "transpose": lambda: kernels.sparse_transpose(*rows, index, *by_columns),
-        "sparse dw": lambda: kernels.sparse_tn(*by_columns, dy, dw),
+        "sparse dw": lambda: kernels.sparse_tn(*rows, index, dy, dw),
     }
     taken: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(ROUNDS):
@@ -130,7 +113,7 @@ def compare(batch, dtype):
     t = {name: np.array(times) for name, times in taken.items()}
     ratios = {
         "y": t["sparse y"] / t["dense y"],
-        "dw": (t["transpose"] + t["sparse dw"]) / t["dense dw"],
+        "dw": t["sparse dw"] / t["dense dw"],
     }
     print(
         f"batch {batch} {dtype} {kernels.get_num_threads()} threads:",

@@ -15,7 +15,7 @@ from data import load_dataset
 from perf import machine, report
 from perf.__main__ import QUICK, RESULTS, drawing
 from perf.goals import EPOCH_GOALS, judged
-from perf.providers import OURS, ROOT, TRAINERS, Provider, Worker, WorkerError
+from perf.providers import DENSE, OURS, ROOT, TRAINERS, Provider, Worker, WorkerError
 from perf.runner import LEAST_ROUNDS, Runner, Timing, WrongResult, median_ratio, quartiles
 from training.architectures import mlp
 from training.metrics import cpu_model
@@ -155,8 +155,8 @@ class Epochs:
         self.runner = Runner([OURS], sorted({1, self.most}), FLOAT32, QUICK, warn)
         for name in options.providers:
             self._start(TRAINERS[name], self.most)
-        if self.most > 1:
-            self._start(TRAINERS[OURS], 1)
+            if name in (OURS, DENSE) and self.most > 1:
+                self._start(TRAINERS[name], 1)
 
     def __enter__(self):
         return self

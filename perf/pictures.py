@@ -9,7 +9,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from perf.providers import OURS, SPARSE
+from perf.providers import DENSE, OURS
 from perf.runner import Row, Timing
 
 # Okabe and Ito's colours, which colour-blind readers tell apart, and a marker for each besides.
@@ -23,7 +23,7 @@ STYLES = {
 }
 BARS = {  # colours as above, and a hatch for each besides
     OURS: (STYLES[OURS][0], "", "jitprop"),
-    SPARSE: ("#56B4E9", "", "jitprop, sparse input"),
+    DENSE: ("#56B4E9", "", "jitprop, all pixels"),
     "jax": (STYLES["jax"][0], "//", "JAX"),
     "torch": (STYLES["torch"][0], "..", "PyTorch"),
     "sklearn": ("#E69F00", "xx", "scikit-learn"),

@@ -36,14 +36,14 @@ class Provider:
     only: str = ""  # measured for kernels of this prefix
 
     def installed(self) -> bool:
-        names = {OURS: "kernels", SPARSE: "kernels"}
+        names = {OURS: "kernels", DENSE: "kernels"}
         if self.name == HASWELL and platform.machine().lower() not in ("x86_64", "amd64"):
             return False
         return importlib.util.find_spec(names.get(self.library, self.library)) is not None
 
 
 OURS = "jitprop"
-SPARSE = "jitprop-sparse"  # trains on the pixels that are not zero
+DENSE = "jitprop-dense"  # trains on all pixels, also those that are zero
 BEST = "numpy-best"  # its core type is found by trying
 HASWELL = "numpy-haswell"  # what OpenBLAS has for AVX2, and for CPUs it does not know
 PROVIDERS = {
@@ -61,7 +61,7 @@ TRAINERS = {
     provider.name: provider
     for provider in (
         Provider(OURS, OURS),
-        Provider(SPARSE, SPARSE),
+        Provider(DENSE, DENSE),
         Provider("torch", "torch"),
         Provider("jax", "jax", {"JAX_PLATFORMS": "cpu"}),
         Provider("sklearn", "sklearn"),

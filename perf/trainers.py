@@ -16,7 +16,6 @@ images divided by 255, in memory, except that ours takes the bytes and divides a
 """
 
 import gc
-import inspect
 import sys
 import time
 import warnings
@@ -28,7 +27,7 @@ import numpy as np
 
 from data import load_dataset
 from perf import worker
-from perf.providers import OURS, SPARSE
+from perf.providers import DENSE, OURS
 
 CLASSES = 10
 Arrays = list[np.ndarray]
@@ -41,17 +40,7 @@ class Stop(Exception):
 class Jitprop(worker.Jitprop):
     """Ours: `training.fit`, which tells the seconds of each epoch."""
 
-    input = "dense"
-
-    def __init__(self, threads: int):
-        super().__init__(threads)
-        import training
-
-        self.options: dict[str, Any] = {}
-        if "input" in inspect.signature(training.fit).parameters:
-            self.options["input"] = self.input
-        elif self.input == "sparse":
-            raise RuntimeError("training.fit has no sparse input")
+    input = "auto"
 
     def build(self, images, labels, batch: int, rate: float, parameters: Arrays) -> None:
         import training
@@ -69,7 +58,7 @@ class Jitprop(worker.Jitprop):
             labels,
             batch_size=batch,
             rate=rate,
-            **self.options,
+            input=self.input,
         )
         self.rng = np.random.default_rng(0)
 
@@ -89,8 +78,8 @@ class Jitprop(worker.Jitprop):
         return time.perf_counter() - start
 
 
-class Sparse(Jitprop):
-    input = "sparse"
+class Dense(Jitprop):
+    input = "dense"
 
 
 class Peer:
@@ -215,7 +204,7 @@ class Sklearn(Peer, worker.Numpy):
 
 LIBRARIES: dict[str, Any] = {
     OURS: Jitprop,
-    SPARSE: Sparse,
+    DENSE: Dense,
     "torch": Torch,
     "jax": Jax,
     "sklearn": Sklearn,

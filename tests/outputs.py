@@ -46,15 +46,11 @@ def calls(dtype, products=PRODUCTS, shapes=SHAPES):
         images = rng.integers(0, 256, (m + 1, k), np.uint8) * (rng.random((m + 1, k)) < 0.2)
         rows = kernels.sparse_rows(images.astype(np.uint8), dtype)
         index = rng.integers(0, m + 1, m)
-        capacity = kernels.sparse_capacity(rows[0], m)
-        columns = [np.zeros(k + 1, np.int64), np.zeros(capacity, np.int32), out(capacity)]
         yield "sparse_linear_fprop", [*rows, index, w, b, out(m, n)]
-        yield "sparse_transpose", [*rows, index, *columns]
-        kernels.sparse_transpose(*rows, index, *columns)
-        yield "sparse_tn", [*columns, draw(m, n), out(k, n)]
-        yield "sparse_tn_sgd", [*columns, draw(m, n), draw(k, n), 0.1]
+        yield "sparse_tn", [*rows, index, draw(m, n), out(k, n)]
+        yield "sparse_tn_sgd", [*rows, index, draw(m, n), draw(k, n), 0.1]
         two = draw(k, n), draw(k, n)
-        yield "sparse_tn_momentum", [*columns, draw(m, n), *two, 0.1, 0.9, 0.01]
+        yield "sparse_tn_momentum", [*rows, index, draw(m, n), *two, 0.1, 0.9, 0.01]
     for batch, n in shapes:
         x, dy = 3 * draw(batch, n), draw(batch, n)
         x[batch // 2, n // 2] = np.inf  # and the NaN that comes of it

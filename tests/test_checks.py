@@ -104,22 +104,15 @@ def arguments(name, dtype=np.float32):
         "sparse_linear_fprop": {
             **sparse, "index": labels, "w": floats(k, n), "b": row, "out": x,
         },
-        "sparse_transpose": {
-            **sparse, "index": labels, "column_starts": np.zeros(k + 1, np.int64),
-            "rows": np.zeros(15, np.int32), "column_values": floats(15),
+        "sparse_tn": {
+            **sparse, "index": labels, "dy": floats(batch, n), "out": floats(k, n),
         },
         "sparse_tn_sgd": {
-            "column_starts": np.array([0, 2, 2, 5]), "rows": np.zeros(15, np.int32),
-            "column_values": floats(15), "dy": floats(batch, n), "w": floats(k, n), "rate": 0.5,
+            **sparse, "index": labels, "dy": floats(batch, n), "w": floats(k, n), "rate": 0.5,
         },
         "sparse_tn_momentum": {
-            "column_starts": np.array([0, 2, 2, 5]), "rows": np.zeros(15, np.int32),
-            "column_values": floats(15), "dy": floats(batch, n), "w": floats(k, n),
+            **sparse, "index": labels, "dy": floats(batch, n), "w": floats(k, n),
             "velocity": floats(k, n), "rate": 0.5, "momentum": 0.5, "weight_decay": 0.5,
-        },
-        "sparse_tn": {
-            "column_starts": np.array([0, 2, 2, 5]), "rows": np.zeros(15, np.int32),
-            "column_values": floats(15), "dy": floats(batch, n), "out": floats(k, n),
         },
     }[name]  # fmt: skip
 
@@ -135,7 +128,7 @@ NAMES = (
     "multiply", "concatenate_fprop", "concatenate_bprop", "dropout_step", "dropout",
     "mean_squared_error_fprop", "mean_squared_error_bprop",
     "gather_rows", "gather_labels", "next_index", "misses", "tally", "zero", "sparse_linear_fprop",
-    "sparse_transpose", "sparse_tn", "sparse_tn_sgd", "sparse_tn_momentum",
+    "sparse_tn", "sparse_tn_sgd", "sparse_tn_momentum",
 )  # fmt: skip
 WRITTEN = {
     "sgd_update": ("w",), "momentum_update": ("w", "velocity"), "cross_entropy_fprop": ("losses",),
@@ -145,7 +138,7 @@ WRITTEN = {
     "dropout_step": ("state", "key"),
     "next_index": ("position", "index"), "next_numbers": ("place", "out"),
     "tally": ("place", "history"),
-    "sparse_transpose": ("column_starts", "rows", "column_values"), "sparse_tn_sgd": ("w",),
+    "sparse_tn_sgd": ("w",),
     "sparse_tn_momentum": ("w", "velocity"),
 }  # fmt: skip
 every_kernel = pytest.mark.parametrize("name", NAMES)
@@ -177,7 +170,7 @@ def assert_refused(name, call, error, match):
 
 def test_all_kernels_are_here():
     others = {"Tape", "get_num_threads", "on_compile", "set_num_threads", "total"}
-    others |= {"aligned_zeros", "sparse_rows", "sparse_capacity"}
+    others |= {"aligned_zeros", "sparse_rows"}
     assert set(NAMES) == set(kernels.__all__) - others
 
 
@@ -196,9 +189,9 @@ FREE = {
     "bias_bprop": [("dy", 0)], "cross_entropy_fprop": [("p", 1)],
     "concatenate_fprop": [("out", 1)], "concatenate_bprop": [("dy", 1)],
     "sparse_linear_fprop": [("starts", 0), ("starts", 1), ("w", 0)],
-    "sparse_transpose": [("starts", 0), ("starts", 1), ("index", 0), ("column_starts", 0)],
-    "sparse_tn": [("dy", 0)], "sparse_tn_sgd": [("dy", 0)],
-    "sparse_tn_momentum": [("dy", 0)],
+    "sparse_tn": [("starts", 0), ("starts", 1), ("out", 0)],
+    "sparse_tn_sgd": [("starts", 0), ("starts", 1), ("w", 0)],
+    "sparse_tn_momentum": [("starts", 0), ("starts", 1)],
 }  # fmt: skip
 
 
@@ -430,13 +423,6 @@ def test_subclasses_of_arrays(tmp_path):
 def test_a_size_in_digits(size):
     with pytest.raises(ValueError, match=rf"state has shape \({size},\), expected \(2,\)"):
         kernels.dropout_step(np.zeros(size, np.int64), np.zeros(3, np.int64))
-
-
-def test_one_longer():
-    """`n+1` in a signature: the message says what does not fit."""
-    call = arguments("sparse_tn") | {"column_starts": np.zeros(3, np.int64)}
-    match = r"has shape \(3, 4\), which does not fit column_starts of shape \(3,\); expected"
-    assert_refused("sparse_tn", call, ValueError, match)
 
 
 def test_grammar():

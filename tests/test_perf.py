@@ -15,7 +15,7 @@ import kernels
 from data import load_dataset
 from perf import bench_matmul, cases, epoch, goals, report, runner, trainers
 from perf.__main__ import parse
-from perf.providers import OURS, TRAINERS, Provider
+from perf.providers import DENSE, OURS, TRAINERS, Provider
 from perf.runner import Row, Timing, WrongResult, expected, judge
 
 ROOT = Path(__file__).parents[1]
@@ -278,11 +278,12 @@ def test_a_peer_that_is_not_installed_is_left_out():
 
 
 def test_epoch_goals_name_the_most_and_the_least():
+    dense = replace(EPOCH, provider=DENSE)
     rows = [
-        EPOCH,
+        dense,
         replace(EPOCH, provider="jax", ratio=2.0),
         replace(EPOCH, threads=1, provider="jax", ratio=9.0),  # only all processors count
-        replace(EPOCH, batch=500, seconds=0.2),
+        replace(dense, batch=500, seconds=0.2),
         replace(EPOCH, what="start", net="first", seconds=0.04, flops=0.0),
     ]
     lines = list(report.verdicts(goals.judged(goals.EPOCH_GOALS, rows)))
@@ -306,10 +307,10 @@ def reference_steps(images, labels, parameters, rate, steps):
     return [w1, b1, w2, b2]
 
 
-@pytest.mark.parametrize("name", [name for name in TRAINERS if name != "jitprop-sparse"])
+@pytest.mark.parametrize("name", TRAINERS)
 def test_everybody_computes_the_same_training(name):
     """In one batch of all images the order does not matter: two passes are two known steps."""
-    pytest.importorskip({OURS: "kernels"}.get(name, name))
+    pytest.importorskip({OURS: "kernels", DENSE: "kernels"}.get(name, name))
     dataset = load_dataset()
     images, labels = dataset.train_images[:50], dataset.train_labels[:50]
     parameters = SETTING.parameters()

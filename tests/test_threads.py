@@ -80,14 +80,9 @@ def test_the_shapes_make_several_pieces():
         assert np.greater(*units_of(kernels.matmul_tn, np.zeros((k, m), np.float32), b, out))
     w, b, out = (np.zeros(s, np.float32) for s in ((784, 200), 200, (100, 200)))
     starts, columns, values = kernels.sparse_rows(np.ones((100, 784), np.uint8), np.float32)
-    index, ends = np.arange(100), np.arange(785) * 100
-    assert np.greater(
-        *units_of(kernels.sparse_linear_fprop, starts, columns, values, index, w, b, out)
-    )
-    assert np.greater(
-        *units_of(kernels.sparse_transpose, starts, columns, values, index, ends, 0, 0)
-    )
-    assert np.greater(*units_of(kernels.sparse_tn, ends, columns, values, out, w))
+    rows = starts, columns, values, np.arange(100)
+    assert np.greater(*units_of(kernels.sparse_linear_fprop, *rows, w, b, out))
+    assert np.greater(*units_of(kernels.sparse_tn, *rows, out, w))
 
 
 @pytest.mark.skipif(not HAVE_WORKERS, reason="kernels run on the calling thread here")
