@@ -6,9 +6,11 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from training.parser import Parser
 
 if TYPE_CHECKING:
     from layers import Module
@@ -206,18 +208,6 @@ def printable(text: str) -> str:
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
     )
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """End because of what was asked for."""
-        self.exit(2, f"{self.prog}: error: {message}\n")
-
-    def fail(self, message: str) -> NoReturn:
-        """End because of what came out."""
-        self.exit(1, f"{self.prog}: error: {message}\n")
 
 
 def make_parser() -> Parser:

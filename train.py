@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from time import perf_counter
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 # numba takes half a second to load: a page of help and a refused argument do not wait for it.
+from training.parser import Parser
 from training.settings import (
     ARCHITECTURES,
     DEFAULTS,
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def own_command(argv: Sequence[str]) -> list[str]:
     """Return the arguments that say what to train, without those that say how to run it."""
-    parser = Parser("train.py", allow_abbrev=False, add_help=False)
+    parser = WithPresets("train.py", allow_abbrev=False, add_help=False)
     add_ways_to_run(parser)
     return parser.parse_known_args(argv)[1]
 
@@ -487,30 +488,16 @@ class Interrupt:
         self.asked = True
 
 
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line.
-
-    Attributes:
-        of: where the arguments come from, for the line.
-    """
-
-    of = ""
+class WithPresets(Parser):
+    """Takes the arguments of a preset for what is not given."""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Return the arguments; those of a preset stand for what is not given."""
+        """Return the arguments."""
         found = super().parse_args(args, namespace)
         if namespace is None and getattr(found, "preset", None):
             given = sys.argv[1:] if args is None else args
             found = super().parse_args([*PRESETS[found.preset].split(), *given])
         return found
-
-    def error(self, message: str) -> NoReturn:
-        """End because of what was asked for."""
-        self.exit(2, f"{self.prog}: error: {self.of}{message}\n")
-
-    def fail(self, message: str) -> NoReturn:
-        """End because of what came out."""
-        self.exit(1, f"{self.prog}: error: {message}\n")
 
 
 def make_parser() -> Parser:
@@ -519,7 +506,7 @@ def make_parser() -> Parser:
         f"  {name:8}{s.epochs:>8}{s.batch_size or 'full':>12}{s.rate:>8g}{s.momentum:>10g}\n"
         for name, s in DEFAULTS.items()
     )
-    parser = Parser(
+    parser = WithPresets(
         prog="train.py",
         description="Train a network of linear layers, with tanh between them, on handwritten\n"
         "digits by gradient descent on the cross-entropy, and count its errors on the\n"
@@ -712,7 +699,7 @@ def make_parser() -> Parser:
 
 def ways_to_run() -> argparse.Namespace:
     """Return the arguments that a run which goes on need not share, unset."""
-    parser = Parser("train.py", add_help=False)
+    parser = WithPresets("train.py", add_help=False)
     add_ways_to_run(parser)
     return parser.parse_args([])
 

@@ -200,15 +200,15 @@ product = Shared(_product, _example)
 
 
 @inline
-def _units_of(a, out, transposed):
+def _units_of(a, out, transposed, worth):
     """(units, units per piece). A piece is a whole group where b is packed, once for all strips,
-    and some blocks of ROWS rows where a may be."""
+    and some blocks of ROWS rows where a may be; at least `worth` multiply-adds."""
     m, n = out.shape
     columns = _tile_columns(out)
     strips, groups = _groups(m, n, columns, transposed)
     depth = a.size // max(1, m) + MR  # some work for each element, however short its chain
     work = MR * depth * max(columns, _ceil(n, groups))  # narrow tiles take the time of whole ones
-    piece = max(1, PIECE // work)
+    piece = max(1, worth // work)
     if n >= FAR:
         piece = _ceil(piece, max(1, strips)) * strips
     elif m >= 2 * FAR:
@@ -218,21 +218,21 @@ def _units_of(a, out, transposed):
 
 @inline
 def _units(a, b, out):
-    return _units_of(a, out, False)
+    return _units_of(a, out, False, PIECE)
 
 
 @inline
 def _units_nt(a, b, out):
     """Whole groups, since b is always packed. Pieces are large: their threads share lines of b."""
     shallow = b.shape[1] <= SHALLOW
-    units, piece = _units_of(a, out, not shallow)
+    units, piece = _units_of(a, out, not shallow, 4 * PIECE)
     strips = 1 if shallow else max(1, _ceil(out.shape[0], MR))
-    return units, _ceil(4 * piece, strips) * strips
+    return units, _ceil(piece, strips) * strips
 
 
 @inline
 def _units_linear(x, w, b, out):
-    return _units_of(x, out, False)
+    return _units_of(x, out, False, PIECE)
 
 
 @inline

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
         save,
     )
     from training.evaluation import Evaluation, confusion, evaluate
+    from training.files import check_writable
     from training.loop import DivergedError, Epoch, Training, fit, warm_up
     from training.metrics import (
-        check_writable,
         cpu_model,
         versions,
         weights_sha256,
@@ -45,7 +45,7 @@ _MODULES = {
     "check_report": "report",
     "Training": "loop",
     "check_savable": "checkpoints",
-    "check_writable": "metrics",
+    "check_writable": "files",
     "confusion": "evaluation",
     "cpu_model": "metrics",
     "evaluate": "evaluation",

@@ -9,25 +9,23 @@ A file is written beside, flushed to the disk and renamed: whenever the process 
 the old one or the new one is there, whole.
 """
 
-import contextlib
-import glob
 import hashlib
 import json
 import os
 import stat
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from training.files import AnyPath, check_writable, write_bytes
 
 if TYPE_CHECKING:  # which load numba; writing and reading arrays does not need it
     from layers import Module
     from training.loop import Training
 
 Array = npt.NDArray[Any]
-AnyPath = str | os.PathLike[str]
 
 FORMAT = "jitprop 1"
 TRAINING = "training."
@@ -201,11 +199,9 @@ def check_savable(path: AnyPath) -> None:
     """Raise CheckpointError if `save` could not write to `path`; a file there stays as it is."""
     _library(path)
     try:
-        target = Path(path).resolve()
-        if target.exists() and not target.is_file():
+        if os.path.exists(path) and not os.path.isfile(path):
             raise CheckpointError(path, "not a file")
-        with _beside(target) as beside:
-            beside.touch()
+        check_writable(path)
     except OSError as error:
         raise CheckpointError(path, error.strerror) from None
 
@@ -219,15 +215,8 @@ def write(path: AnyPath, arrays: dict[str, Array], metadata: dict[str, str]) -> 
             raise CheckpointError(path, f"not saved: {name} is {array.dtype}")
     metadata = {**metadata, "format": FORMAT}
     data = library.numpy.save(arrays, {**metadata, "sha256": _digest(arrays, metadata)})
-    target = Path(path).resolve()  # a link stays a link, the file that it names is replaced
     try:
-        with _beside(target) as beside:
-            with beside.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(target)
-        _flush_folder(target.parent)
+        write_bytes(path, data)
     except OSError as error:
         raise CheckpointError(path, f"not saved: {error.strerror or error}") from None
 
@@ -324,42 +313,3 @@ def _copy(found: dict[str, Array], own: dict[str, Array]) -> None:
 def _plain(value: Any) -> Any:
     """Return what JSON makes of a value: lists of tuples."""
     return json.loads(json.dumps(value))
-
-
-@contextlib.contextmanager
-def _beside(target: Path) -> Any:
-    """Give a name to write to, in the same folder, and leave nothing there.
-
-    Processes that were killed could not clean up; what they left is removed, too.
-    """
-    for left in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
-        process = left.name.split(".")[-2]
-        if not (process.isdecimal() and _runs(int(process))):
-            left.unlink(missing_ok=True)
-    beside = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        yield beside
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _runs(process: int) -> bool:
-    if os.name == "nt":  # where this would be Ctrl-C
-        return process != os.getpid()
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):  # it is someone else's
-        return True
-    return True
-
-
-def _flush_folder(folder: Path) -> None:
-    """Have the disk hold the new name, too, where folders can be opened."""
-    with contextlib.suppress(PermissionError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from layers import Loss, Module
-from training.batches import Batches
+from training.batches import Array, Batches, Rows
 from training.plan import Plan
 
 BATCH = 500  # its activations stay in the cache, its matrix products keep two cores busy
@@ -26,27 +26,36 @@ def evaluate(net: Module, loss: Loss, x: npt.ArrayLike, t: npt.ArrayLike) -> Eva
     return evaluate_plan(Plan(net, loss, Batches(net, x, t, BATCH)))
 
 
-def confusion(net: Module, x: npt.ArrayLike, t: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Return how many images of each class, a row, the network takes for each, a column."""
+def outputs(net: Module, x: Rows, t: Rows) -> Array:
+    """Return what `net`, in evaluation, makes of examples as `Batches` takes them: (n, features).
+
+    Of several outputs, the first.
+    """
     batches = Batches(net, x, t, BATCH)
-    truth = np.asarray(t, np.int64)
-    classes = int(truth.max()) + 1
-    if classes > MOST_CLASSES:
-        raise ValueError(f"{classes} classes, expected at most {MOST_CLASSES} to compare")
-    found = np.empty_like(truth)
-    mode = net.training
+    rows = []
+    training = net.training
     net.eval()
     try:
         for start in range(0, len(batches), BATCH):
             index = np.arange(start, min(start + BATCH, len(batches)))
             z = net.fprop(*batches.take(index)[0])
-            if isinstance(z, tuple) or z.shape[1] < classes:
-                raise ValueError(f"{net!r} has no outputs for {classes} classes")
-            found[index] = z.argmax(axis=1)
+            rows.append(np.array(z[0] if isinstance(z, tuple) else z))
     finally:
-        net.train(mode)
+        net.train(training)
+    return np.concatenate(rows)
+
+
+def confusion(net: Module, x: npt.ArrayLike, t: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Return how many images of each class, a row, the network takes for each, a column."""
+    truth = np.asarray(t, np.int64)
+    classes = int(truth.max()) + 1
+    if classes > MOST_CLASSES:
+        raise ValueError(f"{classes} classes, expected at most {MOST_CLASSES} to compare")
+    z = outputs(net, x, t)
+    if z.shape[1] < classes:
+        raise ValueError(f"{net!r} has no outputs for {classes} classes")
     counts = np.zeros((classes, z.shape[1]), np.int64)
-    np.add.at(counts, (truth, found), 1)
+    np.add.at(counts, (truth, z.argmax(axis=1)), 1)
     return counts
 
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layers import Activation, Dropout, Graph, Linear, Module, Softmax
-from training.batches import Array, Batches
+from training.batches import Array
 from training.diagram import XMLNS, draw_svg
-from training.evaluation import BATCH
+from training.evaluation import outputs
+from training.files import check_writable, write_bytes
 from training.loop import Epoch, Examples
-from training.metrics import check_writable, write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -161,21 +161,9 @@ def predict(net: Module, name: str, x: Any, t: Any) -> "Predictions":
     """
     from training.pictures import Predictions
 
-    batches = Batches(net, x, t, BATCH)
-    softmax = Softmax()
-    rows: list[Array] = []
-    training = net.training
-    net.eval()
-    try:
-        for start in range(0, len(batches), BATCH):
-            index = np.arange(start, min(start + BATCH, len(batches)))
-            z = net.fprop(*batches.take(index)[0])
-            rows.append(np.array(z[0] if isinstance(t, tuple) else z))
-    finally:
-        net.train(training)
-    z = np.concatenate(rows)
+    z = outputs(net, x, t)
     probabilities = z.min() >= 0 and np.allclose(z.sum(axis=1), 1, atol=1e-3)
-    confidence = (z if probabilities else softmax.fprop(z)).max(axis=1)
+    confidence = (z if probabilities else Softmax().fprop(z)).max(axis=1)
     truth = _targets(t).astype(np.int64)
     return Predictions(name, truth, z.argmax(axis=1), confidence, z.shape[1])
 
