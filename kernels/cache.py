@@ -18,8 +18,10 @@ import tempfile
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import llvmlite
+import llvmlite.binding as llvm
 import numba
 import numpy as np
 from numba.core.compiler import CompileResult
@@ -99,6 +101,17 @@ def _say(line: str) -> None:
     print(f"jitprop: {line}", file=sys.stderr)
 
 
+def _without_bitcode(library: tuple, fndesc: Any) -> tuple:
+    """Machine code as numba serialises it, without the LLVM code beside it.
+
+    That is there for functions that might call this one and inline it; nobody does, and to read it
+    is half of the time of loading. What is left names the function that Python calls.
+    """
+    name, kind, (machine_code, _) = library
+    entry = f'define void @"{fndesc.llvm_cpython_wrapper_name}"() {{ ret void }}'
+    return name, kind, (machine_code, llvm.parse_assembly(entry).as_bitcode())
+
+
 class KernelCache:
     """What a numba dispatcher expects of its cache."""
 
@@ -137,7 +150,8 @@ class KernelCache:
         path = self._path(signature, result.codegen)
         if path is None:
             return
-        data = dumps(result._reduce())
+        library, *rest = result._reduce()
+        data = dumps((_without_bitcode(library, result.fndesc), *rest))
         temporary = path.with_suffix(f".{uuid.uuid4().hex[:16]}")
         try:
             temporary.write_bytes(hashlib.sha256(data).digest() + data)
