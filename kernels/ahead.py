@@ -6,7 +6,6 @@ the other's work in the cache. Nothing depends on it: what it leaves undone is c
 
 import contextlib
 import importlib
-import os
 import pickle
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import numba
 
 from kernels.cache import SOURCES, folder
 
+START = "import sys; sys.path.insert(0, sys.argv[1]); from kernels.ahead import main; main()"
 FEW = 4  # kernels that are compiled before another process has started
 
 
@@ -31,12 +31,11 @@ def helper(calls: list[tuple]) -> Iterator[None]:
         if kernel.missing(kinds := tuple(kernel.signature.kinds(args)))
     }
     process = None
-    if len(missing) > FEW and numba.config.NUMBA_DEFAULT_NUM_THREADS > 1 and folder():
-        path = os.pathsep.join([str(SOURCES.parent), os.environ.get("PYTHONPATH", "")])
+    alone = numba.config.NUMBA_DEFAULT_NUM_THREADS < 2 or not sys.executable
+    if len(missing) > FEW and not alone and folder():
         with contextlib.suppress(OSError):  # then alone
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", __name__],
-                env={**os.environ, "PYTHONPATH": path},
+                [sys.executable, "-P", "-c", START, str(SOURCES.parent)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -56,7 +55,3 @@ def main() -> None:
     """Compile what is listed on standard input."""
     for module, name, kinds in pickle.load(sys.stdin.buffer):
         getattr(importlib.import_module(module), name).compile(kinds)
-
-
-if __name__ == "__main__":
-    main()

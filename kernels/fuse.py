@@ -27,12 +27,13 @@ def _update(operands, dw, then):
     return *operands, *(x.reshape(dw.shape) if np.ndim(x) else x for x in (w, *rest))
 
 
-# (first call, second): the call in their place, and its arguments as a function of what the first
-# reads, what it leaves, and what the second takes.
+# (first call, second): which argument of the second is what the first leaves; the call in their
+# place; and its arguments as a function of what the first reads, what it leaves, and what the
+# second takes.
 PAIRS = {
-    (linear_fprop, tanh_fprop): (linear_tanh_fprop, _tanh),
-    (sparse_tn, sgd_update): (sparse_tn_sgd, _update),
-    (sparse_tn, momentum_update): (sparse_tn_momentum, _update),
+    (linear_fprop, tanh_fprop): (0, linear_tanh_fprop, _tanh),
+    (sparse_tn, sgd_update): (1, sparse_tn_sgd, _update),
+    (sparse_tn, momentum_update): (1, sparse_tn_momentum, _update),
 }
 
 
@@ -49,10 +50,10 @@ def fused(tape: Tape) -> Tape:
         second, later = calls[then]
         if (first, second) not in PAIRS or users[id(_memory(middle))] != [at, then]:
             continue
-        inputs = [arg for arg in later if _memory(arg) is _memory(middle)]
-        same = [arg.ctypes.data == middle.ctypes.data and arg.size == middle.size for arg in inputs]
-        if same == [True] and not _written(calls[at + 1 : then], *operands):
-            both, arguments = PAIRS[first, second]
+        place, both, arguments = PAIRS[first, second]
+        shared = [i for i, arg in enumerate(later) if _memory(arg) is _memory(middle)]
+        whole = later[place].ctypes.data == middle.ctypes.data and later[place].size == middle.size
+        if shared == [place] and whole and not _written(calls[at + 1 : then + 1], *operands):
             calls[at] = None, ()
             calls[then] = both, arguments(operands, middle, later)
     result = Tape()

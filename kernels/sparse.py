@@ -206,13 +206,14 @@ def _units_sgd(starts, columns, values, index, dy, w, rate):
 def sparse_tn_sgd(starts, columns, values, index, dy, w, rate, start, stop):
     """`w -= rate * (x.T @ dy)`: sparse_tn, then sgd_update, same bits.
 
-    A row of w whose column of x has no entries stays as it is. The gradient is nowhere stored.
+    With few images, a row of w whose column of x has no entries is not touched. The gradient is
+    nowhere stored.
 
     Parameters
     ----------
     starts, columns, values, index, dy : as of `sparse_tn`
     w : (K, N), updated
-    rate : number
+    rate : number, finite
     """
     features, n = w.shape
     dw, seen = stack_array(SCRATCH, w), stack_array(BLOCK, w)

@@ -79,7 +79,8 @@ class Tape:
 
     def _write_records(self) -> None:
         """Compile what is still to be compiled, and write the records."""
-        self._records = np.zeros((len(self.calls), RECORD // 8), np.int64)
+        records = np.zeros((len(self.calls), RECORD // 8), np.int64)
         with helper(self.calls):
-            for (kernel, args), record in zip(self.calls, self._records, strict=True):
+            for (kernel, args), record in zip(self.calls, records, strict=True):
                 kernel.submit(record.ctypes.data, args)
+        self._records = records  # whole: an error or Ctrl-C leaves none that were not written

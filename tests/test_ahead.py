@@ -121,9 +121,12 @@ def test_the_second_process_fills_the_cache(kernel_cache, monkeypatch):
 
 
 def test_a_copy_of_the_process_finds_the_package_from_anywhere(kernel_cache, tmp_path, monkeypatch):
-    """Also where the working folder has a `kernels` of its own."""
+    """Also where the working folder has modules of these names, of which none is run."""
     (tmp_path / "kernels").mkdir()
     (tmp_path / "kernels" / "__init__.py").write_text("raise RuntimeError")
+    for name in ("pickle", "secrets", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError")
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     monkeypatch.chdir(tmp_path)
     calls = tape_of(NAMES).calls
     start, waited = subprocess.Popen, []

@@ -135,3 +135,25 @@ def test_tanh_in_place_stays_in_place():
         kernels.linear_fprop(x, w, b, y)
         kernels.tanh_fprop(y, y)
     assert names(fused(tape)) == ["linear_fprop", "tanh_fprop"]
+
+
+def test_the_second_call_has_to_read_it_where_it_is_read():
+    rows, dy, w, dw = operands(np.float64)
+    x, weights, b, y = np.ones((2, 3)), np.ones((3, 4)), np.ones(4), np.zeros((2, 4))
+    with kernels.Tape() as tape:
+        kernels.sparse_tn(*rows, dy, w)
+        kernels.sgd_update(w, dw, RATE)  # of what the product left
+        kernels.linear_fprop(x, weights, b, y)
+        kernels.tanh_fprop(np.ones_like(y), y)  # overwrites it
+    assert names(fused(tape)) == names(tape)
+
+
+def test_the_second_call_may_write_to_what_the_first_reads():
+    x, w, b, y = np.ones((4, 4)), np.ones((4, 4)), np.ones(4), np.zeros((4, 4))
+    with kernels.Tape() as tape:
+        kernels.linear_fprop(x, w, b, y)
+        kernels.tanh_fprop(y, x)
+    again = fused(tape)
+    assert names(again) == ["linear_fprop", "tanh_fprop"]
+    again.run()
+    np.testing.assert_allclose(x, np.tanh(5.0))

@@ -2,6 +2,7 @@
 
 import gc
 
+import numba
 import numpy as np
 import outputs
 import pytest
@@ -98,6 +99,22 @@ def test_wrong_calls_are_refused_while_recording_too():
     assert len(tape) == 1
     tape.run()
     np.testing.assert_array_equal(x, 2)
+
+
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is checked before it runs")
+def test_a_first_run_that_failed_is_begun_anew():
+    """No record is run that was not written."""
+    labels, index, out = np.arange(5), np.arange(3), np.zeros(3, int)
+    with kernels.Tape() as tape:
+        kernels.gather_labels(labels, index, out)
+        kernels.gather_labels(labels, index, out)
+    index[2] = 9
+    for _ in range(2):
+        with pytest.raises(ValueError, match="index holds 9"):
+            tape.run()
+    index[2] = 4
+    tape.run()
+    np.testing.assert_array_equal(out, [0, 1, 4])
 
 
 def test_an_error_ends_the_recording():

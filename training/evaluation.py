@@ -46,7 +46,10 @@ def outputs(net: Module, x: Rows, t: Rows) -> Array:
 
 
 def confusion(net: Module, x: npt.ArrayLike, t: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Return how many images of each class, a row, the network takes for each, a column."""
+    """Return how many images of each class, a row, the network takes for each, a column.
+
+    Of several outputs the first counts.
+    """
     truth = np.asarray(t, np.int64)
     classes = int(truth.max()) + 1
     if classes > MOST_CLASSES:
