@@ -16,13 +16,7 @@ from kernels.gather import gather, gather_labels, gather_rows, next_index
 from kernels.jit import get_num_threads, on_compile, set_num_threads
 from kernels.log_softmax import log_softmax_bprop, log_softmax_fprop
 from kernels.losses import total
-from kernels.matmul import (
-    linear_fprop,
-    linear_tanh_fprop,
-    matmul_nn,
-    matmul_nt,
-    matmul_tn,
-)
+from kernels.matmul import linear_fprop, linear_tanh_fprop, matmul_nn, matmul_nt, matmul_tn
 from kernels.mean_squared_error import mean_squared_error_bprop, mean_squared_error_fprop
 from kernels.memory import aligned_zeros
 from kernels.multiply import multiply

@@ -135,10 +135,15 @@ def _units_tn(starts, columns, values, index, dy, out):
 
 
 @inline
-def _sum(starts, columns, values, index, dy, features, block, j0, j1, dw, pitch, seen):
-    """Columns j0 .. j1-1 of the rows of x.T @ dy in a block, those that have entries; `seen` is 1
-    for them and 0 for the others."""
-    k0, last, n = block * BLOCK, min(BLOCK, features - block * BLOCK) - 1, dy.shape[1]
+def _sum(starts, columns, values, index, dy, out, unit, dw, seen):
+    """The unit of x.T @ dy, of the shape of `out`: a block of rows, some columns.
+
+    Row k0 + k from column j0 on is dw[k * pitch :], where it has entries; there seen[k] is 1,
+    elsewhere 0. Returns (k0, rows, j0, end of the columns, pitch).
+    """
+    block, j0, j1 = _place(out, _blocks(out), unit, STRIPE)
+    k0, n, pitch = block * BLOCK, dy.shape[1], STRIPE * _width(out)
+    last = min(BLOCK, len(out) - k0) - 1
     many = len(index) >= MANY
     for k in range(BLOCK):
         seen[k] = many
@@ -163,6 +168,13 @@ def _sum(starts, columns, values, index, dy, features, block, j0, j1, dw, pitch,
         if end > first:
             count, at = end - first, r * n + j0
             sparse_column(columns, values, first, count, dy, at, k0, last, dw, pitch, j1 - j0)
+    return k0, last + 1, j0, j1, pitch
+
+
+@inline
+def _row(dw, seen, k, pitch, j, count):
+    """Lanes of row k of what `_sum` left, from the `j`th of its columns on."""
+    return load(dw, k * pitch + j, count) if seen[k] != 0 else broadcast(0, dw)
 
 
 @kernel(
@@ -180,16 +192,14 @@ def sparse_tn(starts, columns, values, index, dy, out, start, stop):
     dy : (batch, N) of the dtype of values
     out : (K, N), overwritten
     """
-    features, n = out.shape
+    n = out.shape[1]
     dw, seen = stack_array(SCRATCH, out), stack_array(BLOCK, out)
     for unit in range(start, stop):
-        block, j0, j1 = _place(out, _blocks(out), unit, STRIPE)
-        pitch = STRIPE * _width(out)
-        _sum(starts, columns, values, index, dy, features, block, j0, j1, dw, pitch, seen)
-        for k in range(min(BLOCK, features - block * BLOCK)):
-            row = (block * BLOCK + k) * n
+        k0, rows, j0, j1, pitch = _sum(starts, columns, values, index, dy, out, unit, dw, seen)
+        for k in range(rows):
+            row = (k0 + k) * n
             for j in range(j0, j1, LANES):
-                g = load(dw, k * pitch + j - j0, j1 - j) if seen[k] != 0 else broadcast(0, dw)
+                g = _row(dw, seen, k, pitch, j - j0, j1 - j)
                 store(out, row + j, g, j1 - j)
 
 
@@ -215,15 +225,13 @@ def sparse_tn_sgd(starts, columns, values, index, dy, w, rate, start, stop):
     w : (K, N), updated
     rate : number, finite
     """
-    features, n = w.shape
+    n = w.shape[1]
     dw, seen = stack_array(SCRATCH, w), stack_array(BLOCK, w)
     for unit in range(start, stop):
-        block, j0, j1 = _place(w, _blocks(w), unit, STRIPE)
-        pitch = STRIPE * _width(w)
-        _sum(starts, columns, values, index, dy, features, block, j0, j1, dw, pitch, seen)
-        for k in range(min(BLOCK, features - block * BLOCK)):
+        k0, rows, j0, j1, pitch = _sum(starts, columns, values, index, dy, w, unit, dw, seen)
+        for k in range(rows):
             if seen[k] != 0:
-                row = (block * BLOCK + k) * n
+                row = (k0 + k) * n
                 for j in range(j0, j1, LANES):
                     sgd_step(w, row + j, j1 - j, load(dw, k * pitch + j - j0, j1 - j), rate)
 
@@ -249,16 +257,14 @@ def sparse_tn_momentum(
     w, velocity : (K, N), updated
     rate, momentum, weight_decay : numbers
     """
-    features, n = w.shape
+    n = w.shape[1]
     dw, seen = stack_array(SCRATCH, w), stack_array(BLOCK, w)
     for unit in range(start, stop):
-        block, j0, j1 = _place(w, _blocks(w), unit, STRIPE)
-        pitch = STRIPE * _width(w)
-        _sum(starts, columns, values, index, dy, features, block, j0, j1, dw, pitch, seen)
-        for k in range(min(BLOCK, features - block * BLOCK)):
-            row = (block * BLOCK + k) * n
+        k0, rows, j0, j1, pitch = _sum(starts, columns, values, index, dy, w, unit, dw, seen)
+        for k in range(rows):
+            row = (k0 + k) * n
             for j in range(j0, j1, LANES):
-                g = load(dw, k * pitch + j - j0, j1 - j) if seen[k] != 0 else broadcast(0, dw)
+                g = _row(dw, seen, k, pitch, j - j0, j1 - j)
                 momentum_step(w, row + j, j1 - j, g, velocity, rate, momentum, weight_decay)
 
 

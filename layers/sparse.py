@@ -23,14 +23,13 @@ class SparseImages:
     Args:
         images: uint8 (n, pixels).
         dtype: float32 or float64, of what the network computes with.
-        size: the largest batch.
 
     Attributes:
         shape: (n, pixels).
         dtype: that dtype.
     """
 
-    def __init__(self, images: Array, dtype: npt.DTypeLike, size: int) -> None:
+    def __init__(self, images: Array, dtype: npt.DTypeLike) -> None:
         self.shape = images.shape
         self.dtype = np.dtype(dtype)
         self.entries = kernels.sparse_rows(images, self.dtype)

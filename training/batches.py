@@ -63,7 +63,7 @@ class Batches:
             if density is None:
                 self._x.append(_inputs(array, dtype, self.size))
             else:
-                self._x.append(SparseImages(_pixels(array), dtype, self.size))
+                self._x.append(SparseImages(_pixels(array), dtype))
                 self.density = density
         if input == "sparse" and self.density is None:
             raise ValueError("input is sparse, but no images go into Linear modules alone")
