@@ -44,7 +44,10 @@ def fused(tape: Tape) -> Tape:
     for place, (_, args) in enumerate(calls):
         for memory in {id(_memory(arg)) for arg in args if isinstance(arg, np.ndarray)}:
             users.setdefault(memory, []).append(place)
+    firsts = {first for first, _ in PAIRS}
     for at, (first, args) in enumerate(tape.calls):
+        if first not in firsts:
+            continue
         *operands, middle = args
         then = users[id(_memory(middle))][-1]
         second, later = calls[then]

@@ -19,7 +19,7 @@ TESTS = (
     "matmul", "bias", "tanh", "functions", "softmax", "cross_entropy", "softmax_cross_entropy",
     "update", "scale", "zero", "gather", "tally", "tape", "checks", "jit", "sigmoid",
     "relu", "log_softmax", "add", "subtract", "multiply", "concatenate", "dropout",
-    "mean_squared_error", "sparse",
+    "mean_squared_error", "sparse", "fuse", "memory",
 )  # fmt: skip
 
 # All of these are covered, each line and each branch, but for what is named here.
@@ -31,11 +31,13 @@ COVERED = {
     "cross_entropy.py": 100,
     "dropout.py": 100,
     "functions.py": 100,
+    "fuse.py": 100,
     "gather.py": 100,
     "log_softmax.py": 100,
     "losses.py": 100,
     "matmul.py": 100,
     "mean_squared_error.py": 100,
+    "memory.py": 100,
     "multiply.py": 100,
     "relu.py": 100,
     "scale.py": 100,
