@@ -16,7 +16,14 @@ from kernels.gather import gather, gather_labels, gather_rows, next_index
 from kernels.jit import get_num_threads, on_compile, set_num_threads
 from kernels.log_softmax import log_softmax_bprop, log_softmax_fprop
 from kernels.losses import total
-from kernels.matmul import linear_fprop, linear_tanh_fprop, matmul_nn, matmul_nt, matmul_tn
+from kernels.matmul import (
+    linear_fprop,
+    linear_tanh_fprop,
+    matmul_nn,
+    matmul_nt,
+    matmul_nt_tanh_bprop,
+    matmul_tn,
+)
 from kernels.mean_squared_error import mean_squared_error_bprop, mean_squared_error_fprop
 from kernels.memory import aligned_zeros
 from kernels.multiply import multiply
@@ -27,7 +34,7 @@ from kernels.softmax import softmax_bprop, softmax_fprop
 from kernels.softmax_cross_entropy import smoothed_cross_entropy, softmax_cross_entropy
 from kernels.sparse import (
     sparse_linear_fprop,
-    sparse_rows,
+    sparse_linear_tanh_fprop,
     sparse_tn,
     sparse_tn_momentum,
     sparse_tn_sgd,
@@ -70,6 +77,7 @@ __all__ = [
     "log_softmax_fprop",
     "matmul_nn",
     "matmul_nt",
+    "matmul_nt_tanh_bprop",
     "matmul_tn",
     "mean_squared_error_bprop",
     "mean_squared_error_fprop",
@@ -92,7 +100,7 @@ __all__ = [
     "softmax_cross_entropy",
     "softmax_fprop",
     "sparse_linear_fprop",
-    "sparse_rows",
+    "sparse_linear_tanh_fprop",
     "sparse_tn",
     "sparse_tn_momentum",
     "sparse_tn_sgd",

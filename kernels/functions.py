@@ -133,3 +133,9 @@ def _tanh_64(x):
 def tanh(x):
     """Hyperbolic tangent of each lane; exactly odd, and for float32 monotone."""
     return for_dtype(x, _tanh_32, _tanh_64)(x)
+
+
+@inline
+def tanh_slope(y, dy):
+    """`dy * (1 - y * y)`, where 1 - y * y is rounded once."""
+    return dy * fma(-y, y, 1.0)

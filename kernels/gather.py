@@ -9,7 +9,9 @@ memory, a quarter of float32.
 """
 
 from kernels.jit import GRAIN, inline, kernel, once
-from kernels.simd import LANES, as_float, load, store
+from kernels.simd import LANES, as_float, load, prefetch, store
+
+AHEAD = 2  # images ahead of which the memory of one is asked for: they lie anywhere
 
 
 @inline
@@ -49,6 +51,9 @@ def gather(images, index, out, start, stop):
     rest = pixels - whole
     for i in range(start, stop):
         image, row = index[i] * pixels, i * pixels
+        soon = index[min(i + AHEAD, len(index) - 1)] * pixels
+        for j in range(0, pixels, 64):
+            prefetch(images, soon + j)
         for j in range(0, whole, LANES):
             store(out, row + j, as_float(load(images, image + j), out) / 255)
         if rest:

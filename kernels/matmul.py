@@ -18,7 +18,7 @@ a product with 100 rows waits for memory a quarter of its time).
 
 import numpy as np
 
-from kernels.functions import tanh
+from kernels.functions import tanh, tanh_slope
 from kernels.jit import Shared, inline, kernel
 from kernels.simd import LANES, flat, for_dtype, load, prefetch, stack_array, store
 from kernels.tile import MR, NR32, NR64, VECTORS, block, tile, transpose
@@ -36,7 +36,8 @@ UNITS = 32  # smaller products are cut into narrower groups until there are so m
 SHALLOW = 64  # steps of k up to which a transposed operand is packed by the way
 PIECE = 2**17  # multiply-adds that are worth another thread's claim: 1 us
 
-PLAIN, BIAS, BIAS_TANH = np.int64(0), np.int64(1), np.int64(2)  # what follows the last step
+# What follows the last step.
+PLAIN, BIAS, BIAS_TANH, TANH_BPROP = np.int64(0), np.int64(1), np.int64(2), np.int64(3)
 
 
 @inline
@@ -50,11 +51,12 @@ def _tile_columns(out):
 
 
 @inline
-def _groups(m, n, columns, transposed):
-    """(strips, groups) that the output of `m` by `n` is cut into, for tiles of `columns`, where
-    transposing the right operand, once for each group, does or does not count."""
+def _groups(m, n, depth, columns, transposed):
+    """(strips, groups) that the output of `m` by `n` is cut into, for tiles of `columns`, where the
+    right operand has to be transposed, once for each group, or not."""
     strips, panels = _ceil(m, MR), _ceil(n, columns)
-    if strips >= UNITS and panels <= PANELS + 1 and not transposed:
+    rows = depth <= SHALLOW or (strips >= UNITS and not transposed)
+    if rows and panels <= PANELS + 1:
         return strips, 1  # whole rows: no two threads write to one cache line
     most = WIDE if m >= 2 * FAR else PANELS
     wanted = max(_ceil(panels, most), min(panels, _ceil(UNITS, max(1, strips))))
@@ -110,21 +112,28 @@ def _pack_a(a, a_k, k, steps, i, rows, packed):
 
 
 @inline
-def _finish(out, bias, finish, i, rows, j0, j1):
-    """Add the bias, and take the tanh, of rows i .. i+rows-1, columns j0 .. j1-1."""
+def finish_rows(out, other, finish, i, rows, j0, j1):
+    """Of rows i .. i+rows-1, columns j0 .. j1-1, add the bias `other`, and take the tanh; or
+    multiply by the slope of a tanh, of which `other` is the result, of the shape of `out`."""
     n = out.shape[1]
     for r in range(i, i + rows):
+        at = r * n
         for j in range(j0, j1, LANES):
-            y = load(out, r * n + j, j1 - j) + load(bias, j, j1 - j)
-            store(out, r * n + j, tanh(y) if finish == BIAS_TANH else y, j1 - j)
+            y = load(out, at + j, j1 - j)
+            if finish == TANH_BPROP:
+                y = tanh_slope(load(other, at + j, j1 - j), y)
+            else:
+                y = y + load(other, j, j1 - j)
+                y = tanh(y) if finish == BIAS_TANH else y
+            store(out, at + j, y, j1 - j)
 
 
-def _product(a, a_row, a_k, b, b_k, b_j, out, depth, bias, finish, start, stop):
+def _product(a, a_row, a_k, b, b_k, b_j, out, depth, other, finish, start, stop):
     """Units start .. stop-1 of out; element (i, k) of the left operand is a[i*a_row + k*a_k],
     element (k, j) of the right one b[k*b_k + j*b_j]."""
     m, n = out.shape
     width = _tile_columns(out) // VECTORS
-    strips, groups = _groups(m, n, width * VECTORS, b_j != 1 and depth > SHALLOW)
+    strips, groups = _groups(m, n, depth, width * VECTORS, b_j != 1)
     vectors = _ceil(n, width)
     packed_a = stack_array(PACKED_A, out)
     if for_dtype(out, True, False):
@@ -188,7 +197,7 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, bias, finish, start, stop):
                         out, i * n + j, n, steps, rows, columns, k > 0, soon, soon_at, soon_k,
                     )  # fmt: skip
                 if finish != PLAIN and k + steps == depth:
-                    _finish(out, bias, finish, i, rows, j0, j1)
+                    finish_rows(out, other, finish, i, rows, j0, j1)
 
 
 def _example(dtype):  # pragma: no cover - there for the compiler alone
@@ -205,9 +214,10 @@ def _units_of(a, out, transposed, worth):
     and some blocks of ROWS rows where a may be; at least `worth` multiply-adds."""
     m, n = out.shape
     columns = _tile_columns(out)
-    strips, groups = _groups(m, n, columns, transposed)
-    depth = a.size // max(1, m) + MR  # some work for each element, however short its chain
-    work = MR * depth * max(columns, _ceil(n, groups))  # narrow tiles take the time of whole ones
+    depth = a.size // max(1, m)
+    strips, groups = _groups(m, n, depth, columns, transposed)
+    # Narrow tiles take the time of whole ones, and there is some work however short the chains.
+    work = MR * (depth + MR) * max(columns, _ceil(n, groups))
     piece = max(1, worth // work)
     if n >= FAR:
         piece = _ceil(piece, max(1, strips)) * strips
@@ -225,7 +235,7 @@ def _units(a, b, out):
 def _units_nt(a, b, out):
     """Whole groups, since b is always packed. Pieces are large: their threads share lines of b."""
     shallow = b.shape[1] <= SHALLOW
-    units, piece = _units_of(a, out, not shallow, 4 * PIECE)
+    units, piece = _units_of(a, out, True, 2 * PIECE)
     strips = 1 if shallow else max(1, _ceil(out.shape[0], MR))
     return units, _ceil(piece, strips) * strips
 
@@ -278,6 +288,26 @@ def matmul_nt(a, b, out):
     """
     left, right, none = flat(a), flat(b), flat(out)
     return left, _row(a), _column(a), right, _column(b), _row(b), out, a.shape[1], none, PLAIN
+
+
+@inline
+def _units_nt_tanh(a, b, y, out):
+    return _units_nt(a, b, out)
+
+
+@kernel("a(M,K), b(N,K), y(M,N) -> out(M,N)", units=_units_nt_tanh, shared=product)
+def matmul_nt_tanh_bprop(a, b, y, out):
+    """`out = (a @ b.T) * (1 - y * y)`: matmul_nt, then tanh_bprop, same bits.
+
+    Parameters
+    ----------
+    a : (M, K) float32 or float64
+    b : (N, K) of the dtype of a
+    y : (M, N), what a tanh returned
+    out : (M, N), overwritten
+    """
+    left, right, slope = flat(a), flat(b), flat(y)
+    return left, _row(a), _column(a), right, _column(b), _row(b), out, a.shape[1], slope, TANH_BPROP
 
 
 @kernel("a(K,M), b(K,N) -> out(M,N)", units=_units, shared=product)

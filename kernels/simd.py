@@ -57,7 +57,9 @@ MASK = Lanes(types.boolean)
 
 
 def integer_like(dtype):
-    """The integer dtype as wide as a float dtype."""
+    """The integer dtype as wide as a float dtype; an integer dtype as it is."""
+    if isinstance(dtype, types.Integer):
+        return dtype
     return types.int32 if dtype == types.float32 else types.int64
 
 
@@ -128,10 +130,10 @@ class Emit:
             for ends in ((0, count // 2), (count // 2, count))
         ]
 
-    def prefetch(self, pointer, level=2):
-        """Ask for the cache line at `pointer`, into the cache of that level or nearer."""
+    def prefetch(self, pointer):
+        """Ask for the cache line at `pointer`, into the second-level cache."""
         pointer = self.builder.bitcast(pointer, ir.IntType(8).as_pointer())
-        read, keep, data = I32(0), I32(4 - level), I32(1)
+        read, keep, data = I32(0), I32(2), I32(1)
         self.intrinsic("llvm.prefetch.p0", ir.VoidType(), pointer, read, keep, data)
 
     def first(self, count, lanes=LANES):
@@ -221,7 +223,7 @@ def _store(emit, result, kinds, args):
 
 def steps(like):
     """0, 1, 2, ... in the lanes, integers as wide as the dtype of `like`."""
-    return np.arange(LANES, dtype=np.int32 if like.dtype == np.float32 else np.int64)
+    return np.arange(LANES, dtype=f"i{like.dtype.itemsize}")
 
 
 @lowers(
@@ -234,12 +236,14 @@ def _steps(emit, result, kinds, args):
 
 
 def stack_array(count, like):
-    """A scratch array of `count` (a constant) elements of the dtype of `like`; not cleared."""
-    return np.empty(count, like.dtype)
+    """A scratch array of `count` (a constant) elements of the dtype of `like`, an array, or of the
+    dtype that `like` is; not cleared."""
+    return np.empty(count, like.dtype if isinstance(like, np.ndarray) else like)
 
 
 def _resolve_stack(count, like):
-    if isinstance(count, types.IntegerLiteral) and isinstance(like, types.Array):
+    known = isinstance(like, (types.Array, types.NumberClass))
+    if isinstance(count, types.IntegerLiteral) and known:
         return types.Array(like.dtype, 1, "C"), (count, like)
     return None
 
@@ -263,7 +267,7 @@ def prefetch(x, index):
 
 @lowers(prefetch, lambda x, index: (types.void, (x, types.int64)) if _array(x) else None)
 def _prefetch(emit, result, kinds, args):
-    emit.prefetch(emit.pointer(kinds[0], *args), level=1)
+    emit.prefetch(emit.pointer(kinds[0], *args))
     return emit.context.get_dummy_value()
 
 
@@ -547,6 +551,44 @@ def _larger(builder, x, y):
 
 _lower_fold(lanes_sum, lambda builder, x, y: builder.fadd(x, y))
 _lower_fold(lanes_max, _larger)
+
+
+def append(x, at, lanes, mask):
+    """Write the lanes where the mask holds, in their order, to `x` from element `at` on.
+
+    Returns the place behind them. Up to LANES elements may be written.
+    """
+    chosen = lanes[mask]
+    x[at : at + len(chosen)] = chosen
+    return at + len(chosen)
+
+
+@lowers(
+    append,
+    lambda x, at, lanes, mask: (
+        (types.int64, (x, types.int64, lanes, mask))
+        if _array(x) and lanes == Lanes(x.dtype) and mask == MASK
+        else None
+    ),
+)
+def _append(emit, result, kinds, args):
+    x, at, lanes, mask = args
+    builder = emit.builder
+    word = builder.bitcast(mask, ir.IntType(LANES))
+    start = emit.pointer(kinds[0], x, I64(0))
+    if INSTRUCTIONS == "avx512":
+        name = f"llvm.experimental.vector.compress.{suffix(kinds[0].dtype)}"
+        lanes = emit.intrinsic(name, lanes.type, lanes, mask, ir.Constant(lanes.type, None))
+        pointer = builder.bitcast(builder.gep(start, [at]), lanes.type.as_pointer())
+        builder.store(lanes, pointer, align=kinds[0].dtype.bitwidth // 8)
+        count = emit.intrinsic(f"llvm.ctpop.i{LANES}", word.type, word)
+        return builder.add(at, builder.zext(count, I64))
+    # Each lane is written where the next chosen one goes: no branch that could be mispredicted.
+    word = builder.zext(word, I64)
+    for lane in range(LANES):
+        builder.store(builder.extract_element(lanes, I32(lane)), builder.gep(start, [at]))
+        at = builder.add(at, builder.and_(builder.lshr(word, I64(lane)), I64(1)))
+    return at
 
 
 # --- Tables -------------------------------------------------------------------------------------

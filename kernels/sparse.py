@@ -1,39 +1,53 @@
 """The first layer's products where most of the input is zero: 81 of 100 pixels of MNIST.
 
-    y  = x @ w + b      forwards
+    y  = x @ w + b      forwards         x = images[index] / 255
     dw = x.T @ dy       backwards, to the weights
 
-A zero adds nothing to a chain of fused multiply-adds. Left out, the other entries of a row in the
-order of k give the bits of `linear_fprop` and `matmul_tn`, for finite weights and gradients. (The
-sign of a result that is exactly zero is the one thing that may differ, after an underflow.)
+A zero adds nothing to a chain of fused multiply-adds. Left out, the other steps in the order of k
+give the bits of `linear_fprop` and `matmul_tn`, for finite weights and gradients. (The sign of a
+result that is exactly zero is the one thing that may differ, after an underflow.)
 
-The images stay in memory as compressed rows: entry p of `columns` and `values` is one pixel that
-is not zero, entries starts[i, 0] .. starts[i, -1]-1 are those of image i in the order of their
-columns, and those of its columns block*BLOCK .. (block+1)*BLOCK-1 begin with starts[i, block]. A
-batch is an `index` of rows. Backwards, so many rows of dw as a block has columns stay in the
-first-level cache, while the entries of that block of one image after the other are added to them.
+Images stay bytes in memory, a batch is an `index` of their rows, and `values` says what number each
+byte stands for. Two rows of the result are computed together, in the steps of k at which either has
+a pixel that is not zero: these are listed first. Two images forwards; backwards two columns of x,
+neighbours in the image, of which bytes are transposed first.
 """
 
 import numpy as np
 
 from kernels.jit import inline, kernel
-from kernels.jit import rows as by_rows
+from kernels.matmul import BIAS, BIAS_TANH, finish_rows
 from kernels.simd import (
     LANES,
+    append,
     broadcast,
+    fma,
     for_dtype,
     load,
     prefetch,
     stack_array,
+    steps,
     store,
 )
-from kernels.sparse_row import STRIPE, VECTORS, WIDTH32, WIDTH64, sparse_column, sparse_row
+from kernels.sparse_tile import (
+    BYTES,
+    ROWS,
+    VECTORS,
+    WIDTH32,
+    WIDTH64,
+    sparse_tile,
+    transpose_bytes,
+)
 from kernels.update import momentum_step, sgd_step
 
-BLOCK = 64  # columns: rows of dw that lie in a cache together while entries are added to them
-SCRATCH = BLOCK * STRIPE * WIDTH32
-MANY = 8  # images that together have entries in most columns
+LIST = 4096  # places listed at a time
+IMAGES = 512  # images whose bytes are transposed at a time
+STAGE, TURNED = LANES * BYTES, BYTES * IMAGES
+PLACES = LIST + LANES
+PANELS = 4  # panels of columns, each of at most VECTORS, that share a list of places
+DW = BYTES * PANELS * VECTORS * WIDTH32
 PIECE = 2**15  # multiply-adds that are worth another thread's claim: 1 us
+PIXELS = 4  # of so many one is not zero, as a guess at the work
 
 
 @inline
@@ -47,278 +61,254 @@ def _width(out):
 
 
 @inline
-def _panels(out, most):
-    """How many panels of columns `out` is cut into, each of at most so many vectors."""
-    return _ceil(_ceil(out.shape[1], _width(out)), most)
+def _panels(out):
+    return _ceil(_ceil(out.shape[1], _width(out)), VECTORS)
 
 
 @inline
-def _place(out, rows, unit, most):
-    """(row, first column, last column + 1) of a unit: one of `rows` rows of one panel."""
-    vectors, panels, panel = _ceil(out.shape[1], _width(out)), _panels(out, most), unit // rows
-    j0, j1 = vectors * panel // panels * _width(out), vectors * (panel + 1) // panels * _width(out)
-    return unit - panel * rows, j0, min(j1, out.shape[1])
+def _edge(out, panel):
+    """First column of a panel: all have as many vectors, or one more."""
+    vectors = _ceil(out.shape[1], _width(out))
+    return min(vectors * panel // max(1, _panels(out)) * _width(out), out.shape[1])
 
 
 @inline
-def _entries(starts, i, block, end, columns):
-    """(first, end) of the entries of blocks block .. end-1 of row i; whatever `starts` holds,
-    inside `columns`."""
-    if not 0 <= block < end < starts.shape[1]:
-        return 0, 0
-    first = max(0, starts[i, block])
-    return first, max(first, min(starts[i, end], len(columns)))
+def _list(x, at, other, count, places):
+    """List the places p < count where x[at + p] or x[other + p] is not 0; return how many."""
+    lanes, found = steps(broadcast(0, places)), 0
+    for p in range(0, count - LANES + 1, LANES):
+        some = (load(x, at + p) | load(x, other + p)) != 0
+        found = append(places, found, lanes + p, some)
+    rest = count % LANES
+    if rest:
+        p = count - rest
+        if max(at, other) + p + LANES <= len(x):
+            some = ((load(x, at + p) | load(x, other + p)) != 0) & (lanes < rest)
+        else:
+            some = (load(x, at + p, rest) | load(x, other + p, rest)) != 0
+        found = append(places, found, lanes + p, some)
+    return found
 
 
 @inline
-def _units_fprop(starts, columns, values, index, w, b, out):
-    """(units, units per piece): each row of a panel is a unit."""
-    units = _panels(out, VECTORS) * len(out)
-    entries = len(columns) // max(1, len(starts)) + 1
-    return units, max(1, PIECE // max(1, entries * out.shape[1]))
+def _units_fprop(images, values, index, w, b, out):
+    """(units, units per piece): ROWS images are a unit."""
+    work = ROWS * images.shape[1] * out.shape[1] // PIXELS
+    return _ceil(len(out), ROWS), max(1, PIECE // max(1, work))
+
+
+@inline
+def _fprop(images, values, index, w, b, out, finish, start, stop):
+    x, (pixels, n) = images.reshape(-1), w.shape
+    places = stack_array(PLACES, np.int32)
+    for i in range(start * ROWS, min(stop * ROWS, len(out)), ROWS):
+        rows = min(ROWS, len(out) - i)
+        image, last = index[i] * pixels, index[i + rows - 1] * pixels
+        for k in range(0, max(1, pixels), LIST):
+            count = _list(x, image + k, last + k, min(LIST, pixels - k), places)
+            for panel in range(_panels(out)):
+                j, end = _edge(out, panel), _edge(out, panel + 1)
+                for r in range(i + ROWS, min(i + 2 * ROWS, len(out))):  # they lie anywhere
+                    for p in range(64 * panel, pixels, 64 * _panels(out)):
+                        prefetch(x, index[r] * pixels + p)
+                sparse_tile(
+                    places, count, x, image + k, last - image, values, w, k * n + j, n,
+                    out, i * n + j, n, rows, end - j, k > 0,
+                )  # fmt: skip
+        finish_rows(out, b, finish, i, rows, 0, n)
 
 
 @kernel(
-    "starts:int64(n,bounds), columns:int32(entries), values(entries), index(batch)<n, w(K,N),"
-    " b(N) -> out(batch,N)",
+    "images:uint8(n,K), values(256), index(batch)<n, w(K,N), b(N) -> out(batch,N)",
     units=_units_fprop,
 )
-def sparse_linear_fprop(starts, columns, values, index, w, b, out, start, stop):
-    """`out = x @ w + b` for the rows of x that `index` names: linear_fprop, same bits.
+def sparse_linear_fprop(images, values, index, w, b, out, start, stop):
+    """`out = x @ w + b`: linear_fprop, same bits.
 
     Parameters
     ----------
-    starts, columns, values : the rows, as `sparse_rows` makes them, with columns in 0 .. K-1
-    index : (batch,) int64, in 0 .. n-1
+    images : (n, K) uint8
+    values : (256,) float32 or float64, what each byte stands for; a zero for 0
+    index : (batch,) int64, in 0 .. n-1; x is values[images[index]]
     w : (K, N) of the dtype of values
     b : (N,)
     out : (batch, N), overwritten
     """
-    blocks, last, n = starts.shape[1] - 1, len(w) - 1, len(b)
-    for unit in range(start, stop):
-        i, j0, j1 = _place(out, len(out), unit, VECTORS)
-        if j0 == 0:
-            _prefetch(starts, columns, values, index, i)
-        first, end = _entries(starts, index[i], 0, blocks, columns)
-        count = end - first if len(w) else 0
-        sparse_row(columns, values, first, count, w, j0, n, last, out, i * n + j0, j1 - j0)
-        for j in range(j0, j1, LANES):
-            y = load(out, i * n + j, j1 - j) + load(b, j, j1 - j)
-            store(out, i * n + j, y, j1 - j)
-
-
-@inline
-def _prefetch(starts, columns, values, index, i):
-    """Ask for row i + 1 of a batch, and for where row i + 2 is: rows lie anywhere in memory."""
-    if i + 2 < len(index):
-        prefetch(starts, index[i + 2] * starts.shape[1])
-    if i + 1 < len(index):
-        first, end = _entries(starts, index[i + 1], 0, starts.shape[1] - 1, columns)
-        for p in range(first, end, 64 // columns.itemsize):
-            prefetch(columns, p)
-        for p in range(first, end, 64 // values.itemsize):
-            prefetch(values, p)
-
-
-@inline
-def _blocks(out):
-    return _ceil(len(out), BLOCK)
-
-
-@inline
-def _units_tn(starts, columns, values, index, dy, out):
-    """(units, units per piece): each block of rows of a panel is a unit. A piece of a single
-    image's is not worth fetching weights from another thread's cache."""
-    units = _panels(out, STRIPE) * _blocks(out)
-    entries = len(columns) * len(index) // max(1, len(starts)) + 1
-    return units, max(1, 4 * PIECE * units // max(1, entries * out.shape[1]))
-
-
-@inline
-def _sum(starts, columns, values, index, dy, out, unit, dw, seen):
-    """The unit of x.T @ dy, of the shape of `out`: a block of rows, some columns.
-
-    Row k0 + k from column j0 on is dw[k * pitch :], where it has entries; there seen[k] is 1,
-    elsewhere 0. Returns (k0, rows, j0, end of the columns, pitch).
-    """
-    block, j0, j1 = _place(out, _blocks(out), unit, STRIPE)
-    k0, n, pitch = block * BLOCK, dy.shape[1], STRIPE * _width(out)
-    last = min(BLOCK, len(out) - k0) - 1
-    many = len(index) >= MANY
-    for k in range(BLOCK):
-        seen[k] = many
-    if many:
-        for at in range(0, BLOCK * pitch, LANES):
-            store(dw, at, broadcast(0, dw))
-    for r in range(len(index)):
-        first, end = _entries(starts, index[r], block, block + 1, columns)
-        if not many:
-            for p in range(np.uint64(first), np.uint64(end)):
-                k = min(max(columns[p] - k0, 0), last)
-                if seen[k] == 0:
-                    seen[k] = 1
-                    for j in range(0, pitch, LANES):
-                        store(dw, k * pitch + j, broadcast(0, dw), pitch - j)
-        if r + 2 < len(index):
-            soon, soon_end = _entries(starts, index[r + 2], block, block + 1, columns)
-            prefetch(columns, soon)
-            prefetch(values, soon)
-            prefetch(columns, soon_end)
-            prefetch(values, soon_end)
-        if end > first:
-            count, at = end - first, r * n + j0
-            sparse_column(columns, values, first, count, dy, at, k0, last, dw, pitch, j1 - j0)
-    return k0, last + 1, j0, j1, pitch
-
-
-@inline
-def _row(dw, seen, k, pitch, j, count):
-    """Lanes of row k of what `_sum` left, from the `j`th of its columns on."""
-    return load(dw, k * pitch + j, count) if seen[k] != 0 else broadcast(0, dw)
+    _fprop(images, values, index, w, b, out, BIAS, start, stop)
 
 
 @kernel(
-    "starts:int64(n,bounds), columns:int32(entries), values(entries), index(batch)<n, dy(batch,N)"
-    " -> out(K,N)",
-    units=_units_tn,
+    "images:uint8(n,K), values(256), index(batch)<n, w(K,N), b(N) -> out(batch,N)",
+    units=_units_fprop,
 )
-def sparse_tn(starts, columns, values, index, dy, out, start, stop):
-    """`out = x.T @ dy` for the rows of x that `index` names: matmul_tn, same bits.
+def sparse_linear_tanh_fprop(images, values, index, w, b, out, start, stop):
+    """`out = tanh(x @ w + b)`: sparse_linear_fprop, then tanh_fprop, same bits.
 
     Parameters
     ----------
-    starts, columns, values : the rows, as `sparse_rows` makes them, with columns in 0 .. K-1
-    index : (batch,) int64, in 0 .. n-1
-    dy : (batch, N) of the dtype of values
-    out : (K, N), overwritten
+    as of `sparse_linear_fprop`
     """
-    n = out.shape[1]
-    dw, seen = stack_array(SCRATCH, out), stack_array(BLOCK, out)
-    for unit in range(start, stop):
-        k0, rows, j0, j1, pitch = _sum(starts, columns, values, index, dy, out, unit, dw, seen)
-        for k in range(rows):
-            row = (k0 + k) * n
-            for j in range(j0, j1, LANES):
-                g = _row(dw, seen, k, pitch, j - j0, j1 - j)
-                store(out, row + j, g, j1 - j)
+    _fprop(images, values, index, w, b, out, BIAS_TANH, start, stop)
 
 
 @inline
-def _units_sgd(starts, columns, values, index, dy, w, rate):
-    return _units_tn(starts, columns, values, index, dy, w)
+def _groups(out):
+    return _ceil(_panels(out), PANELS)
+
+
+@inline
+def _units_tn(images, values, index, dy, out):
+    """(units, units per piece): BYTES rows of a group of panels are a unit. A piece of a single
+    image's is not worth fetching weights from another thread's cache."""
+    work = BYTES * len(index) * min(out.shape[1], PANELS * VECTORS * _width(out)) // PIXELS
+    return _ceil(len(out), BYTES) * _groups(out), max(1, 4 * PIECE // max(1, work))
+
+
+@inline
+def _transpose(x, index, first, count, pixels, k0, columns, stage, turned):
+    """turned[k, r] = column k0 + k of image index[first + r]; what fills up LANES is anything."""
+    for r in range(0, count, LANES):
+        for s in range(min(LANES, count - r)):
+            at = index[first + r + s] * pixels + k0
+            for q in range(0, BYTES, LANES):
+                lanes = load(x, at + q) if columns == BYTES else load(x, at + q, columns - q)
+                store(stage, s * BYTES + q, lanes)
+        transpose_bytes(stage, turned, r, IMAGES)
+
+
+def _sums(step, idle):
+    """The core of a kernel that computes x.T @ dy and, while a part of it is in the cache, calls
+    step(out, at, count, g, *more) with the lanes g of each row. If `idle`, a row without entries
+    may be left out."""
+
+    @inline
+    def core(images, values, index, dy, out, more, start, stop):
+        x, pixels, (batch, n) = images.reshape(-1), len(out), dy.shape
+        places, dw = stack_array(PLACES, np.int32), stack_array(DW, out)
+        stage, turned = stack_array(STAGE, images), stack_array(TURNED, images)
+        pitch = VECTORS * _width(out)
+        for unit in range(start, stop):
+            block, group = unit // _groups(out), unit % _groups(out)
+            k0, panels = block * BYTES, min(PANELS, _panels(out) - group * PANELS)
+            columns = min(BYTES, pixels - k0)
+            for first in range(0, max(1, batch), IMAGES):
+                images_here = min(IMAGES, batch - first)
+                _transpose(x, index, first, images_here, pixels, k0, columns, stage, turned)
+                for k in range(0, columns, ROWS):
+                    rows = min(ROWS, columns - k)
+                    left = k * IMAGES
+                    count = _list(turned, left, left + (rows - 1) * IMAGES, images_here, places)
+                    if idle and count == 0 and batch <= IMAGES:
+                        continue
+                    for p in range(panels):
+                        panel = group * PANELS + p
+                        j0, j1 = _edge(out, panel), _edge(out, panel + 1)
+                        at = (k * PANELS + p * ROWS) * pitch if batch > IMAGES else 0
+                        sparse_tile(
+                            places, count, turned, left, IMAGES, values, dy, first * n + j0, n,
+                            dw, at, pitch, rows, j1 - j0, first > 0,
+                        )  # fmt: skip
+                        if first + images_here < batch:
+                            continue
+                        for r in range(rows):
+                            row = (k0 + k + r) * n
+                            for j in range(j0, j1, LANES):
+                                g = load(dw, at + r * pitch + j - j0, j1 - j)
+                                step(out, row + j, j1 - j, g, *more)
+
+    return core
+
+
+@inline
+def _store(out, at, count, g):
+    store(out, at, g, count)
+
+
+_sums_only, _sums_sgd = _sums(_store, False), _sums(sgd_step, True)
+_sums_momentum = _sums(momentum_step, False)
 
 
 @kernel(
-    "starts:int64(n,bounds), columns:int32(entries), values(entries), index(batch)<n,"
-    " dy(batch,N), w!(K,N), rate",
+    "images:uint8(n,K), values(256), index(batch)<n, dy(batch,N) -> out(K,N)",
+    units=_units_tn,
+)
+def sparse_tn(images, values, index, dy, out, start, stop):
+    """`out = x.T @ dy`: matmul_tn, same bits.
+
+    Parameters
+    ----------
+    images, values, index : as of `sparse_linear_fprop`
+    dy : (batch, N) of the dtype of values
+    out : (K, N), overwritten
+    """
+    _sums_only(images, values, index, dy, out, (), start, stop)
+
+
+@inline
+def _one_sgd(images, values, image, dy, w, rate, start, stop):
+    """The core of sparse_tn_sgd for a single image: no sums."""
+    pixels, n = w.shape
+    x, places = images.reshape(-1), stack_array(PLACES, np.int32)
+    for unit in range(start, stop):
+        block, group = unit // _groups(w), unit % _groups(w)
+        k0 = block * BYTES
+        at = image * pixels + k0
+        j0, j1 = _edge(w, group * PANELS), _edge(w, min((group + 1) * PANELS, _panels(w)))
+        for p in range(_list(x, at, at, min(BYTES, pixels - k0), places)):
+            k = places[p]
+            value = values[x[at + k]]
+            for j in range(j0, j1, LANES):
+                g = fma(load(dy, j, j1 - j), value, 0)
+                sgd_step(w, (k0 + k) * n + j, j1 - j, g, rate)
+
+
+@inline
+def _units_sgd(images, values, index, dy, w, rate):
+    return _units_tn(images, values, index, dy, w)
+
+
+@kernel(
+    "images:uint8(n,K), values(256), index(batch)<n, dy(batch,N), w!(K,N), rate",
     units=_units_sgd,
 )
-def sparse_tn_sgd(starts, columns, values, index, dy, w, rate, start, stop):
+def sparse_tn_sgd(images, values, index, dy, w, rate, start, stop):
     """`w -= rate * (x.T @ dy)`: sparse_tn, then sgd_update, same bits.
 
-    With few images, a row of w whose column of x has no entries is not touched. The gradient is
+    A row of w whose column of x is zero, and that of its neighbour, is not touched. The gradient is
     nowhere stored.
 
     Parameters
     ----------
-    starts, columns, values, index, dy : as of `sparse_tn`
+    images, values, index, dy : as of `sparse_tn`
     w : (K, N), updated
     rate : number, finite
     """
-    n = w.shape[1]
-    dw, seen = stack_array(SCRATCH, w), stack_array(BLOCK, w)
-    for unit in range(start, stop):
-        k0, rows, j0, j1, pitch = _sum(starts, columns, values, index, dy, w, unit, dw, seen)
-        for k in range(rows):
-            if seen[k] != 0:
-                row = (k0 + k) * n
-                for j in range(j0, j1, LANES):
-                    sgd_step(w, row + j, j1 - j, load(dw, k * pitch + j - j0, j1 - j), rate)
+    if len(index) == 1:
+        _one_sgd(images, values, index[0], dy, w, rate, start, stop)
+    else:
+        _sums_sgd(images, values, index, dy, w, (rate,), start, stop)
 
 
 @inline
-def _units_momentum(starts, columns, values, index, dy, w, velocity, rate, momentum, weight_decay):
-    return _panels(w, STRIPE) * _blocks(w), 1
+def _units_momentum(images, values, index, dy, w, velocity, rate, momentum, weight_decay):
+    return _units_tn(images, values, index, dy, w)[0], 1
 
 
 @kernel(
-    "starts:int64(n,bounds), columns:int32(entries), values(entries), index(batch)<n,"
-    " dy(batch,N), w!(K,N), velocity!(K,N), rate, momentum, weight_decay",
+    "images:uint8(n,K), values(256), index(batch)<n, dy(batch,N), w!(K,N), velocity!(K,N), rate,"
+    " momentum, weight_decay",
     units=_units_momentum,
 )
 def sparse_tn_momentum(
-    starts, columns, values, index, dy, w, velocity, rate, momentum, weight_decay, start, stop
+    images, values, index, dy, w, velocity, rate, momentum, weight_decay, start, stop
 ):
     """sparse_tn, then momentum_update, same bits. The gradient is nowhere stored.
 
     Parameters
     ----------
-    starts, columns, values, index, dy : as of `sparse_tn`
+    images, values, index, dy : as of `sparse_tn`
     w, velocity : (K, N), updated
     rate, momentum, weight_decay : numbers
     """
-    n = w.shape[1]
-    dw, seen = stack_array(SCRATCH, w), stack_array(BLOCK, w)
-    for unit in range(start, stop):
-        k0, rows, j0, j1, pitch = _sum(starts, columns, values, index, dy, w, unit, dw, seen)
-        for k in range(rows):
-            row = (k0 + k) * n
-            for j in range(j0, j1, LANES):
-                g = _row(dw, seen, k, pitch, j - j0, j1 - j)
-                momentum_step(w, row + j, j1 - j, g, velocity, rate, momentum, weight_decay)
-
-
-@kernel("images:uint8(n,pixels) -> starts:int64(n,bounds)", units=by_rows)
-def sparse_count(images, starts, start, stop):
-    """How many pixels are not zero, in each block of each image."""
-    pixels = images.shape[1]
-    for i in range(start, stop):
-        starts[i, 0] = 0
-        for block in range(starts.shape[1] - 1):
-            count = 0
-            for j in range(block * BLOCK, min((block + 1) * BLOCK, pixels)):
-                count += images[i, j] != 0
-            starts[i, block + 1] = count
-
-
-@kernel(
-    "images:uint8(n,pixels), starts:int64(n,bounds), scale(levels)"
-    " -> columns:int32(entries), values(entries)",
-    units=by_rows,
-)
-def sparse_fill(images, starts, scale, columns, values, start, stop):
-    """The entries of each image; scale[pixel] is what becomes of a pixel."""
-    for i in range(start, stop):
-        p, end = _entries(starts, i, 0, starts.shape[1] - 1, columns)
-        for j in range(images.shape[1]):
-            if p == end:
-                break
-            pixel = images[i, j]
-            columns[p] = j
-            values[p] = scale[pixel]
-            p += pixel != 0
-
-
-def sparse_rows(images, dtype):
-    """The rows of `images / 255` without their zeros: what `gather` makes of them, compressed.
-
-    Parameters
-    ----------
-    images : (n, pixels) uint8
-    dtype : float32 or float64
-
-    Returns
-    -------
-    starts : (n, blocks + 1) int64, where the entries of each block of BLOCK columns begin
-    columns : (entries,) int32
-    values : (entries,) of `dtype`
-    """
-    n, pixels = len(images), np.shape(images)[-1]
-    starts = np.empty((n, max(1, -(-pixels // BLOCK)) + 1), np.int64)
-    sparse_count(images, starts)
-    np.cumsum(starts, out=starts.reshape(-1))
-    entries = starts[-1, -1] if n else 0
-    columns, values = np.empty(entries, np.int32), np.empty(entries, dtype)
-    scale = np.arange(256, dtype=dtype) / values.dtype.type(255)
-    sparse_fill(images, starts, scale, columns, values)
-    return starts, columns, values
+    more = velocity, rate, momentum, weight_decay
+    _sums_momentum(images, values, index, dy, w, more, start, stop)

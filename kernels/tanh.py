@@ -6,9 +6,9 @@
 The function itself is in kernels/functions.py.
 """
 
-from kernels.functions import tanh
+from kernels.functions import tanh, tanh_slope
 from kernels.jit import kernel
-from kernels.simd import LANES, fma, load, store
+from kernels.simd import LANES, load, store
 
 
 @kernel("x(...) -> out(...)", inplace="x")
@@ -38,7 +38,6 @@ def tanh_bprop(y, dy, out, start, stop):
     """
     whole = stop - (stop - start) % LANES
     for i in range(start, whole, LANES):
-        lanes = load(y, i)
-        store(out, i, load(dy, i) * fma(-lanes, lanes, 1.0))
-    lanes = load(y, whole, stop - whole)
-    store(out, whole, load(dy, whole, stop - whole) * fma(-lanes, lanes, 1.0), stop - whole)
+        store(out, i, tanh_slope(load(y, i), load(dy, i)))
+    rest = stop - whole
+    store(out, whole, tanh_slope(load(y, whole, rest), load(dy, whole, rest)), rest)

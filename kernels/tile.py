@@ -187,8 +187,13 @@ class Row:
 
     def load(self, pointer):
         """The vectors at `pointer`."""
-        row = [self._load(self._at(pointer, j)) for j in range(self.vectors - 1)]
-        return [*row, self._load(self._at(pointer, self.vectors - 1), self.mask)]
+        return list(self.loads(pointer))
+
+    def loads(self, pointer):
+        """Load one vector after the other."""
+        for j in range(self.vectors - 1):
+            yield self._load(self._at(pointer, j))
+        yield self._load(self._at(pointer, self.vectors - 1), self.mask)
 
     def store(self, pointer, row):
         for j in range(self.vectors - 1):
@@ -210,14 +215,13 @@ class Row:
             align = I32(self.align)
             self.emit.intrinsic(name, ir.VoidType(), value, pointer, align, mask)
 
+    def fma(self, x, y, z):
+        return self.emit.intrinsic(f"llvm.fma.{self.name}", self.vector, x, y, z)
+
     def multiply_add(self, element, row, sums):
         """`element * row + sums`, each rounded once."""
         spread = self.emit.splat(element, self.vector)
-        fma = f"llvm.fma.{self.name}"
-        return [
-            self.emit.intrinsic(fma, self.vector, spread, vector, total)
-            for vector, total in zip(row, sums, strict=True)
-        ]
+        return [self.fma(spread, vector, total) for vector, total in zip(row, sums, strict=True)]
 
 
 class _Registers(Row):

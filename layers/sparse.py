@@ -18,7 +18,7 @@ Array = npt.NDArray[Any]
 
 
 class SparseImages:
-    """Images without their zeros, divided by 255.
+    """Images divided by 255, of which the zeros are to be left out.
 
     Args:
         images: uint8 (n, pixels).
@@ -32,7 +32,8 @@ class SparseImages:
     def __init__(self, images: Array, dtype: npt.DTypeLike) -> None:
         self.shape = images.shape
         self.dtype = np.dtype(dtype)
-        self.entries = kernels.sparse_rows(images, self.dtype)
+        self.images = images
+        self.values = np.arange(256, dtype=self.dtype) / self.dtype.type(255)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -57,8 +58,11 @@ class SparseBatch:
 
     def linear(self, w: Array, b: Array, out: Array) -> None:
         """Write `x @ w + b`."""
-        kernels.sparse_linear_fprop(*self.images.entries, self.index, w, b, out)
+        kernels.sparse_linear_fprop(*self._rows(), w, b, out)
 
     def tn(self, dy: Array, out: Array) -> None:
         """Write `x.T @ dy`."""
-        kernels.sparse_tn(*self.images.entries, self.index, dy, out)
+        kernels.sparse_tn(*self._rows(), dy, out)
+
+    def _rows(self) -> tuple[Array, Array, Array]:
+        return self.images.images, self.images.values, self.index

@@ -20,51 +20,51 @@ ROUNDS = 300
 
 
 @cache
-def compressed(dtype):
-    """(images, starts, columns, values)"""
-    import kernels
+def images():
     from data import load_dataset
 
-    images = load_dataset().train_images.reshape(-1, PIXELS)
-    return images, *kernels.sparse_rows(images, dtype)
+    return load_dataset().train_images.reshape(-1, PIXELS)
 
 
-def chosen(dtype, batch):
-    return np.arange(batch) * (len(compressed(dtype)[0]) // batch)
+def values(dtype):
+    return np.arange(256, dtype=dtype) / dtype.type(255)
+
+
+def chosen(batch):
+    return np.arange(batch) * (len(images()) // batch)
 
 
 def setup(batch):
-    """What both products take: starts, columns, values, index, x; x is the dense batch."""
+    """What both products take: images, values, index, x; x is the dense batch."""
     return [
-        *(lambda rng, dtype, i=i: compressed(dtype)[i] for i in (1, 2, 3)),
-        lambda rng, dtype: chosen(dtype, batch),
-        lambda rng, dtype: (
-            compressed(dtype)[0][chosen(dtype, batch)].astype(dtype) / dtype.type(255)
-        ),
+        lambda rng, dtype: images(),
+        lambda rng, dtype: values(dtype),
+        lambda rng, dtype: chosen(batch),
+        lambda rng, dtype: values(dtype)[images()[chosen(batch)]],
     ]
 
 
 def cases():
     for batch in BATCHES:
         x_size, w_size, y_size = batch * PIXELS, PIXELS * OUTPUTS, batch * OUTPUTS
-        flops, floats = 2 * DENSITY * x_size * OUTPUTS, DENSITY * x_size + w_size + y_size
+        flops, floats = 2 * DENSITY * x_size * OUTPUTS, w_size + y_size
         yield Case(
             "sparse_linear_fprop",
             (batch, OUTPUTS, PIXELS),
             [*setup(batch), signed(PIXELS, OUTPUTS), signed(OUTPUTS), empty(batch, OUTPUTS)],
             {
                 "jitprop": lambda kernels: (
-                    lambda starts, columns, values, index, x, w, b, out: (
-                        kernels.sparse_linear_fprop(starts, columns, values, index, w, b, out)
+                    lambda images, values, index, x, w, b, out: kernels.sparse_linear_fprop(
+                        images, values, index, w, b, out
                     )
                 ),
-                "numpy": lambda np: lambda s, c, v, i, x, w, b, out: np.add(x @ w, b, out=out),
+                "numpy": lambda np: lambda m, v, i, x, w, b, out: np.add(x @ w, b, out=out),
             },
-            lambda s, c, v, i, x, w, b, out: [(x @ w + b, np.abs(x) @ np.abs(w) + np.abs(b))],
+            lambda m, v, i, x, w, b, out: [(x @ w + b, np.abs(x) @ np.abs(w) + np.abs(b))],
             flops,
             floats,
             TOLERANCE,
-            other_bytes=4 * DENSITY * x_size,
+            other_bytes=x_size,
         )
         yield Case(
             "sparse_tn",
@@ -72,17 +72,17 @@ def cases():
             [*setup(batch), signed(batch, OUTPUTS), empty(PIXELS, OUTPUTS)],
             {
                 "jitprop": lambda kernels: (
-                    lambda starts, columns, values, index, x, dy, out: kernels.sparse_tn(
-                        starts, columns, values, index, dy, out
+                    lambda images, values, index, x, dy, out: kernels.sparse_tn(
+                        images, values, index, dy, out
                     )
                 ),
-                "numpy": lambda np: lambda s, c, v, i, x, dy, out: np.matmul(x.T, dy, out=out),
+                "numpy": lambda np: lambda m, v, i, x, dy, out: np.matmul(x.T, dy, out=out),
             },
-            lambda s, c, v, i, x, dy, out: [(x.T @ dy, np.abs(x.T) @ np.abs(dy))],
+            lambda m, v, i, x, dy, out: [(x.T @ dy, np.abs(x.T) @ np.abs(dy))],
             flops,
             floats,
             TOLERANCE,
-            other_bytes=4 * DENSITY * x_size,
+            other_bytes=x_size,
         )
 
 
@@ -90,14 +90,14 @@ def compare(batch, dtype):
     """Print medians over rounds of time over time of the dense kernels, gather left out."""
     import kernels
 
-    images, *rows = compressed(dtype)
+    rows = images(), values(dtype)
     rng = np.random.default_rng(1)
     w, b = signed(PIXELS, OUTPUTS)(rng, dtype), signed(OUTPUTS)(rng, dtype)
     y, dy, dw = np.zeros((batch, OUTPUTS), dtype), signed(batch, OUTPUTS)(rng, dtype), 0 * w
     x = np.zeros((batch, PIXELS), dtype)
     index = np.zeros(batch, np.int64)
     steps = {
-        "gather": lambda: kernels.gather(images, index, x),
+        "gather": lambda: kernels.gather(images(), index, x),
         "dense y": lambda: kernels.linear_fprop(x, w, b, y),
         "dense dw": lambda: kernels.matmul_tn(x, dy, dw),
         "sparse y": lambda: kernels.sparse_linear_fprop(*rows, index, w, b, y),
@@ -105,7 +105,7 @@ def compare(batch, dtype):
     }
     taken: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(ROUNDS):
-        index[:] = rng.integers(0, len(images), batch)
+        index[:] = rng.integers(0, len(images()), batch)
         for name, step in steps.items():
             start = time.perf_counter()
             step()

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from reference import pixel_values
 
 # (M, K, N) of products: the network's layers, what is smaller than a tile, several pieces of work,
 # and what is packed on either side.
@@ -23,7 +24,6 @@ SMALL = {"products": [(7, 5, 3), (9, 20, 67)], "shapes": [(3, 10), (5, 37)]}
 
 def calls(dtype, products=PRODUCTS, shapes=SHAPES):
     """Pairs of a kernel's name and its arguments."""
-    import kernels
 
     rng = np.random.default_rng(1)
 
@@ -43,10 +43,13 @@ def calls(dtype, products=PRODUCTS, shapes=SHAPES):
         x, w, b = draw(m, k) * np.float32(1 / 16), draw(k, n), draw(n)
         yield "linear_fprop", [x, w, b, out(m, n)]
         yield "linear_tanh_fprop", [x, w, b, out(m, n)]
+        nt = draw(m, k) * np.float32(1 / 16), draw(n, k), draw(m, n)
+        yield "matmul_nt_tanh_bprop", [*nt, out(m, n)]
         images = rng.integers(0, 256, (m + 1, k), np.uint8) * (rng.random((m + 1, k)) < 0.2)
-        rows = kernels.sparse_rows(images.astype(np.uint8), dtype)
+        rows = images.astype(np.uint8), pixel_values(np.dtype(dtype).type)
         index = rng.integers(0, m + 1, m)
         yield "sparse_linear_fprop", [*rows, index, w, b, out(m, n)]
+        yield "sparse_linear_tanh_fprop", [*rows, index, w, b, out(m, n)]
         yield "sparse_tn", [*rows, index, draw(m, n), out(k, n)]
         yield "sparse_tn_sgd", [*rows, index, draw(m, n), draw(k, n), 0.1]
         two = draw(k, n), draw(k, n)
@@ -98,6 +101,8 @@ def calls(dtype, products=PRODUCTS, shapes=SHAPES):
         yield "scale", [x, 0.1, out(batch, n)]
         yield "add", [x, dy, out(batch, n)]
         yield "zero", [x.reshape(-1).copy()]
+        nt = draw(m, k) * np.float32(1 / 16), draw(n, k), draw(m, n)
+        yield "matmul_nt_tanh_bprop", [*nt, out(m, n)]
         images = rng.integers(0, 256, (50, n), np.uint8)
         index = rng.integers(0, 50, batch)
         yield "gather", [images, index, out(batch, n)]

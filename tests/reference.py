@@ -13,6 +13,11 @@ def eps(dtype) -> float:
     return float(np.finfo(dtype).eps)
 
 
+def pixel_values(dtype):
+    """What each byte of an image stands for."""
+    return np.arange(256, dtype=dtype) / dtype(255)
+
+
 # --- Judging ------------------------------------------------------------------------------------
 
 

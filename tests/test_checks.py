@@ -24,11 +24,13 @@ def arguments(name, dtype=np.float32):
     x, labels, row = floats(batch, n), rng.integers(0, n, batch), floats(n)
     y, losses = floats(batch, n), floats(batch)
     columns, key = np.arange(2, 2 + k), np.array([7, 8, 2**10])
-    compressed = kernels.sparse_rows(rng.integers(0, 2, (7, k), np.uint8), dtype)
-    sparse = dict(zip(("starts", "columns", "values"), compressed, strict=True))
+    sparse = {"images": rng.integers(0, 2, (7, k), np.uint8), "values": floats(256)}
     return {
         "matmul_nn": {"a": floats(batch, k), "b": floats(k, n), "out": x},
         "matmul_nt": {"a": floats(batch, k), "b": floats(n, k), "out": x},
+        "matmul_nt_tanh_bprop": {
+            "a": floats(batch, k), "b": floats(n, k), "y": y, "out": x,
+        },
         "matmul_tn": {"a": floats(k, batch), "b": floats(k, n), "out": x},
         "linear_fprop": {"x": floats(batch, k), "w": floats(k, n), "b": row, "out": x},
         "linear_tanh_fprop": {"x": floats(batch, k), "w": floats(k, n), "b": row, "out": x},
@@ -104,6 +106,9 @@ def arguments(name, dtype=np.float32):
         "sparse_linear_fprop": {
             **sparse, "index": labels, "w": floats(k, n), "b": row, "out": x,
         },
+        "sparse_linear_tanh_fprop": {
+            **sparse, "index": labels, "w": floats(k, n), "b": row, "out": x,
+        },
         "sparse_tn": {
             **sparse, "index": labels, "dy": floats(batch, n), "out": floats(k, n),
         },
@@ -120,15 +125,16 @@ def arguments(name, dtype=np.float32):
 # Kernels with a second form: (batch, n) targets in the place of labels.
 WITH_TARGETS = ("cross_entropy_fprop", "cross_entropy_bprop", "softmax_cross_entropy")
 NAMES = (
-    "matmul_nn", "matmul_nt", "matmul_tn", "linear_fprop", "linear_tanh_fprop", "bias_fprop",
-    "bias_bprop", "tanh_fprop", "tanh_bprop", "softmax_fprop", "softmax_bprop", *WITH_TARGETS,
+    "matmul_nn", "matmul_nt", "matmul_nt_tanh_bprop", "matmul_tn", "linear_fprop",
+    "linear_tanh_fprop", "bias_fprop", "bias_bprop", "tanh_fprop", "tanh_bprop", "softmax_fprop",
+    "softmax_bprop", *WITH_TARGETS,
     "sgd_update", "momentum_update", "nesterov_update", "adam_update", "adamw_update",
     "next_numbers", "smoothed_cross_entropy", "scale", "gather", "sigmoid_fprop", "sigmoid_bprop",
     "relu_fprop", "relu_bprop", "log_softmax_fprop", "log_softmax_bprop", "add", "subtract",
     "multiply", "concatenate_fprop", "concatenate_bprop", "dropout_step", "dropout",
     "mean_squared_error_fprop", "mean_squared_error_bprop",
     "gather_rows", "gather_labels", "next_index", "misses", "tally", "zero", "sparse_linear_fprop",
-    "sparse_tn", "sparse_tn_sgd", "sparse_tn_momentum",
+    "sparse_linear_tanh_fprop", "sparse_tn", "sparse_tn_sgd", "sparse_tn_momentum",
 )  # fmt: skip
 WRITTEN = {
     "sgd_update": ("w",), "momentum_update": ("w", "velocity"), "cross_entropy_fprop": ("losses",),
@@ -170,7 +176,7 @@ def assert_refused(name, call, error, match):
 
 def test_all_kernels_are_here():
     others = {"Tape", "get_num_threads", "on_compile", "set_num_threads", "total"}
-    others |= {"aligned_zeros", "sparse_rows"}
+    others |= {"aligned_zeros"}
     assert set(NAMES) == set(kernels.__all__) - others
 
 
@@ -188,10 +194,9 @@ FREE = {
     "tally": [("losses", 0), ("misses", 0), ("history", 0)],
     "bias_bprop": [("dy", 0)], "cross_entropy_fprop": [("p", 1)],
     "concatenate_fprop": [("out", 1)], "concatenate_bprop": [("dy", 1)],
-    "sparse_linear_fprop": [("starts", 0), ("starts", 1), ("w", 0)],
-    "sparse_tn": [("starts", 0), ("starts", 1), ("out", 0)],
-    "sparse_tn_sgd": [("starts", 0), ("starts", 1), ("w", 0)],
-    "sparse_tn_momentum": [("starts", 0), ("starts", 1)],
+    "sparse_linear_fprop": [("images", 0)], "sparse_linear_tanh_fprop": [("images", 0)],
+    "sparse_tn": [("images", 0)], "sparse_tn_sgd": [("images", 0)],
+    "sparse_tn_momentum": [("images", 0)],
 }  # fmt: skip
 
 

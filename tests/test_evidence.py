@@ -1,6 +1,7 @@
 """What the machine code of the kernels holds, and what it does not."""
 
 import importlib
+import itertools
 import pkgutil
 import re
 
@@ -15,8 +16,8 @@ from numba.core.runtime.nrt import rtsys
 import kernels
 from kernels.inline import FLAGS
 from kernels.jit import Kernel
-from kernels.sparse_row import STRIPE
-from kernels.sparse_row import VECTORS as SPARSE_VECTORS
+from kernels.sparse_tile import ROWS
+from kernels.sparse_tile import VECTORS as SPARSE_VECTORS
 from kernels.tile import INSTRUCTIONS, MR, VECTORS
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="there is no machine code")
@@ -98,16 +99,15 @@ def test_products_are_packed_fused_multiply_adds(dtype, letter):
 
 
 @x86
-@pytest.mark.parametrize(
-    ("kernel", "most"), [(kernels.sparse_linear_fprop, SPARSE_VECTORS), (kernels.sparse_tn, STRIPE)]
-)
-def test_rows_of_sparse_products_stay_in_registers(kernel, most):
-    """A loop for each number of vectors: so many multiply-adds, and no spills."""
+@pytest.mark.parametrize("kernel", [kernels.sparse_linear_fprop, kernels.sparse_tn])
+def test_tiles_of_sparse_products_stay_in_registers(kernel):
+    """A loop for each size of tile: so many multiply-adds, and no spills."""
     functions = machine_code(kernel, np.float32)
     (code,) = [lines for name, lines in functions.items() if "jitprop.sparse_" in name]
     loops = [loop for loop in blocks(code) if any("vfmadd" in line for line in loop)]
     counts = {sum("vfmadd" in line for line in loop) for loop in loops}
-    assert counts == set(range(1, most + 1))
+    sizes = itertools.product(range(1, ROWS + 1), range(1, SPARSE_VECTORS + 1))
+    assert counts == {rows * vectors for rows, vectors in sizes}
     assert not [line for loop in loops for line in loop if "(%rsp" in line]
 
 

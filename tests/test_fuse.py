@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from reference import assert_same_bits
+from reference import assert_same_bits, pixel_values
 
 import kernels
 from kernels.fuse import fused
@@ -14,7 +14,7 @@ def operands(dtype, n=30, batch=5, pixels=40):
     rng = np.random.default_rng(n)
     images = rng.integers(0, 256, (batch, pixels), np.uint8) * (rng.random((batch, pixels)) < 0.2)
     assert not images.any(axis=0).all()  # a pixel that is zero in all of them
-    rows = *kernels.sparse_rows(images.astype(np.uint8), dtype), np.arange(batch)
+    rows = images.astype(np.uint8), pixel_values(dtype), np.arange(batch)
     dy, w = (rng.standard_normal(shape).astype(dtype) for shape in ((batch, n), (pixels, n)))
     return rows, dy, w, np.zeros_like(w)
 
@@ -51,21 +51,49 @@ def test_gradient_and_update_in_one(n, dtype, update):
     assert (other == 4).all()
 
 
+@pytest.mark.parametrize("product", ["linear", "sparse_linear"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_product_and_tanh_in_one(dtype):
-    rng = np.random.default_rng(0)
-    x, w, b = (rng.standard_normal(shape).astype(dtype) for shape in ((9, 7), (7, 30), 30))
-    y, out, expected = (np.zeros((9, 30), dtype) for _ in range(3))
+def test_product_and_tanh_in_one(dtype, product):
+    rows, _, w, _ = operands(dtype)
+    x = (rows[1][rows[0][rows[2]]],) if product == "linear" else rows
+    b = np.random.default_rng(0).standard_normal(30).astype(dtype)
+    y, out, expected = (np.zeros((5, 30), dtype) for _ in range(3))
+    fprop = getattr(kernels, f"{product}_fprop")
     with kernels.Tape() as tape:
-        kernels.linear_fprop(x, w, b, y)
+        fprop(*x, w, b, y)
         kernels.tanh_fprop(y, out)
         kernels.tanh_bprop(out, np.ones_like(out), np.zeros_like(out))
     short = fused(tape)
-    assert names(short) == ["linear_tanh_fprop", "tanh_bprop"]
+    assert names(short) == [f"{product}_tanh_fprop", "tanh_bprop"]
     short.run()
-    kernels.linear_fprop(x, w, b, expected)
+    fprop(*x, w, b, expected)
     kernels.tanh_fprop(expected, expected)
     assert_same_bits(out, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_product_and_the_slope_of_tanh_in_one(dtype):
+    rng = np.random.default_rng(0)
+    dy, w, y = (rng.standard_normal(s).astype(dtype) for s in ((100, 10), (200, 10), (100, 200)))
+    dx, out, expected = (np.zeros_like(y) for _ in range(3))
+    with kernels.Tape() as tape:
+        kernels.matmul_nt(dy, w, dx)
+        kernels.tanh_bprop(y, dx, out)
+        kernels.bias_bprop(out, np.zeros(200, dtype))
+    short = fused(tape)
+    assert names(short) == ["matmul_nt_tanh_bprop", "bias_bprop"]
+    short.run()
+    kernels.matmul_nt(dy, w, expected)
+    kernels.tanh_bprop(y, expected, expected)
+    assert_same_bits(out, expected)
+
+
+def test_a_slope_is_not_overwritten_before_it_is_read():
+    dy, w, y, dx = np.ones((2, 3)), np.ones((4, 3)), np.ones((2, 4)), np.zeros((2, 4))
+    with kernels.Tape() as tape:
+        kernels.matmul_nt(dy, w, dx)
+        kernels.tanh_bprop(y, dx, y)
+    assert names(fused(tape)) == names(tape)
 
 
 def vector(w):

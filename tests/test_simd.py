@@ -16,6 +16,7 @@ from kernels.simd import (
     ENTRIES,
     LANES,
     absolute,
+    append,
     bits,
     broadcast,
     copysign,
@@ -145,9 +146,18 @@ def look_up(table, row, index, out):
     store(out, 0, lookup(table, row, bits(load(index, 0))))
 
 
+def chosen(x, out):
+    """Write to `out`, behind the first, the places where x is not 0, from 1; return their end."""
+    scratch = stack_array(ENTRIES, np.int32)
+    end = append(scratch, 1, steps(broadcast(0, scratch)) + 1, load(x, 0) != 0)
+    for i in range(1, end):
+        out[i] = scratch[i]
+    return end
+
+
 COMPILED = {
     function: numba.njit(**FLAGS)(function)
-    for function in (arithmetic, integers, scalars, masked, fused, look_up)
+    for function in (arithmetic, integers, scalars, masked, fused, look_up, chosen)
 }
 
 
@@ -260,6 +270,17 @@ def test_lookup():
             look_up(table, row, index.view(np.float32), plain)
             assert_same_bits(out, table[row, index % ENTRIES])
             assert_same_bits(plain, out)
+
+
+@pytest.mark.parametrize("function", [chosen, COMPILED[chosen]])
+def test_append(function):
+    rng = np.random.default_rng(5)
+    for density in (0, 0.3, 0.9, 1):
+        x = (rng.random(LANES) < density) * rng.integers(1, 256, LANES)
+        out = np.zeros(2 * LANES, int)
+        (places,) = np.nonzero(x)
+        assert function(x.astype(np.uint8), out) == 1 + len(places)
+        assert out[: 1 + len(places)].tolist() == [0, *(places + 1)]
 
 
 def test_flat_is_a_view():

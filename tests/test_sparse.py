@@ -1,17 +1,23 @@
-"""kernels/sparse.py (and sparse_row.py): the bits of the dense products, zeros left out."""
-
-import re
+"""kernels/sparse.py (and sparse_tile.py): the bits of the dense products, zeros left out."""
 
 import numba
 import numpy as np
 import pytest
 import reference
-from reference import assert_same_bits
+from reference import assert_same_bits, pixel_values
 
 import kernels
 from kernels.simd import LANES
-from kernels.sparse import BLOCK, MANY
-from kernels.sparse_row import VECTORS, WIDTH32, WIDTH64, sparse_column, sparse_row
+from kernels.sparse import IMAGES, LIST, PANELS
+from kernels.sparse_tile import (
+    BYTES,
+    ROWS,
+    VECTORS,
+    WIDTH32,
+    WIDTH64,
+    sparse_tile,
+    transpose_bytes,
+)
 
 PLAIN = bool(numba.config.DISABLE_JIT)  # the plain twins are slow: smaller shapes
 FLOATS = (np.float32, np.float64)
@@ -24,89 +30,62 @@ def draw_images(rng, n, pixels, density):
     return images
 
 
-def dense(images, index, dtype):
-    return images[index].astype(dtype) / dtype(255)
-
-
-def fprop(rows, index, w, b, wrap=lambda array: array):
+def fprop(images, index, w, b, wrap=lambda array: array):
     out = wrap(np.full((len(index), len(b)), np.nan, w.dtype))
-    kernels.sparse_linear_fprop(*map(wrap, (*rows, index, w, b)), out)
+    rows = images, pixel_values(w.dtype.type), index
+    kernels.sparse_linear_fprop(*map(wrap, (*rows, w, b)), out)
     return out
 
 
-def tn(rows, index, dy, features, wrap=lambda array: array):
-    out = wrap(np.full((features, dy.shape[1]), np.nan, dy.dtype))
-    kernels.sparse_tn(*map(wrap, (*rows, index, dy)), out)
+def tn(images, index, dy, wrap=lambda array: array):
+    out = wrap(np.full((images.shape[1], dy.shape[1]), np.nan, dy.dtype))
+    kernels.sparse_tn(*map(wrap, (images, pixel_values(dy.dtype.type), index, dy)), out)
     return out
 
 
 def check(images, index, outputs, dtype, wrap=lambda array: array):
-    """Both products have the bits of the dense ones."""
+    """Both products have the bits of the dense ones, and so have those that update weights."""
     rng = np.random.default_rng(1)
     batch, features = len(index), images.shape[1]
     w, b = rng.standard_normal((features, outputs)).astype(dtype), np.ones(outputs, dtype)
     dy = rng.standard_normal((batch, outputs)).astype(dtype)
-    x = dense(images, index, dtype)
+    x = pixel_values(dtype)[images[index]]
     y, dw = np.empty((batch, outputs), dtype), np.empty((features, outputs), dtype)
     kernels.linear_fprop(x, w, b, y)
     kernels.matmul_tn(x, dy, dw)
-    rows = kernels.sparse_rows(images, dtype)
-    assert_same_bits(fprop(rows, index, w, b, wrap), y)
-    assert_same_bits(tn(rows, index, dy, features, wrap), dw)
-
-
-@every_dtype
-@pytest.mark.parametrize("pixels", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 7])
-def test_rows(pixels, dtype):
-    images = draw_images(np.random.default_rng(2), 30, pixels, 0.3)
-    images[3] = 0
-    images[4] = 255
-    starts, columns, values = kernels.sparse_rows(images, dtype)
-    row, column = np.nonzero(images)
-    assert_same_bits(columns, column.astype(np.int32))
-    assert_same_bits(values, dense(images, slice(None), dtype)[row, column])
-    blocks = max(1, -(-pixels // BLOCK))
-    assert starts.shape == (30, blocks + 1)
-    for block in range(blocks + 1):
-        before = (row[:, None] < np.arange(30)) | (
-            (row[:, None] == np.arange(30)) & (column[:, None] < block * BLOCK)
-        )
-        assert_same_bits(starts[:, block], before.sum(0))
-
-
-def test_rows_of_no_images():
-    starts, columns, values = kernels.sparse_rows(np.empty((0, 784), np.uint8), np.float32)
-    assert (starts.shape, columns.size, values.size) == ((0, -(-784 // BLOCK) + 1), 0, 0)
-
-
-@pytest.mark.parametrize(
-    ("images", "dtype", "message"),
-    [
-        (np.zeros((2, 3)), np.float32, "images has dtype float64, expected uint8"),
-        (np.zeros((2, 3, 4), np.uint8), np.float32, "images has shape (2, 3, 4), expected"),
-        (np.zeros((2, 3), np.uint8), np.int32, "expected float32 or float64"),
-    ],
-)
-def test_rows_of_what_is_no_images(images, dtype, message):
-    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
-        kernels.sparse_rows(images, dtype)
+    assert_same_bits(fprop(images, index, w, b, wrap), y)
+    assert_same_bits(tn(images, index, dy, wrap), dw)
+    rows = list(map(wrap, (images, pixel_values(dtype), index, dy)))
+    found, expected = wrap(w), w.copy()
+    kernels.sparse_tn_sgd(*rows, found, 0.1)
+    kernels.sgd_update(expected, dw, 0.1)
+    assert_same_bits(found, expected)
+    found, expected, v, expected_v = wrap(w), w.copy(), wrap(w), w.copy()
+    kernels.sparse_tn_momentum(*rows, found, v, 0.1, 0.9, 0.01)
+    kernels.momentum_update(expected, dw, expected_v, 0.1, 0.9, 0.01)
+    assert_same_bits(found, expected)
+    assert_same_bits(v, expected_v)
 
 
 @every_dtype
 def test_every_number_of_vectors(dtype, guarded):
-    """One panel of each width, its last vector full and partial, then two panels and three."""
+    """One panel of each width, its last vector full and partial, then more than one group."""
     width = WIDTH32 if dtype == np.float32 else WIDTH64
     images = draw_images(np.random.default_rng(3), 9, 20, 0.4)
     index = np.array([3, 0, 8, 8, 1])
     widths = {width * v - rest for v in range(1, VECTORS + 2) for rest in (0, 1)}
-    widths |= {2 * VECTORS * width + 1, 3 * VECTORS * width} - {0}
+    widths |= {PANELS * VECTORS * width, PANELS * VECTORS * width + 1} - {0}
     for outputs in sorted(widths):
         check(images, index, outputs, dtype, guarded)
 
 
-# (images, pixels, batch, outputs): the network's first layer, one row, more rows than one block.
-SHAPES = [(200, 784, 100, 200), (50, 784, 1, 10), (300, 300, 277, 37), (20, 1000, 20, 800)]
-PLAIN_SHAPES = [(20, 150, 10, 5), (4, 3, 1, 1), (7, 300, 20, 37)]
+# (images, pixels, batch, outputs): the network's first layer, one image, odd numbers of images and
+# pixels, more images than are transposed at a time, more pixels than are listed at a time.
+SHAPES = [
+    (200, 784, 100, 200), (50, 784, 1, 10), (300, 301, 277, 37), (20, 1000, 20, 800),
+    (30, 70, 2 * IMAGES + 5, 450), (5, LIST + BYTES + 3, 3, 20), (7, BYTES, 16, 16), (3, 1, 3, 1),
+]  # fmt: skip
+PLAIN_SHAPES = [(20, 75, 11, 5), (4, 3, 1, 1), (7, 130, 1, 5), (3, 3, IMAGES + 1, 2)]
 
 
 @every_dtype
@@ -129,12 +108,12 @@ def test_nothing_to_multiply(pixels, batch, outputs, dtype, guarded):
 def test_empty_rows_and_columns_are_positive_zeros():
     images = np.zeros((3, 5), np.uint8)
     images[1, 2] = 255
-    rows, index = kernels.sparse_rows(images, np.float32), np.arange(3)
+    index = np.arange(3)
     w, b = np.full((5, 4), -2, np.float32), np.zeros(4, np.float32)
     expected = np.zeros((3, 4), np.float32)
     expected[1] = -2
-    assert_same_bits(fprop(rows, index, w, b), expected)
-    dw = tn(rows, index, np.full((3, 4), -3, np.float32), 5)
+    assert_same_bits(fprop(images, index, w, b), expected)
+    dw = tn(images, index, np.full((3, 4), -3, np.float32))
     expected = np.zeros((5, 4), np.float32)
     expected[2] = -3
     assert_same_bits(dw, expected)
@@ -146,49 +125,44 @@ def test_chains():
     images = draw_images(rng, 6, 150, 0.3)
     index = np.array([5, 0, 0, 2, 4])
     w, dy = (rng.standard_normal(s).astype(np.float32) for s in ((150, 7), (5, 7)))
-    x, rows = dense(images, index, np.float32), kernels.sparse_rows(images, np.float32)
+    x = pixel_values(np.float32)[images[index]]
     zero = np.zeros(7, np.float32)
-    assert_same_bits(fprop(rows, index, w, zero), reference.chain(x, w))
-    dw = tn(rows, index, dy, 150)
+    assert_same_bits(fprop(images, index, w, zero), reference.chain(x, w))
+    dw = tn(images, index, dy)
     assert_same_bits(dw, reference.chain(np.ascontiguousarray(x.T), dy))
 
 
 @pytest.mark.parametrize("before", [False, True])
-def test_damaged_rows_reach_nothing_outside(before, fenced):
-    """Whatever starts and columns hold: results are wrong, memory is not touched."""
+def test_nothing_outside_is_read(before, fenced):
+    """Memory ends where the arrays do, or begins there."""
     rng = np.random.default_rng(10)
-
-    def place(array):
-        return fenced(array, before=before)
-
-    w, b, dy = (np.ones(s, np.float32) for s in ((300, 17), 17, (6, 17)))
-    far = np.array([-(2**62), -1, 0, 3, 40, 2**40, 2**62])
-    for blocks in (0, 1, 2, 3, 4, 9):
-        starts = rng.choice(far, (4, blocks))
-        columns = rng.integers(-(2**31), 2**31, 40).astype(np.int32)
-        rows = [place(a) for a in (starts, columns, np.ones(40, np.float32))]
-        index = place(rng.integers(0, 4, 6))
-        fprop(rows, index, place(w), place(b), place)
-        for features in (0, 1, 300):
-            tn(rows, index, dy, features, place)
-            once = np.resize(index, MANY), np.ones((MANY, 17), np.float32)
-            tn(rows, *once, features, place)
+    for n, pixels, batch in [(1, 1, 1), (2, 3, 5), (3, BYTES - 1, 2), (4, 2 * BYTES + 1, 9)]:
+        images, index = draw_images(rng, n, pixels, 0.5), rng.integers(0, n, batch)
+        index[-1] = n - 1
+        check(images, index, 17, np.float32, lambda array: fenced(array, before=before))
 
 
 @pytest.mark.skipif(PLAIN, reason="compares with compiled code")
-def test_plain_twins_of_the_microkernels():
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("rows", range(1, ROWS + 1))
+def test_plain_twin_of_the_microkernel(rows, resume):
     rng = np.random.default_rng(11)
-    columns = rng.integers(0, 25, 30).astype(np.int32)  # some beyond the last
-    values, right = (rng.standard_normal(s).astype(np.float32) for s in (30, (20, LANES + 3)))
-    arguments = (columns, values, 2, 27, right, 1, LANES + 3, 19)
-    results = [np.full(LANES + 5, 7, np.float32) for _ in range(2)]
-    sparse_row(*arguments, results[0], 2, LANES + 2)
-    numba.njit(lambda *args: sparse_row(*args))(*arguments, results[1], 2, LANES + 2)
+    places = np.array([0, 3, 4, 19, 7], np.int32)
+    left = rng.integers(0, 256, (3, 25), np.uint8)
+    right = rng.standard_normal((20, WIDTH32 + 3)).astype(np.float32)
+    arguments = places, 4, left, 2, 25, pixel_values(np.float32), right, 1, WIDTH32 + 3
+    results = [np.full((3, WIDTH32 + 7), 7, np.float32) for _ in range(2)]
+    more = 2, WIDTH32 + 7, rows, WIDTH32 + 1, resume
+    sparse_tile(*arguments, results[0], *more)
+    numba.njit(lambda *args: sparse_tile(*args))(*arguments, results[1], *more)
     assert_same_bits(*results)
-    results = [np.full((18, 2 * LANES), 7, np.float32) for _ in range(2)]
-    arguments = (columns, values, 2, 27, right, 3, 2, 17)  # some before the first column, 2
-    sparse_column(*arguments, results[0], 2 * LANES, LANES + 2)
-    numba.njit(lambda *args: sparse_column(*args))(*arguments, results[1], 2 * LANES, LANES + 2)
-    for found in results:  # what fills up the last vector is nobody's
-        found[:, LANES + 2 :] = 0
-    assert_same_bits(*results)
+
+
+def test_transpose_bytes():
+    x = np.random.default_rng(12).integers(0, 256, (LANES, BYTES), np.uint8)
+    results = [np.full((BYTES, LANES + 3), 7, np.uint8) for _ in range(2)]
+    transpose_bytes(x, results[0], 2, LANES + 3)
+    assert_same_bits(results[0][:, 2 : 2 + LANES], np.ascontiguousarray(x.T))
+    if not PLAIN:
+        numba.njit(lambda *args: transpose_bytes(*args))(x, results[1], 2, LANES + 3)
+        assert_same_bits(*results)

@@ -79,8 +79,7 @@ def test_the_shapes_make_several_pieces():
         assert np.greater(*units_of(kernels.matmul_nt, a, np.zeros((n, k), np.float32), out))
         assert np.greater(*units_of(kernels.matmul_tn, np.zeros((k, m), np.float32), b, out))
     w, b, out = (np.zeros(s, np.float32) for s in ((784, 200), 200, (100, 200)))
-    starts, columns, values = kernels.sparse_rows(np.ones((100, 784), np.uint8), np.float32)
-    rows = starts, columns, values, np.arange(100)
+    rows = np.ones((100, 784), np.uint8), np.zeros(256, np.float32), np.arange(100)
     assert np.greater(*units_of(kernels.sparse_linear_fprop, *rows, w, b, out))
     assert np.greater(*units_of(kernels.sparse_tn, *rows, out, w))
 

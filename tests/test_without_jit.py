@@ -51,7 +51,7 @@ COVERED = {
     "update.py": 100,
     "checks.py": 98,  # reading the function behind a compiled one
 }
-# simd.py, tile.py, sparse_row.py: half of each emits LLVM code, which tests/test_simd.py,
+# simd.py, tile.py, sparse_tile.py: half of each emits LLVM code, which tests/test_simd.py,
 # test_matmul.py and test_sparse.py run;
 # jit.py, cache.py, cpu.py, threads.py: how to compile, keep and call compiled code.
 
