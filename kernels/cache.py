@@ -23,10 +23,13 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 import numba
+import numba.cpython.charseq
+import numba.np.arrayobj  # numba would import both for the first kernel that is loaded
 import numpy as np
+import numpy.ma  # and this
 from numba.core.compiler import CompileResult
 from numba.core.registry import cpu_target
-from numba.core.runtime.nrt import rtsys
+from numba.core.runtime import _nrt_python
 from numba.core.serialize import dumps
 from numba.misc.appdirs import AppDirs
 
@@ -101,6 +104,16 @@ def _say(line: str) -> None:
     print(f"jitprop: {line}", file=sys.stderr)
 
 
+@functools.cache
+def _name_runtime() -> None:
+    """Tell LLVM where the functions of numba's runtime are that cached code calls.
+
+    That is all it needs of numba; what numba prepares for those who compile takes 0.1 s.
+    """
+    for name, address in _nrt_python.c_helpers.items():
+        llvm.add_symbol(name if name.startswith("_") else f"NRT_{name}", address)
+
+
 def _without_bitcode(library: tuple, fndesc: Any) -> tuple:
     """Machine code as numba serialises it, without the LLVM code beside it.
 
@@ -132,8 +145,7 @@ class KernelCache:
         return path is not None and not path.exists()
 
     def load_overload(self, signature, target_context):
-        # All that cached code needs of numba; the rest, 0.1 s, is for those who compile.
-        rtsys.initialize(target_context)
+        _name_runtime()
         path = self._path(signature, target_context.codegen())
         try:
             if path is not None:

@@ -44,7 +44,9 @@ LIST = 4096  # places listed at a time
 IMAGES = 512  # images whose bytes are transposed at a time
 STAGE, TURNED = LANES * BYTES, BYTES * IMAGES
 PLACES = LIST + LANES
-PANELS = 4  # panels of columns, each of at most VECTORS, that share a list of places
+# Panels of columns, each of at most VECTORS, that share a list of places. Few, so that their part
+# of w, or of the dy of IMAGES images, stays in a second-level cache.
+PANELS = 2
 DW = BYTES * PANELS * VECTORS * WIDTH32
 PIECE = 2**15  # multiply-adds that are worth another thread's claim: 1 us
 PIXELS = 4  # of so many one is not zero, as a guess at the work
@@ -63,6 +65,11 @@ def _width(out):
 @inline
 def _panels(out):
     return _ceil(_ceil(out.shape[1], _width(out)), VECTORS)
+
+
+@inline
+def _groups(out):
+    return _ceil(_panels(out), PANELS)
 
 
 @inline
@@ -92,30 +99,33 @@ def _list(x, at, other, count, places):
 
 @inline
 def _units_fprop(images, values, index, w, b, out):
-    """(units, units per piece): ROWS images are a unit."""
+    """(units, units per piece): ROWS images of a group of panels are a unit."""
     work = ROWS * images.shape[1] * out.shape[1] // PIXELS
-    return _ceil(len(out), ROWS), max(1, PIECE // max(1, work))
+    return _groups(out) * _ceil(len(out), ROWS), max(1, PIECE // max(1, work))
 
 
 @inline
 def _fprop(images, values, index, w, b, out, finish, start, stop):
     x, (pixels, n) = images.reshape(-1), w.shape
     places = stack_array(PLACES, np.int32)
-    for i in range(start * ROWS, min(stop * ROWS, len(out)), ROWS):
+    pairs = _ceil(len(out), ROWS)
+    for unit in range(start, stop):
+        group, i = unit // pairs, unit % pairs * ROWS
+        p0, p1 = group * PANELS, min((group + 1) * PANELS, _panels(out))
         rows = min(ROWS, len(out) - i)
         image, last = index[i] * pixels, index[i + rows - 1] * pixels
         for k in range(0, max(1, pixels), LIST):
             count = _list(x, image + k, last + k, min(LIST, pixels - k), places)
-            for panel in range(_panels(out)):
+            for panel in range(p0, p1):
                 j, end = _edge(out, panel), _edge(out, panel + 1)
                 for r in range(i + ROWS, min(i + 2 * ROWS, len(out))):  # they lie anywhere
-                    for p in range(64 * panel, pixels, 64 * _panels(out)):
+                    for p in range(64 * (panel - p0), pixels, 64 * (p1 - p0)):
                         prefetch(x, index[r] * pixels + p)
                 sparse_tile(
                     places, count, x, image + k, last - image, values, w, k * n + j, n,
                     out, i * n + j, n, rows, end - j, k > 0,
                 )  # fmt: skip
-        finish_rows(out, b, finish, i, rows, 0, n)
+        finish_rows(out, b, finish, i, rows, _edge(out, p0), _edge(out, p1))
 
 
 @kernel(
@@ -149,11 +159,6 @@ def sparse_linear_tanh_fprop(images, values, index, w, b, out, start, stop):
     as of `sparse_linear_fprop`
     """
     _fprop(images, values, index, w, b, out, BIAS_TANH, start, stop)
-
-
-@inline
-def _groups(out):
-    return _ceil(_panels(out), PANELS)
 
 
 @inline

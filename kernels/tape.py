@@ -46,7 +46,7 @@ class Tape:
         """Return whether this thread's calls are being recorded on a tape."""
         return recorder.tape is not None
 
-    def run(self, times: int = 1, stop: np.ndarray | None = None) -> int:
+    def run(self, times: int = 1, stop: np.ndarray | None = None, alone: bool = False) -> int:
         """Run all calls, `times` times.
 
         Parameters
@@ -54,6 +54,7 @@ class Tape:
         times : 0 or more
         stop : int64 array; before each call but the first, an end is made if its first number is
             not 0
+        alone : whether this thread does without the others; the results are the same bits
 
         Returns
         -------
@@ -75,7 +76,8 @@ class Tape:
         if len(self._records) < len(self.calls):
             self._write_records()
         records = self._records.ctypes.data
-        return _replay(pool.address, records, len(self.calls), times, stop.ctypes.data)
+        mailbox = pool.nobody.ctypes.data if alone else pool.address
+        return _replay(mailbox, records, len(self.calls), times, stop.ctypes.data)
 
     def _write_records(self) -> None:
         """Compile what is still to be compiled, and write the records."""

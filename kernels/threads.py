@@ -324,6 +324,7 @@ class Pool:
         skip = -self.memory.ctypes.data // 8 % LINE  # to the next multiple of 64 bytes
         self.mailbox = self.memory[skip : skip + SLOTS]
         self.address = self.mailbox.ctypes.data
+        self.nobody = np.zeros(SLOTS, np.int64)  # a mailbox without workers
         atexit.register(self._dismiss)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget)

@@ -101,8 +101,6 @@ def calls(dtype, products=PRODUCTS, shapes=SHAPES):
         yield "scale", [x, 0.1, out(batch, n)]
         yield "add", [x, dy, out(batch, n)]
         yield "zero", [x.reshape(-1).copy()]
-        nt = draw(m, k) * np.float32(1 / 16), draw(n, k), draw(m, n)
-        yield "matmul_nt_tanh_bprop", [*nt, out(m, n)]
         images = rng.integers(0, 256, (50, n), np.uint8)
         index = rng.integers(0, 50, batch)
         yield "gather", [images, index, out(batch, n)]

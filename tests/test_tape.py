@@ -9,11 +9,13 @@ import pytest
 from reference import assert_same_bits
 
 import kernels
+from kernels.jit import pool
+from kernels.threads import COUNT, HAVE_WORKERS
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_every_kernel_leaves_the_same_bits(dtype, threads):
+@pytest.mark.parametrize(("threads", "alone"), [(1, False), (2, False), (3, False), (3, True)])
+def test_every_kernel_leaves_the_same_bits(dtype, threads, alone):
     """All calls of one tape, in their order, against the calls themselves."""
     sizes = {"products": [(33, 70, 211), (7, 5, 3)], "shapes": [(211, 113), (5, 3)]}
     direct, recorded = (
@@ -28,7 +30,7 @@ def test_every_kernel_leaves_the_same_bits(dtype, threads):
     for name, arguments in direct:
         getattr(kernels, name)(*arguments)
     gc.collect()  # what only a handle of numba's kept is gone now
-    assert tape.run() == 1
+    assert tape.run(alone=alone) == 1
     assert len(tape) == len(direct) > 30
     for (_, expected), (_, found) in zip(direct, recorded, strict=True):
         for a, b in zip(expected, found, strict=True):
@@ -64,6 +66,20 @@ def test_times(times):
         kernels.sgd_update(x, np.ones(2), -1)
     assert tape.run(times) == times
     np.testing.assert_array_equal(x, 1 + 2 * times)
+
+
+@pytest.mark.skipif(not HAVE_WORKERS or numba.config.DISABLE_JIT, reason="no other threads")
+def test_alone_opens_no_job():
+    kernels.set_num_threads(2)
+    x = np.ones((1000, 1000))
+    with kernels.Tape() as tape:
+        kernels.scale(x, 2.0, np.zeros_like(x))
+    tape.run()
+    jobs = pool.mailbox[COUNT]
+    tape.run(10, alone=True)
+    assert pool.mailbox[COUNT] == jobs
+    tape.run(10)
+    assert pool.mailbox[COUNT] == jobs + 10
 
 
 def test_an_empty_tape():

@@ -21,6 +21,36 @@ from training.batches import Array, Batches
 from training.optimisers import Optimiser
 
 CHUNK = 0.05  # seconds of replay between two looks at what else there is to do, such as Ctrl-C
+TRIAL = 20  # chunks, about a second, after which the slower of two ways is tried again
+
+
+class Pace:
+    """Seconds that a batch takes with all threads and on one alone, which has the same results.
+
+    Small batches are faster on one thread: to move data between two cores takes longer than to
+    compute with them. Which are small depends on the machine, and at times on what else it does.
+    """
+
+    def __init__(self) -> None:
+        self._seconds: dict[bool, float] = {}
+        self._chunks = 0
+
+    def choose(self) -> tuple[bool, int]:
+        """Return whether the next chunk runs on one thread alone, and how many batches it has."""
+        if len(self._seconds) < 2:
+            alone = kernels.get_num_threads() > 1 and False in self._seconds
+        else:
+            alone = min(self._seconds, key=self._seconds.__getitem__)
+        times = max(1, int(CHUNK / min(self._seconds.values(), default=1.0)))
+        if len(self._seconds) == 2 and self._chunks % TRIAL == 0:
+            return not alone, max(1, times // 10)
+        return alone, times
+
+    def note(self, alone: bool, seconds: float) -> None:
+        """Take down what a batch took in the chunk that was chosen."""
+        self._chunks += 1
+        if self._chunks > 1:  # the first one compiles
+            self._seconds[alone] = seconds
 
 
 class Plan:
@@ -48,6 +78,7 @@ class Plan:
         self._index = np.zeros(self.size, np.int64)
         self._state = np.zeros(3, np.int64)  # first example and number of the next batch, stop
         self._tapes: dict[int, kernels.Tape] = {}
+        self._pace = Pace()
 
     @property
     def done(self) -> int:
@@ -79,21 +110,20 @@ class Plan:
         self.net.train(self.optimiser is not None)
         try:
             whole, rest = divmod(len(self._order), self.size)
-            times = 1
             while self.done < whole and not self.diverged:
-                start = perf_counter()
+                alone, times = self._pace.choose()
                 times = min(times, whole - self.done)
-                self._repeat(self.size, times)
-                seconds = perf_counter() - start
+                start = perf_counter()
+                self._repeat(self.size, times, alone)
+                self._pace.note(alone, (perf_counter() - start) / times)
                 yield
-                times = max(1, int(times * CHUNK / seconds))
             if self.done == whole and rest and not self.diverged:
-                self._repeat(rest, 1)
+                self._repeat(rest, 1, alone=False)
                 yield
         finally:
             self.net.train(mode)
 
-    def _repeat(self, size: int, times: int) -> None:
+    def _repeat(self, size: int, times: int, alone: bool) -> None:
         if self.own is not None:
             for _ in range(times):
                 self._step(size)
@@ -105,7 +135,7 @@ class Plan:
                 self._step(size)
             self._tapes[size] = fused(tape)
         stop = self._state[2:] if self.optimiser else None
-        self._tapes[size].run(times, stop)
+        self._tapes[size].run(times, stop, alone)
 
     def _step(self, size: int) -> None:
         index = self._index[:size]
