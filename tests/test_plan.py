@@ -159,7 +159,7 @@ def test_looks_up_often(monkeypatch):
 
 
 def test_the_faster_of_one_thread_and_all_is_taken():
-    """Both are tried once the first chunk, which compiles, is over; the slower one now and then."""
+    """Both are tried once compiling is over; the slower one now and then."""
     kernels.set_num_threads(2)
     for slow in (False, True):
         pace, chosen = Pace(), []
@@ -168,20 +168,22 @@ def test_the_faster_of_one_thread_and_all_is_taken():
             chosen.append(alone)
             assert 1 <= times <= 1000
             pace.note(alone, 100.0 if chunk == 0 else CHUNK / (100 if alone == slow else 1000))
-        assert chosen[:3] == [False, False, True]
-        assert [chunk for chunk in range(3, 3 * TRIAL) if chosen[chunk] == slow] == [
+        assert chosen[:4] == [False, False, False, True]
+        assert [chunk for chunk in range(4, 3 * TRIAL) if chosen[chunk] == slow] == [
             TRIAL,
             2 * TRIAL,
         ]
 
 
-def test_one_thread_has_no_choice():
-    kernels.set_num_threads(1)
+@pytest.mark.parametrize(("threads", "seconds"), [(1, 0.001), (2, 2 * CHUNK), (2, CHUNK / 5)])
+def test_no_choice_with_one_thread_and_for_large_batches(threads, seconds):
+    kernels.set_num_threads(threads)
     pace = Pace()
     for _ in range(2 * TRIAL):
-        alone, _ = pace.choose()
+        alone, times = pace.choose()
         assert not alone
-        pace.note(alone, 0.001)
+        assert times <= max(1, CHUNK / seconds)
+        pace.note(alone, seconds)
 
 
 def test_an_infinite_loss_ends_training_and_no_evaluation():

@@ -21,7 +21,9 @@ from training.batches import Array, Batches
 from training.optimisers import Optimiser
 
 CHUNK = 0.05  # seconds of replay between two looks at what else there is to do, such as Ctrl-C
-TRIAL = 20  # chunks, about a second, after which the slower of two ways is tried again
+TRIAL = 20  # chunks, about a second, after which the slower of two ways is tried again,
+SHARE = 10  # for a tenth of a chunk
+WARM = 3  # chunks until both are compared: one compiles, the next is a single batch
 
 
 class Pace:
@@ -29,6 +31,7 @@ class Pace:
 
     Small batches are faster on one thread: to move data between two cores takes longer than to
     compute with them. Which are small depends on the machine, and at times on what else it does.
+    Batches that take a tenth of a chunk are not small.
     """
 
     def __init__(self) -> None:
@@ -37,13 +40,14 @@ class Pace:
 
     def choose(self) -> tuple[bool, int]:
         """Return whether the next chunk runs on one thread alone, and how many batches it has."""
-        if len(self._seconds) < 2:
-            alone = kernels.get_num_threads() > 1 and False in self._seconds
-        else:
-            alone = min(self._seconds, key=self._seconds.__getitem__)
         times = max(1, int(CHUNK / min(self._seconds.values(), default=1.0)))
-        if len(self._seconds) == 2 and self._chunks % TRIAL == 0:
-            return not alone, max(1, times // 10)
+        if times < SHARE or kernels.get_num_threads() == 1 or self._chunks < WARM:
+            return False, times
+        if len(self._seconds) < 2:
+            return True, times // SHARE
+        alone = min(self._seconds, key=self._seconds.__getitem__)
+        if self._chunks % TRIAL == 0:
+            return not alone, times // SHARE
         return alone, times
 
     def note(self, alone: bool, seconds: float) -> None:
