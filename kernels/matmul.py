@@ -234,9 +234,10 @@ def _units(a, b, out):
 @inline
 def _units_nt(a, b, out):
     """Whole groups, since b is always packed. Pieces are large: their threads share lines of b."""
-    shallow = b.shape[1] <= SHALLOW
     units, piece = _units_of(a, out, True, 2 * PIECE)
-    strips = 1 if shallow else max(1, _ceil(out.shape[0], MR))
+    if b.shape[1] <= SHALLOW:
+        return units, max(1, _ceil(units, max(1, _ceil(units, piece))))  # equal ones
+    strips = max(1, _ceil(out.shape[0], MR))
     return units, _ceil(piece, strips) * strips
 
 

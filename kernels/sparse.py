@@ -73,6 +73,12 @@ def _groups(out):
 
 
 @inline
+def _columns(out):
+    """Columns of a group of panels."""
+    return min(out.shape[1], PANELS * VECTORS * _width(out))
+
+
+@inline
 def _edge(out, panel):
     """First column of a panel: all have as many vectors, or one more."""
     vectors = _ceil(out.shape[1], _width(out))
@@ -100,7 +106,7 @@ def _list(x, at, other, count, places):
 @inline
 def _units_fprop(images, values, index, w, b, out):
     """(units, units per piece): ROWS images of a group of panels are a unit."""
-    work = ROWS * images.shape[1] * out.shape[1] // PIXELS
+    work = ROWS * images.shape[1] * _columns(out) // PIXELS
     return _groups(out) * _ceil(len(out), ROWS), max(1, PIECE // max(1, work))
 
 
@@ -165,7 +171,7 @@ def sparse_linear_tanh_fprop(images, values, index, w, b, out, start, stop):
 def _units_tn(images, values, index, dy, out):
     """(units, units per piece): BYTES rows of a group of panels are a unit. A piece of a single
     image's is not worth fetching weights from another thread's cache."""
-    work = BYTES * len(index) * min(out.shape[1], PANELS * VECTORS * _width(out)) // PIXELS
+    work = BYTES * len(index) * _columns(out) // PIXELS
     return _ceil(len(out), BYTES) * _groups(out), max(1, 4 * PIECE // max(1, work))
 
 
