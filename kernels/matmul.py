@@ -90,6 +90,8 @@ def _pack_b(b, b_k, b_j, k, steps, j, columns, width, packed, at):
             source, target = (j + c) * b_j + k + p, at + p * width + c
             # What a block holds beyond the steps and columns fills rows and lanes nobody reads.
             if c + size <= width and source + (size - 1) * (b_j + 1) < len(b):
+                for row in range(size, 2 * size):  # of the block that is next but some
+                    prefetch(b, source + row * b_j)
                 transpose(b, source, b_j, packed, target, width)
                 continue
             for c_rest in range(min(size, columns - c)):
