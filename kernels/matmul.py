@@ -9,11 +9,12 @@ multiply-adds, k = 0, 1, 2, ..., whatever the blocking: see `kernels.tile`.
 
 The output is cut into groups of columns and these into strips of MR rows. A unit of work is one
 strip of one group. Its tiles share MR rows of a, which stay in the first-level cache; the strips
-of a group share its columns of b, which stay in the second-level cache. What lies badly in memory,
-transposed or with its rows far apart, is first copied to a scratch array in the order of its use.
-Deep products then go at most KC steps of k at a time and continue each chain from the stored value,
-and each step of a tile asks for one of the cache lines that the next copy will read (without that,
-a product with 100 rows waits for memory a quarter of its time).
+of a group share its columns of b, which stay in the second-level cache. Where b is transposed or
+its rows lie far apart, these are first copied to a scratch array in the order of their use. Deep
+products then go at most KC steps of k at a time and continue each chain from the stored value.
+
+A tile whose operands are in the caches runs at the peak. So each step asks ahead for two cache
+lines: one of the next strip of a, or of what is copied next, and one of the next tile of out.
 """
 
 import numpy as np
@@ -25,10 +26,7 @@ from kernels.tile import MR, NR32, NR64, VECTORS, block, tile, transpose
 
 KC = 512  # steps of k in one pass over packed operands
 PANELS = 4  # tiles side by side in a group: KC x 192 floats of b are 3/8 of a second-level cache
-WIDE = 8  # the same where a transposed left operand is packed, once for each group: 3-8 % faster
-ROWS = 64  # rows of a transposed left operand that are packed together, a whole number of LANES
-PACKED_A = KC * ROWS  # elements of the scratch arrays
-PACKED_B32, PACKED_B64 = KC * WIDE * NR32, KC * WIDE * NR64
+PACKED_B32, PACKED_B64 = KC * PANELS * NR32, KC * PANELS * NR64
 FAR = 512  # elements from one row to the next from which on packing pays,
 PACK_STRIPS = 12  # for b: if so many strips use what is packed
 AHEAD = 24  # rows that packing asks for before it reads them
@@ -58,16 +56,15 @@ def _groups(m, n, depth, columns, transposed):
     rows = depth <= SHALLOW or (strips >= UNITS and not transposed)
     if rows and panels <= PANELS + 1:
         return strips, 1  # whole rows: no two threads write to one cache line
-    most = WIDE if m >= 2 * FAR else PANELS
-    wanted = max(_ceil(panels, most), min(panels, _ceil(UNITS, max(1, strips))))
+    wanted = max(_ceil(panels, PANELS), min(panels, _ceil(UNITS, max(1, strips))))
     even = 4 if panels >= 16 else 2  # so that two or four threads get equal shares
     return strips, max(1, min(panels, _ceil(wanted, even) * even))
 
 
 @inline
-def _edge(v0, share, extra, panel, width, n):
-    """First column of a panel: each has `share` vectors, the first `extra` panels one more."""
-    return min((v0 + share * panel + min(panel, extra)) * width, n)
+def _edge(v0, share, even, panel, width, n):
+    """First column of a panel: each has `share` vectors, those from number `even` on one more."""
+    return min((v0 + share * panel + max(0, panel - even)) * width, n)
 
 
 @inline
@@ -100,20 +97,6 @@ def _pack_b(b, b_k, b_j, k, steps, j, columns, width, packed, at):
 
 
 @inline
-def _pack_a(a, a_k, k, steps, i, rows, packed):
-    """Copy steps k .. k+steps-1 of rows i .. i+rows-1 of a, which lie side by side, into blocks
-    of LANES rows."""
-    whole = rows // LANES * LANES
-    for p in range(steps):
-        source, target = (k + p) * a_k + i, p * LANES
-        for r in range(0, whole, LANES):
-            prefetch(a, source + r + AHEAD * a_k)
-            store(packed, r * KC + target, load(a, source + r))
-        if whole < rows:
-            store(packed, whole * KC + target, load(a, source + whole, rows - whole))
-
-
-@inline
 def finish_rows(out, other, finish, i, rows, j0, j1):
     """Of rows i .. i+rows-1, columns j0 .. j1-1, add the bias `other`, and take the tanh; or
     multiply by the slope of a tanh, of which `other` is the result, of the shape of `out`."""
@@ -137,7 +120,6 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, other, finish, start, stop)
     width = _tile_columns(out) // VECTORS
     strips, groups = _groups(m, n, depth, width * VECTORS, b_j != 1)
     vectors = _ceil(n, width)
-    packed_a = stack_array(PACKED_A, out)
     if for_dtype(out, True, False):
         packed_b = stack_array(PACKED_B32, out)
     else:
@@ -151,11 +133,11 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, other, finish, start, stop)
         j0, j1 = v0 * width, min(v1 * width, n)
         panels = _ceil(v1 - v0, VECTORS)
         share = (v1 - v0) // max(1, panels)
-        extra = v1 - v0 - share * panels
-        pack_a = a_row == 1 and a_k >= 2 * FAR and panels > 1
+        even = panels - (v1 - v0 - share * panels)
         pack_b = b_j != 1 or (b_k >= FAR and last - first >= PACK_STRIPS)
-        passes = _ceil(max(1, depth), KC) if pack_a or pack_b else 1
+        passes = _ceil(max(1, depth), KC) if pack_b else 1
         pass_steps = _ceil(max(1, depth), passes)
+        out_step = _ceil(MR * width * VECTORS, pass_steps)
         for k in range(0, max(1, depth), pass_steps):
             steps = min(pass_steps, depth - k)
             next_k, next_j = k + steps, j0  # where the next pass begins, or the next group
@@ -163,40 +145,34 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, other, finish, start, stop)
                 next_k, next_j = 0, v1 * width
             if pack_b:
                 for panel in range(panels):
-                    j = _edge(v0, share, extra, panel, width, n)
-                    columns = _edge(v0, share, extra, panel + 1, width, n) - j
+                    j = _edge(v0, share, even, panel, width, n)
+                    columns = _edge(v0, share, even, panel + 1, width, n) - j
                     right_k = _ceil(columns, width) * width
                     _pack_b(b, b_k, b_j, k, steps, j, columns, right_k, packed_b, (j - j0) * KC)
             for strip in range(first, last):
                 i = strip * MR
                 rows = min(MR, m - i)
-                left, left_at, left_row, left_k = a, i * a_row + k * a_k, a_row, a_k
-                base = i // ROWS * ROWS
-                if pack_a:
-                    if i == base or strip == first:
-                        _pack_a(a, a_k, k, steps, base, min(ROWS, m - base), packed_a)
-                    left, left_row, left_k = packed_a, 1, LANES
-                    left_at = (i - base) // LANES * LANES * KC + (i - base) % LANES
                 for panel in range(panels):
-                    j = _edge(v0, share, extra, panel, width, n)
-                    columns = _edge(v0, share, extra, panel + 1, width, n) - j
+                    j = _edge(v0, share, even, panel, width, n)
+                    columns = _edge(v0, share, even, panel + 1, width, n) - j
                     right, right_at, right_k = b, k * b_k + j, b_k
-                    soon, soon_at, soon_k = b, 0, 0
-                    if pack_a and panel == 1 and i - base < MR * (ROWS // LANES):
-                        soon, soon_at, soon_k = a, k * a_k + base + ROWS, a_k
-                        if base + ROWS >= last * MR:
-                            soon_at = next_k * a_k + first * MR // ROWS * ROWS
-                        soon_at += (i - base) // MR * LANES
+                    # The next strip of a, and the next tile of out.
+                    soon, soon_at, soon_step = a, (i + MR) * a_row + k * a_k, MR * a_k
+                    soon_row = a_k if a_row == 1 else a_row
+                    next_at = i * n + j + columns
+                    if panel + 1 == panels:
+                        next_at = (i + MR) * n + j0
                     if pack_b:
                         right, right_at = packed_b, (j - j0) * KC
                         right_k = _ceil(columns, width) * width
                         # As late as possible: earlier, it would push out what is packed.
                         if b_j == 1 and panel == 0 and last - strip <= v1 - v0:
+                            soon, soon_row, soon_step = b, b_k, MR * b_k
                             soon_at = next_k * b_k + next_j + (last - 1 - strip) * width
-                            soon_k = b_k
                     tile(
-                        left, left_at, left_row, left_k, right, right_at, right_k,
-                        out, i * n + j, n, steps, rows, columns, k > 0, soon, soon_at, soon_k,
+                        a, i * a_row + k * a_k, a_row, a_k, right, right_at, right_k,
+                        out, i * n + j, n, steps, rows, columns, k > 0,
+                        soon, soon_at, soon_row, soon_step, next_at, out_step,
                     )  # fmt: skip
                 if finish != PLAIN and k + steps == depth:
                     finish_rows(out, other, finish, i, rows, j0, j1)
@@ -212,8 +188,8 @@ product = Shared(_product, _example)
 
 @inline
 def _units_of(a, out, transposed, worth):
-    """(units, units per piece). A piece is a whole group where b is packed, once for all strips,
-    and some blocks of ROWS rows where a may be; at least `worth` multiply-adds."""
+    """(units, units per piece). A piece is a whole group where b is packed, once for all strips;
+    at least `worth` multiply-adds."""
     m, n = out.shape
     columns = _tile_columns(out)
     depth = a.size // max(1, m)
@@ -223,8 +199,6 @@ def _units_of(a, out, transposed, worth):
     piece = max(1, worth // work)
     if n >= FAR:
         piece = _ceil(piece, max(1, strips)) * strips
-    elif m >= 2 * FAR:
-        piece = _ceil(piece, ROWS // MR) * (ROWS // MR)
     return strips * groups, piece
 
 

@@ -17,7 +17,7 @@ from numba import types
 
 from kernels.cpu import INSTRUCTIONS
 from kernels.simd import I32, I64, LANES, Emit, lowers
-from kernels.tile import MASKS, SHAPE, Row, no_unrolling
+from kernels.tile import SHAPE, Row, ends, no_unrolling
 
 ROWS = 2
 # Vectors of one row. Beside the sums, what is loaded of the right operand, an element for each row
@@ -86,25 +86,19 @@ def _define(outer, name, dtype, kinds):
     builder = ir.IRBuilder(function.append_basic_block())
     emit = Emit(outer.context, builder)
     *operands, rows, columns = function.args
-    width = SHAPE.bits // dtype.bitwidth
-    vectors = builder.sdiv(builder.add(columns, I64(width - 1)), I64(width))
-    full = builder.mul(builder.sub(vectors, I64(1)), I64(width))
-    mask = emit.first(builder.sub(columns, full), width)
-    masked = builder.zext(builder.icmp_signed("!=", columns, builder.mul(vectors, I64(width))), I64)
-    kind = builder.add(builder.mul(masked, I64(VECTORS + 1)), vectors)
+    vectors, tail, lasts = ends(emit, dtype, columns)
+    kind = builder.add(builder.mul(tail, I64(VECTORS + 1)), vectors)
     kind = builder.add(builder.mul(kind, I64(ROWS + 1)), rows)
     never, done = builder.append_basic_block("never"), builder.append_basic_block("done")
     switch = builder.switch(kind, never)
-    for masks in MASKS:
+    for number, last in enumerate(lasts):
         for vector_count in range(1, VECTORS + 1):
             for height in range(1, ROWS + 1):
                 block = builder.append_basic_block(f"sparse.{height}x{vector_count}")
-                for is_masked in masks:
-                    kind = is_masked * (VECTORS + 1) + vector_count
-                    switch.add_case(I64(kind * (ROWS + 1) + height), block)
+                kind = number * (VECTORS + 1) + vector_count
+                switch.add_case(I64(kind * (ROWS + 1) + height), block)
                 builder.position_at_end(block)
-                row = Row(emit, dtype, width, vector_count, mask if True in masks else None)
-                _multiply(row, height, *operands)
+                _multiply(Row(emit, dtype, vector_count, last), height, *operands)
                 builder.branch(done)
     builder.position_at_end(never)
     builder.unreachable()
@@ -121,7 +115,7 @@ def _multiply(
         [builder.gep(start, [builder.mul(step, I64(r))]) for r in range(rows)]
         for start, step in ((left, left_row), (out, out_row))
     )
-    zeros = [ir.Constant(row.vector, None)] * (rows * row.vectors)
+    zeros = row.zeros * rows
     before = builder.block
     with builder.if_then(resume):
         held = [vector for pointer in outs for vector in row.load(pointer)]
@@ -137,14 +131,14 @@ def _multiply(
     spread = []
     for pointer in lefts:
         byte = builder.zext(builder.load(builder.gep(pointer, [place]), typ=I8), I64)
-        element = builder.load(builder.gep(values, [byte]), typ=row.vector.element)
-        spread.append(row.emit.splat(element, row.vector))
+        element = builder.load(builder.gep(values, [byte]), typ=row.kinds[0].element)
+        spread.append(row.spread(element))
     # Vector by vector: each is in a register only while both rows need it.
     totals = list(sums)
     for j, vector in enumerate(row.loads(builder.gep(right, [builder.mul(place, right_row)]))):
         for r in range(rows):
             at_sum = r * row.vectors + j
-            totals[at_sum] = row.fma(spread[r], vector, sums[at_sum])
+            totals[at_sum] = row.fma(spread[r][j], vector, sums[at_sum])
     following = builder.add(at, I64(1))
     back = builder.cbranch(builder.icmp_signed("<", following, count), loop, done)
     back.set_metadata("llvm.loop", no_unrolling(builder.module))

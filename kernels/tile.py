@@ -46,9 +46,9 @@ SHAPES = {
 SHAPE = SHAPES[INSTRUCTIONS]
 MR = SHAPE.rows
 VECTORS = SHAPE.vectors
-# Whether the last vector is cut short by a mask. AVX-512 has registers for masks: one code serves
-# both. Elsewhere the mask would take a register from the accumulators.
-MASKS = ((False, True),) if INSTRUCTIONS == "avx512" else ((False,), (True,))
+# AVX-512 has registers for masks, so that one code serves whole and partly used vectors. Elsewhere
+# the mask would take a register from the accumulators.
+MASKS_ARE_FREE = INSTRUCTIONS == "avx512"
 HEIGHTS = tuple(2**i for i in range(MR.bit_length()))  # there is code for 1, 2, 4, .. MR rows
 
 
@@ -62,15 +62,16 @@ NR64 = columns_per_tile(8)
 
 def tile(
     a, a_at, a_row, a_k, b, b_at, b_k, out, out_at, out_row, depth, rows, columns, resume,
-    soon, soon_at, soon_k,
+    soon, soon_at, soon_row, soon_step, next_at, next_step,
 ):  # fmt: skip
     """One tile of `out`, from `depth` steps of k.
 
     Element (r, k) of the left operand is a.flat[a_at + r*a_row + k*a_k], element (k, c) of the
     right one b.flat[b_at + k*b_k + c], element (r, c) of the tile out.flat[out_at + r*out_row + c].
     With `resume`, the chains go on from what the tile holds. `1 <= rows <= MR`,
-    `1 <= columns <= NR`. Each step asks for one cache line that will be wanted soon, the one of
-    element soon_at + k*soon_k of `soon`, wherever that lies.
+    `1 <= columns <= NR`. Each step asks for two cache lines that will be wanted soon, wherever they
+    lie: k = 0 .. MR-1 for those of elements soon_at + k*soon_row of `soon` and next_at + k*out_row
+    of `out`, the next MR steps for those soon_step and next_step elements further, and so on.
     """
     a, b, out = a.reshape(-1), b.reshape(-1), out.reshape(-1)
     wide = np.float64 if a.dtype == np.float32 else np.longdouble
@@ -87,9 +88,8 @@ def tile(
 def _resolve_tile(*kinds):
     a, b, out = kinds[0], kinds[4], kinds[7]
     integers = [types.int64] * 3
-    soon = (kinds[14], *integers[:2])
     resolved = (a, *integers, b, *integers[:2], out, *integers[:2], *integers, types.boolean)
-    resolved += soon
+    resolved += (kinds[14], *integers, *integers[:2])
     return types.void, resolved
 
 
@@ -98,11 +98,12 @@ def _tile(emit, result, kinds, args):
     (a, a_at, a_row, a_k, b, b_at, b_k, out, out_at, out_row, depth, rows, columns, resume) = args[
         :14
     ]
-    soon, soon_at, soon_k = args[14:]
+    soon, soon_at, soon_row, soon_step, next_at, next_step = args[14:]
     values = [
         emit.pointer(kinds[0], a, a_at), a_row, a_k, emit.pointer(kinds[4], b, b_at), b_k,
         emit.pointer(kinds[7], out, out_at), out_row, depth, rows, columns, resume,
-        emit.pointer(kinds[14], soon, soon_at), soon_k,
+        emit.pointer(kinds[14], soon, soon_at), soon_row, soon_step,
+        emit.pointer(kinds[7], out, next_at), next_step,
     ]  # fmt: skip
     name = f"jitprop.tile.{kinds[7].dtype}"
     if name not in emit.builder.module.globals:
@@ -119,11 +120,8 @@ def _define_tile(outer, name, dtype, kinds):
     builder = ir.IRBuilder(function.append_basic_block())
     emit = Emit(outer.context, builder)
     a, a_row, a_k, b, b_k, out, out_row, depth, rows, columns, resume = function.args[:11]
-    soon = function.args[11:]
-    width = SHAPE.bits // dtype.bitwidth
-    vectors = builder.sdiv(builder.add(columns, I64(width - 1)), I64(width))
-    full = builder.mul(builder.sub(vectors, I64(1)), I64(width))
-    mask = emit.first(builder.sub(columns, full), width)
+    soon, upcoming = function.args[11:14], (function.args[14], out_row, function.args[15])
+    vectors, tail, lasts = ends(emit, dtype, columns)
     # As many rows as there is code for, then the rest: 7 rows are 4 and 2 and 1.
     entry = builder.block
     head, never = builder.append_basic_block("head"), builder.append_basic_block("never")
@@ -131,30 +129,27 @@ def _define_tile(outer, name, dtype, kinds):
     builder.branch(head)
     builder.position_at_end(head)
     rows_left, a_now, out_now = builder.phi(I64), builder.phi(a.type), builder.phi(out.type)
-    masked = builder.zext(builder.icmp_signed("!=", columns, builder.mul(vectors, I64(width))), I64)
-    kind = builder.add(builder.mul(masked, I64(VECTORS + 1)), vectors)
+    kind = builder.add(builder.mul(tail, I64(VECTORS + 1)), vectors)
     switch = builder.switch(builder.add(builder.mul(kind, I64(MR + 1)), rows_left), never)
-    ends = []
-    for masks in MASKS:
+    blocks = []
+    for number, last in enumerate(lasts):
         for vector_count, height in itertools.product(range(1, VECTORS + 1), HEIGHTS):
             block = builder.append_basic_block(f"tile.{height}x{vector_count}")
-            for is_masked in masks:
-                kind = is_masked * (VECTORS + 1) + vector_count
-                for row_count in range(height, min(2 * height, MR + 1)):
-                    switch.add_case(I64(kind * (MR + 1) + row_count), block)
+            kind = number * (VECTORS + 1) + vector_count
+            for row_count in range(height, min(2 * height, MR + 1)):
+                switch.add_case(I64(kind * (MR + 1) + row_count), block)
             builder.position_at_end(block)
-            last = mask if True in masks else None
-            registers = _Registers(emit, dtype, width, height, vector_count, last)
+            registers = _Registers(emit, dtype, height, vector_count, last)
             registers.multiply(
-                (a_now, a_row, a_k), (b, b_k), (out_now, out_row), depth, resume, soon
+                (a_now, a_row, a_k), (b, b_k), (out_now, out_row), depth, resume, (soon, upcoming)
             )
-            ends.append((builder.block, height))
+            blocks.append((builder.block, height))
             builder.branch(next_rows)
     builder.position_at_end(never)
     builder.unreachable()
     builder.position_at_end(next_rows)
     height = builder.phi(I64)
-    for block, rows_done in ends:
+    for block, rows_done in blocks:
         height.add_incoming(I64(rows_done), block)
     following = (
         (rows_left, rows, builder.sub(rows_left, height)),
@@ -169,21 +164,51 @@ def _define_tile(outer, name, dtype, kinds):
     builder.ret_void()
 
 
-class Row:
-    """Emits the code of `vectors` registers side by side, the last masked if there is a mask."""
+def ends(emit: Emit, dtype, columns):
+    """How a row of `columns` elements ends: the number of its vectors, which kind of end it has,
+    and for each kind the type of the last vector and its mask, or None.
 
-    def __init__(self, emit: Emit, dtype, width, vectors, mask):
+    Where masks are free, the last vector is a whole one or, where that is enough, of half the
+    width, which takes half the time. Elsewhere it is whole, with a mask or without.
+    """
+    builder = emit.builder
+    width = SHAPE.bits // dtype.bitwidth
+    vectors = builder.sdiv(builder.add(columns, I64(width - 1)), I64(width))
+    used = builder.sub(columns, builder.mul(builder.sub(vectors, I64(1)), I64(width)))
+    whole, half = (ir.VectorType(llvm_element(dtype), lanes) for lanes in (width, width // 2))
+    if MASKS_ARE_FREE:
+        # Bits, no comparison of lanes: LLVM would compare them anew in each step of a loop.
+        bits = builder.sub(builder.shl(I64(1), used), I64(1))
+        lasts = [
+            (
+                kind,
+                builder.bitcast(
+                    builder.trunc(bits, ir.IntType(kind.count)),
+                    ir.VectorType(ir.IntType(1), kind.count),
+                ),
+            )
+            for kind in (whole, half)
+        ]
+        other = builder.icmp_signed("<=", used, I64(half.count))
+    else:
+        lasts = [(whole, None), (whole, emit.first(used, width))]
+        other = builder.icmp_signed("!=", used, I64(width))
+    return vectors, builder.zext(other, I64), lasts
+
+
+class Row:
+    """Emits the code of `vectors` registers side by side, with one of the `ends`."""
+
+    def __init__(self, emit: Emit, dtype, vectors, last):
         self.emit = emit
         self.builder = emit.builder
         self.dtype = dtype
-        self.vector = ir.VectorType(llvm_element(dtype), width)
         self.align = dtype.bitwidth // 8
-        self.name = f"v{width}f{dtype.bitwidth}"
-        self.width, self.vectors, self.mask = width, vectors, mask
-
-    def _at(self, pointer, j):
-        moved = self.builder.gep(pointer, [I64(j * self.width)])
-        return self.builder.bitcast(moved, self.vector.as_pointer())
+        self.width = SHAPE.bits // dtype.bitwidth
+        kind, self.mask = last
+        self.kinds = [ir.VectorType(kind.element, self.width)] * (vectors - 1) + [kind]
+        self.zeros = [ir.Constant(kind, None) for kind in self.kinds]
+        self.vectors = vectors
 
     def load(self, pointer):
         """The vectors at `pointer`."""
@@ -191,117 +216,137 @@ class Row:
 
     def loads(self, pointer):
         """Load one vector after the other."""
-        for j in range(self.vectors - 1):
-            yield self._load(self._at(pointer, j))
-        yield self._load(self._at(pointer, self.vectors - 1), self.mask)
+        for place, kind, mask in self._places(pointer):
+            if mask is None:
+                yield self.builder.load(place, align=self.align, typ=kind)
+            else:
+                name = f"llvm.masked.load.{self._name(kind)}.p0"
+                zero = ir.Constant(kind, None)
+                yield self.emit.intrinsic(name, kind, place, I32(self.align), mask, zero)
 
     def store(self, pointer, row):
-        for j in range(self.vectors - 1):
-            self._store(row[j], self._at(pointer, j))
-        self._store(row[-1], self._at(pointer, self.vectors - 1), self.mask)
+        for value, (place, kind, mask) in zip(row, self._places(pointer), strict=True):
+            if mask is None:
+                self.builder.store(value, place, align=self.align)
+            else:
+                name = f"llvm.masked.store.{self._name(kind)}.p0"
+                align = I32(self.align)
+                self.emit.intrinsic(name, ir.VoidType(), value, place, align, mask)
 
-    def _load(self, pointer, mask=None):
-        if mask is None:
-            return self.builder.load(pointer, align=self.align, typ=self.vector)
-        zero = ir.Constant(self.vector, None)
-        name = f"llvm.masked.load.{self.name}.p0"
-        return self.emit.intrinsic(name, self.vector, pointer, I32(self.align), mask, zero)
+    def _places(self, pointer):
+        masks = [None] * (self.vectors - 1) + [self.mask]
+        for j, (kind, mask) in enumerate(zip(self.kinds, masks, strict=True)):
+            moved = self.builder.gep(pointer, [I64(j * self.width)])
+            yield self.builder.bitcast(moved, kind.as_pointer()), kind, mask
 
-    def _store(self, value, pointer, mask=None):
-        if mask is None:
-            self.builder.store(value, pointer, align=self.align)
-        else:
-            name = f"llvm.masked.store.{self.name}.p0"
-            align = I32(self.align)
-            self.emit.intrinsic(name, ir.VoidType(), value, pointer, align, mask)
+    def spread(self, element):
+        """`element` in all lanes, once for each type of vector."""
+        vectors = {str(kind): self.emit.splat(element, kind) for kind in self.kinds}
+        return [vectors[str(kind)] for kind in self.kinds]
 
     def fma(self, x, y, z):
-        return self.emit.intrinsic(f"llvm.fma.{self.name}", self.vector, x, y, z)
+        """x * y + z, rounded once."""
+        return self.emit.intrinsic(f"llvm.fma.{self._name(x.type)}", x.type, x, y, z)
 
-    def multiply_add(self, element, row, sums):
-        """`element * row + sums`, each rounded once."""
-        spread = self.emit.splat(element, self.vector)
-        return [self.fma(spread, vector, total) for vector, total in zip(row, sums, strict=True)]
+    def _name(self, vector):
+        """How LLVM calls a vector in the names of its intrinsics."""
+        return f"v{vector.count}f{self.dtype.bitwidth}"
 
 
 class _Registers(Row):
     """Emits the code of one size of tile: `rows` by `vectors`."""
 
-    def __init__(self, emit: Emit, dtype, width, rows, vectors, mask):
-        super().__init__(emit, dtype, width, vectors, mask)
+    def __init__(self, emit: Emit, dtype, rows, vectors, last):
+        super().__init__(emit, dtype, vectors, last)
         self.rows = rows
 
-    def multiply(self, left, right, target, depth, resume, soon):
+    def multiply(self, left, right, target, depth, resume, prefetched):
         builder = self.builder
         (a, a_row, a_k), (b, b_k), (out, out_row) = left, right, target
-        zero = ir.Constant(self.vector, None)
         out_rows = [builder.gep(out, [builder.mul(out_row, I64(r))]) for r in range(self.rows)]
-        # Rows of a, four to a pointer. Left to itself LLVM walks from row to row by additions that
-        # wait for each other, 8 in a step of k, and finds out whatever is not hidden from it.
-        a_rows = [builder.mul(a_row, I64(r)) for r in range(3)] + [
-            self._hide(builder.mul(a_row, I64(3)))
-        ]
-        a_starts = [a] + [
-            self._hide(builder.gep(a, [builder.mul(a_row, I64(r))])) for r in range(4, self.rows, 4)
-        ]
+        # Rows of a, four to a pointer.
+        a_rows = [builder.mul(a_row, I64(r)) for r in range(4)]
+        a_starts = [builder.gep(a, [builder.mul(a_row, I64(r))]) for r in range(0, self.rows, 4)]
 
         before = builder.block
         with builder.if_then(resume):
             held = [self.load(pointer) for pointer in out_rows]
             loaded = builder.block
-        start = [[self._phi(before, zero, loaded, v) for v in row] for row in held]
+        start = [
+            [self._phi(before, *pair, loaded) for pair in zip(self.zeros, row, strict=True)]
+            for row in held
+        ]
+
+        # MR steps of k at a time, in each of which another row is asked for.
+        jumps = [builder.sub(step, builder.mul(row, I64(MR))) for _, row, step in prefetched]
 
         entry = builder.block
-        loop = builder.append_basic_block("tile.k")
+        loop, turn = builder.append_basic_block("tile.k"), builder.append_basic_block("tile.turn")
         done = builder.append_basic_block("tile.done")
+        first_few = self._at_most(depth, MR)
         builder.cbranch(builder.icmp_signed(">", depth, I64(0)), loop, done)
         builder.position_at_end(loop)
-        k = builder.phi(I64)
+        left, few, step = (builder.phi(I64) for _ in range(3))
         a_now, b_now = [builder.phi(a.type) for _ in a_starts], builder.phi(b.type)
-        soon_now = builder.phi(b.type)
-        sums = [[builder.phi(self.vector) for _ in range(self.vectors)] for _ in range(self.rows)]
+        soon_now = [builder.phi(b.type) for _ in prefetched]
+        sums = [[builder.phi(kind) for kind in self.kinds] for _ in range(self.rows)]
+        a_here, b_here = [self._hide(at) for at in a_now], self._hide(b_now)
         if self.vectors > 1:  # a narrow tile waits for loads as it is
-            self.emit.prefetch(soon_now)
-        soon_next = builder.gep(soon_now, [soon[1]])
-        b_row = self.load(b_now)
+            for now in soon_now:
+                self.emit.prefetch(now)
+        b_row = self.load(b_here)
         totals = []
         for r in range(self.rows):
-            element = builder.load(
-                builder.gep(a_now[r // 4], [a_rows[r % 4]]), typ=self.vector.element
-            )
-            totals.append(self.multiply_add(element, b_row, sums[r]))
-        k_next = builder.add(k, I64(1))
-        a_next, b_next = [builder.gep(at, [a_k]) for at in a_now], builder.gep(b_now, [b_k])
-        latch = builder.block
-        back = builder.cbranch(builder.icmp_signed("<", k_next, depth), loop, done)
+            pointer = builder.gep(a_here[r // 4], [a_rows[r % 4]])
+            element = self.spread(builder.load(pointer, typ=self.kinds[0].element))
+            totals.append([self.fma(*xyz) for xyz in zip(element, b_row, sums[r], strict=True)])
+        step_next = builder.add(step, I64(1))
+        a_next, b_next = [builder.gep(at, [a_k]) for at in a_here], builder.gep(b_here, [b_k])
+        soon_next = [
+            builder.gep(now, [row]) for now, (_, row, _) in zip(soon_now, prefetched, strict=True)
+        ]
+        back = builder.cbranch(builder.icmp_signed("<", step_next, few), loop, turn)
         back.set_metadata("llvm.loop", no_unrolling(builder.module))
-        for phi, first, following in (
-            (k, I64(0), k_next),
-            *zip(a_now, a_starts, a_next, strict=True),
-            (b_now, b, b_next),
-            (soon_now, soon[0], soon_next),
+        builder.position_at_end(turn)
+        left_next = builder.sub(left, few)
+        few_next = self._at_most(left_next, MR)
+        soon_turned = [builder.gep(at, [jump]) for at, jump in zip(soon_next, jumps, strict=True)]
+        back = builder.cbranch(builder.icmp_signed(">", left_next, I64(0)), loop, done)
+        back.set_metadata("llvm.loop", no_unrolling(builder.module))
+        for phi, first, following, turned in (
+            (left, depth, left, left_next),
+            (few, first_few, few, few_next),
+            (step, I64(0), step_next, I64(0)),
+            *zip(a_now, a_starts, a_next, a_next, strict=True),
+            (b_now, b, b_next, b_next),
+            *zip(soon_now, (at for at, _, _ in prefetched), soon_next, soon_turned, strict=True),
+            *(
+                (sums[r][j], start[r][j], totals[r][j], totals[r][j])
+                for r, j in itertools.product(range(self.rows), range(self.vectors))
+            ),
         ):
             phi.add_incoming(first, entry)
-            phi.add_incoming(following, latch)
+            phi.add_incoming(following, loop)
+            phi.add_incoming(turned, turn)
         builder.position_at_end(done)
-        for r in range(self.rows):
-            for j in range(self.vectors):
-                sums[r][j].add_incoming(start[r][j], entry)
-                sums[r][j].add_incoming(totals[r][j], latch)
         final = [
-            [self._phi(entry, start[r][j], latch, totals[r][j]) for j in range(self.vectors)]
-            for r in range(self.rows)
+            [self._phi(entry, *pair, turn) for pair in zip(*pairs, strict=True)]
+            for pairs in zip(start, totals, strict=True)
         ]
         for pointer, row in zip(out_rows, final, strict=True):
             self.store(pointer, row)
+
+    def _at_most(self, value, limit):
+        few = self.builder.icmp_signed("<", value, I64(limit))
+        return self.builder.select(few, value, I64(limit))
 
     def _hide(self, value):
         """The same value, of which LLVM does not know that it is."""
         kind = ir.FunctionType(value.type, [value.type])
         return self.builder.call(ir.InlineAsm(kind, "", "=r,0"), [value])
 
-    def _phi(self, block, value, other_block, other):
-        phi = self.builder.phi(self.vector)
+    def _phi(self, block, value, other, other_block):
+        phi = self.builder.phi(value.type)
         phi.add_incoming(value, block)
         phi.add_incoming(other, other_block)
         return phi

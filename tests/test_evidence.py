@@ -74,13 +74,16 @@ def mnemonics(lines):
 
 
 def blocks(lines):
-    """Basic blocks: what stands between labels."""
+    """Basic blocks: what stands between labels and jumps."""
     block = []
     for line in lines:
         if line.startswith(".L") and line.endswith(":"):
             yield block
             block = []
         block.append(line)
+        if line.startswith("j"):
+            yield block
+            block = []
     yield block
 
 
