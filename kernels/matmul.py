@@ -26,7 +26,8 @@ from kernels.tile import MR, NR32, NR64, VECTORS, block, tile, transpose
 
 KC = 512  # steps of k in one pass over packed operands
 PANELS = 4  # tiles side by side in a group: KC x 192 floats of b are 3/8 of a second-level cache
-PACKED_B32, PACKED_B64 = KC * PANELS * NR32, KC * PANELS * NR64
+WIDE = 8  # the same from FAR rows on: all rows of a are read once for each group
+PACKED_B32, PACKED_B64 = KC * WIDE * NR32, KC * WIDE * NR64
 FAR = 512  # elements from one row to the next from which on packing pays,
 PACK_STRIPS = 12  # for b: if so many strips use what is packed
 AHEAD = 24  # rows that packing asks for before it reads them
@@ -56,7 +57,8 @@ def _groups(m, n, depth, columns, transposed):
     rows = depth <= SHALLOW or (strips >= UNITS and not transposed)
     if rows and panels <= PANELS + 1:
         return strips, 1  # whole rows: no two threads write to one cache line
-    wanted = max(_ceil(panels, PANELS), min(panels, _ceil(UNITS, max(1, strips))))
+    most = WIDE if m >= FAR else PANELS
+    wanted = max(_ceil(panels, most), min(panels, _ceil(UNITS, max(1, strips))))
     even = 4 if panels >= 16 else 2  # so that two or four threads get equal shares
     return strips, max(1, min(panels, _ceil(wanted, even) * even))
 
