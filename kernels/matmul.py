@@ -64,9 +64,10 @@ def _groups(m, n, depth, columns, transposed):
 
 
 @inline
-def _edge(v0, share, even, panel, width, n):
-    """First column of a panel: each has `share` vectors, those from number `even` on one more."""
-    return min((v0 + share * panel + max(0, panel - even)) * width, n)
+def _edge(v0, v1, share, more, panel, panels):
+    """First vector of a panel: each has `share` of them, and one more if it is among the first
+    `more`, which wait for a, or the last, where half a vector is better off with two others."""
+    return v1 if panel == panels else v0 + share * panel + min(panel, more)
 
 
 @inline
@@ -135,7 +136,7 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, other, finish, start, stop)
         j0, j1 = v0 * width, min(v1 * width, n)
         panels = _ceil(v1 - v0, VECTORS)
         share = (v1 - v0) // max(1, panels)
-        even = panels - (v1 - v0 - share * panels)
+        more = max(0, v1 - v0 - share * panels - 1)
         pack_b = b_j != 1 or (b_k >= FAR and last - first >= PACK_STRIPS)
         passes = _ceil(max(1, depth), KC) if pack_b else 1
         pass_steps = _ceil(max(1, depth), passes)
@@ -147,16 +148,18 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, other, finish, start, stop)
                 next_k, next_j = 0, v1 * width
             if pack_b:
                 for panel in range(panels):
-                    j = _edge(v0, share, even, panel, width, n)
-                    columns = _edge(v0, share, even, panel + 1, width, n) - j
+                    j = _edge(v0, v1, share, more, panel, panels) * width
+                    end = _edge(v0, v1, share, more, panel + 1, panels) * width
+                    columns = min(end, n) - j
                     right_k = _ceil(columns, width) * width
                     _pack_b(b, b_k, b_j, k, steps, j, columns, right_k, packed_b, (j - j0) * KC)
             for strip in range(first, last):
                 i = strip * MR
                 rows = min(MR, m - i)
                 for panel in range(panels):
-                    j = _edge(v0, share, even, panel, width, n)
-                    columns = _edge(v0, share, even, panel + 1, width, n) - j
+                    j = _edge(v0, v1, share, more, panel, panels) * width
+                    end = _edge(v0, v1, share, more, panel + 1, panels) * width
+                    columns = min(end, n) - j
                     right, right_at, right_k = b, k * b_k + j, b_k
                     # The next strip of a, and the next tile of out.
                     soon, soon_at, soon_step = a, (i + MR) * a_row + k * a_k, MR * a_k
