@@ -105,6 +105,19 @@ class Emit:
         function = cgutils.get_or_insert_function(self.builder.module, function_type, name)
         return self.builder.call(function, args)
 
+    def call(self, name, args, define):
+        """Call the function `name`, which `define(emit, *args)` writes unless it is there."""
+        module = self.builder.module
+        if name not in module.globals:
+            kind = ir.FunctionType(ir.VoidType(), [arg.type for arg in args])
+            function = ir.Function(module, kind, name)
+            function.linkage = "internal"
+            function.attributes.add("noinline")
+            builder = ir.IRBuilder(function.append_basic_block())
+            define(Emit(self.context, builder), *function.args)
+            builder.ret_void()
+        self.builder.call(module.globals[name], args)
+
     def splat(self, element, vector):
         """A vector whose lanes all hold `element`."""
         undefined = ir.Constant(vector, ir.Undefined)

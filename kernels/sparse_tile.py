@@ -11,12 +11,14 @@ it has multiply-adds; with more, there are ever fewer steps at which all are zer
 MNIST 19 are not, of 100 pairs of images 29, of four images 39; of two pixels side by side 22.
 """
 
+import functools
+
 import numpy as np
 from llvmlite import ir
 from numba import types
 
 from kernels.cpu import INSTRUCTIONS
-from kernels.simd import I32, I64, LANES, Emit, lowers
+from kernels.simd import I32, I64, LANES, lowers
 from kernels.tile import SHAPE, Row, ends, no_unrolling
 
 ROWS = 2
@@ -71,21 +73,15 @@ def _sparse_tile(emit, result, kinds, args):
         emit.pointer(kinds[6], right, right_at), right_row,
         emit.pointer(kinds[9], out, out_at), out_row, resume, rows, columns,
     ]  # fmt: skip
-    name = f"jitprop.sparse_tile.{kinds[9].dtype}"
-    if name not in emit.builder.module.globals:
-        _define(emit, name, kinds[9].dtype, [part.type for part in parts])
-    emit.builder.call(emit.builder.module.globals[name], parts)
+    dtype = kinds[9].dtype
+    emit.call(f"jitprop.sparse_tile.{dtype}", parts, functools.partial(_define, dtype))
     return emit.context.get_dummy_value()
 
 
-def _define(outer, name, dtype, kinds):
-    """The LLVM function `name`: one loop per size of tile, and a switch."""
-    function = ir.Function(outer.builder.module, ir.FunctionType(ir.VoidType(), kinds), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
-    builder = ir.IRBuilder(function.append_basic_block())
-    emit = Emit(outer.context, builder)
-    *operands, rows, columns = function.args
+def _define(dtype, emit, *args):
+    """One loop per size of tile, and a switch."""
+    builder = emit.builder
+    *operands, rows, columns = args
     vectors, tail, lasts = ends(emit, dtype, columns)
     kind = builder.add(builder.mul(tail, I64(VECTORS + 1)), vectors)
     kind = builder.add(builder.mul(kind, I64(ROWS + 1)), rows)
@@ -103,7 +99,6 @@ def _define(outer, name, dtype, kinds):
     builder.position_at_end(never)
     builder.unreachable()
     builder.position_at_end(done)
-    builder.ret_void()
 
 
 def _multiply(

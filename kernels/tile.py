@@ -12,6 +12,7 @@ multiply-adds wait for MR + NR / width loads: large tiles keep the multipliers b
 all accumulators fit the registers. The scheme is that of BLIS (Van Zee, van de Geijn, 2015).
 """
 
+import functools
 import itertools
 from dataclasses import dataclass
 
@@ -95,9 +96,8 @@ def _resolve_tile(*kinds):
 
 @lowers(tile, _resolve_tile)
 def _tile(emit, result, kinds, args):
-    (a, a_at, a_row, a_k, b, b_at, b_k, out, out_at, out_row, depth, rows, columns, resume) = args[
-        :14
-    ]
+    a, a_at, a_row, a_k, b, b_at, b_k, out, out_at, out_row = args[:10]
+    depth, rows, columns, resume = args[10:14]
     soon, soon_at, soon_row, soon_step, next_at, next_step = args[14:]
     values = [
         emit.pointer(kinds[0], a, a_at), a_row, a_k, emit.pointer(kinds[4], b, b_at), b_k,
@@ -105,22 +105,16 @@ def _tile(emit, result, kinds, args):
         emit.pointer(kinds[14], soon, soon_at), soon_row, soon_step,
         emit.pointer(kinds[7], out, next_at), next_step,
     ]  # fmt: skip
-    name = f"jitprop.tile.{kinds[7].dtype}"
-    if name not in emit.builder.module.globals:
-        _define_tile(emit, name, kinds[7].dtype, [value.type for value in values])
-    emit.builder.call(emit.builder.module.globals[name], values)
+    dtype = kinds[7].dtype
+    emit.call(f"jitprop.tile.{dtype}", values, functools.partial(_define_tile, dtype))
     return emit.context.get_dummy_value()
 
 
-def _define_tile(outer, name, dtype, kinds):
-    """The LLVM function `name`: one block of code per size of tile, and a switch."""
-    function = ir.Function(outer.builder.module, ir.FunctionType(ir.VoidType(), kinds), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
-    builder = ir.IRBuilder(function.append_basic_block())
-    emit = Emit(outer.context, builder)
-    a, a_row, a_k, b, b_k, out, out_row, depth, rows, columns, resume = function.args[:11]
-    soon, upcoming = function.args[11:14], (function.args[14], out_row, function.args[15])
+def _define_tile(dtype, emit, *args):
+    """One block of code per size of tile, and a switch."""
+    builder = emit.builder
+    a, a_row, a_k, b, b_k, out, out_row, depth, rows, columns, resume = args[:11]
+    soon, upcoming = args[11:14], (args[14], out_row, args[15])
     vectors, tail, lasts = ends(emit, dtype, columns)
     # As many rows as there is code for, then the rest: 7 rows are 4 and 2 and 1.
     entry = builder.block
@@ -161,7 +155,6 @@ def _define_tile(outer, name, dtype, kinds):
         phi.add_incoming(then, next_rows)
     builder.cbranch(builder.icmp_signed("==", following[0][2], I64(0)), done, head)
     builder.position_at_end(done)
-    builder.ret_void()
 
 
 def ends(emit: Emit, dtype, columns):
