@@ -283,6 +283,7 @@ class _Registers(Row):
         a_now, b_now = [builder.phi(a.type) for _ in a_starts], builder.phi(b.type)
         soon_now = [builder.phi(b.type) for _ in prefetched]
         sums = [[builder.phi(kind) for kind in self.kinds] for _ in range(self.rows)]
+        # If LLVM knew how they move, it would keep a pointer to each row, three on the stack.
         a_here, b_here = [self._hide(at) for at in a_now], self._hide(b_now)
         if self.vectors > 1:  # a narrow tile waits for loads as it is
             for now in soon_now:
