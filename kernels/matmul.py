@@ -26,7 +26,8 @@ from kernels.tile import MR, NR32, NR64, VECTORS, block, tile, transpose
 
 KC = 512  # steps of k in one pass over packed operands
 PANELS = 4  # tiles side by side in a group: KC x 192 floats of b are 3/8 of a second-level cache
-WIDE = 8  # the same from FAR rows on: all rows of a are read once for each group
+WIDE = 8  # the same from TALL rows on: all of a is read once for each group
+TALL = 512
 PACKED_B32, PACKED_B64 = KC * WIDE * NR32, KC * WIDE * NR64
 FAR = 512  # elements from one row to the next from which on packing pays,
 PACK_STRIPS = 12  # for b: if so many strips use what is packed
@@ -57,7 +58,7 @@ def _groups(m, n, depth, columns, transposed):
     rows = depth <= SHALLOW or (strips >= UNITS and not transposed)
     if rows and panels <= PANELS + 1:
         return strips, 1  # whole rows: no two threads write to one cache line
-    most = WIDE if m >= FAR else PANELS
+    most = WIDE if m >= TALL else PANELS
     wanted = max(_ceil(panels, most), min(panels, _ceil(UNITS, max(1, strips))))
     even = 4 if panels >= 16 else 2  # so that two or four threads get equal shares
     return strips, max(1, min(panels, _ceil(wanted, even) * even))
@@ -151,8 +152,7 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, other, finish, start, stop)
                     j = _edge(v0, v1, share, more, panel, panels) * width
                     end = _edge(v0, v1, share, more, panel + 1, panels) * width
                     columns = min(end, n) - j
-                    right_k = _ceil(columns, width) * width
-                    _pack_b(b, b_k, b_j, k, steps, j, columns, right_k, packed_b, (j - j0) * KC)
+                    _pack_b(b, b_k, b_j, k, steps, j, columns, end - j, packed_b, (j - j0) * KC)
             for strip in range(first, last):
                 i = strip * MR
                 rows = min(MR, m - i)
@@ -168,8 +168,7 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, other, finish, start, stop)
                     if panel + 1 == panels:
                         next_at = (i + MR) * n + j0
                     if pack_b:
-                        right, right_at = packed_b, (j - j0) * KC
-                        right_k = _ceil(columns, width) * width
+                        right, right_at, right_k = packed_b, (j - j0) * KC, end - j
                         # As late as possible: earlier, it would push out what is packed.
                         if b_j == 1 and panel == 0 and last - strip <= v1 - v0:
                             soon, soon_row, soon_step = b, b_k, MR * b_k

@@ -8,8 +8,8 @@ give the bits of `linear_fprop` and `matmul_tn`, for finite weights and gradient
 result that is exactly zero is the one thing that may differ, after an underflow.)
 
 Images stay bytes in memory, a batch is an `index` of their rows, and `values` says what number each
-byte stands for. Two rows of the result are computed together, in the steps of k at which either has
-a pixel that is not zero: these are listed first. Two images forwards; backwards two columns of x,
+byte stands for. A few rows of the result are computed together, in the steps of k at which one has
+a pixel that is not zero: these are listed first. Forwards they are images; backwards columns of x,
 neighbours in the image, of which bytes are transposed first.
 """
 
@@ -42,12 +42,13 @@ from kernels.update import momentum_step, sgd_step
 
 LIST = 4096  # places listed at a time
 IMAGES = 512  # images whose bytes are transposed at a time
+BLOCK = BYTES // ROWS * ROWS  # columns of x in a unit of the backward product
 STAGE, TURNED = LANES * BYTES, BYTES * IMAGES
 PLACES = LIST + LANES
-# Panels of columns, each of at most VECTORS, that share a list of places. Few, so that their part
-# of w, or of the dy of IMAGES images, stays in a second-level cache.
-PANELS = 2
-DW = BYTES * PANELS * VECTORS * WIDTH32
+# Panels of columns, each of at most VECTORS, that share a list of places. No more, so that their
+# part of w, or of the dy of IMAGES images, stays in a second-level cache.
+PANELS = 288 // (VECTORS * WIDTH32)
+DW = BLOCK * PANELS * VECTORS * WIDTH32
 PIECE = 2**15  # multiply-adds that are worth another thread's claim: 1 us
 PIXELS = 4  # of so many one is not zero, as a guess at the work
 
@@ -86,20 +87,20 @@ def _edge(out, panel):
 
 
 @inline
-def _list(x, at, other, count, places):
-    """List the places p < count where x[at + p] or x[other + p] is not 0; return how many."""
-    lanes, found = steps(broadcast(0, places)), 0
-    for p in range(0, count - LANES + 1, LANES):
-        some = (load(x, at + p) | load(x, other + p)) != 0
-        found = append(places, found, lanes + p, some)
-    rest = count % LANES
-    if rest:
-        p = count - rest
-        if max(at, other) + p + LANES <= len(x):
-            some = ((load(x, at + p) | load(x, other + p)) != 0) & (lanes < rest)
-        else:
-            some = (load(x, at + p, rest) | load(x, other + p, rest)) != 0
-        found = append(places, found, lanes + p, some)
+def _list(x, at, starts, count, places):
+    """List the places p < count where x[at + starts[r] + p] is not 0 for one of ROWS starts; return
+    how many."""
+    lanes, found, last = steps(broadcast(0, places)), 0, at
+    for r in range(ROWS):
+        last = max(last, at + starts[r])
+    for p in range(0, count, LANES):
+        rest = min(LANES, count - p)
+        whole = last + p + LANES <= len(x)
+        some = broadcast(0, x)
+        for r in range(ROWS):
+            from_here = at + starts[r] + p
+            some = some | (load(x, from_here) if whole else load(x, from_here, rest))
+        found = append(places, found, lanes + p, (some != 0) & (lanes < rest))
     return found
 
 
@@ -113,22 +114,23 @@ def _units_fprop(images, values, index, w, b, out):
 @inline
 def _fprop(images, values, index, w, b, out, finish, start, stop):
     x, (pixels, n) = images.reshape(-1), w.shape
-    places = stack_array(PLACES, np.int32)
-    pairs = _ceil(len(out), ROWS)
+    places, starts = stack_array(PLACES, np.int32), stack_array(ROWS, np.int64)
+    strips = _ceil(len(out), ROWS)
     for unit in range(start, stop):
-        group, i = unit // pairs, unit % pairs * ROWS
+        group, i = unit // strips, unit % strips * ROWS
         p0, p1 = group * PANELS, min((group + 1) * PANELS, _panels(out))
         rows = min(ROWS, len(out) - i)
-        image, last = index[i] * pixels, index[i + rows - 1] * pixels
+        for r in range(ROWS):
+            starts[r] = index[i + min(r, rows - 1)] * pixels
         for k in range(0, max(1, pixels), LIST):
-            count = _list(x, image + k, last + k, min(LIST, pixels - k), places)
+            count = _list(x, k, starts, min(LIST, pixels - k), places)
             for panel in range(p0, p1):
                 j, end = _edge(out, panel), _edge(out, panel + 1)
                 for r in range(i + ROWS, min(i + 2 * ROWS, len(out))):  # they lie anywhere
                     for p in range(64 * (panel - p0), pixels, 64 * (p1 - p0)):
                         prefetch(x, index[r] * pixels + p)
                 sparse_tile(
-                    places, count, x, image + k, last - image, values, w, k * n + j, n,
+                    places, count, x, k, starts, values, w, k * n + j, n,
                     out, i * n + j, n, rows, end - j, k > 0,
                 )  # fmt: skip
         finish_rows(out, b, finish, i, rows, _edge(out, p0), _edge(out, p1))
@@ -169,15 +171,16 @@ def sparse_linear_tanh_fprop(images, values, index, w, b, out, start, stop):
 
 @inline
 def _units_tn(images, values, index, dy, out):
-    """(units, units per piece): BYTES rows of a group of panels are a unit. A piece of a single
+    """(units, units per piece): BLOCK rows of a group of panels are a unit. A piece of a single
     image's is not worth fetching weights from another thread's cache."""
-    work = BYTES * len(index) * _columns(out) // PIXELS
-    return _ceil(len(out), BYTES) * _groups(out), max(1, 4 * PIECE // max(1, work))
+    work = BLOCK * len(index) * _columns(out) // PIXELS
+    return _ceil(len(out), BLOCK) * _groups(out), max(1, 4 * PIECE // max(1, work))
 
 
 @inline
-def _transpose(x, index, first, count, pixels, k0, columns, stage, turned):
+def _transpose(x, index, first, count, pixels, k0, stage, turned):
     """turned[k, r] = column k0 + k of image index[first + r]; what fills up LANES is anything."""
+    columns = min(BYTES, pixels - k0)
     for r in range(0, count, LANES):
         for s in range(min(LANES, count - r)):
             at = index[first + r + s] * pixels + k0
@@ -195,28 +198,30 @@ def _sums(step, idle):
     @inline
     def core(images, values, index, dy, out, more, start, stop):
         x, pixels, (batch, n) = images.reshape(-1), len(out), dy.shape
-        places, dw = stack_array(PLACES, np.int32), stack_array(DW, out)
+        places, starts = stack_array(PLACES, np.int32), stack_array(ROWS, np.int64)
+        dw = stack_array(DW, out)
         stage, turned = stack_array(STAGE, images), stack_array(TURNED, images)
         pitch = VECTORS * _width(out)
         for unit in range(start, stop):
             block, group = unit // _groups(out), unit % _groups(out)
-            k0, panels = block * BYTES, min(PANELS, _panels(out) - group * PANELS)
-            columns = min(BYTES, pixels - k0)
+            k0, panels = block * BLOCK, min(PANELS, _panels(out) - group * PANELS)
+            columns = min(BLOCK, pixels - k0)
             for first in range(0, max(1, batch), IMAGES):
                 images_here = min(IMAGES, batch - first)
-                _transpose(x, index, first, images_here, pixels, k0, columns, stage, turned)
+                _transpose(x, index, first, images_here, pixels, k0, stage, turned)
                 for k in range(0, columns, ROWS):
                     rows = min(ROWS, columns - k)
-                    left = k * IMAGES
-                    count = _list(turned, left, left + (rows - 1) * IMAGES, images_here, places)
+                    for r in range(ROWS):
+                        starts[r] = (k + min(r, rows - 1)) * IMAGES
+                    count = _list(turned, 0, starts, images_here, places)
                     if idle and count == 0 and batch <= IMAGES:
                         continue
                     for p in range(panels):
                         panel = group * PANELS + p
                         j0, j1 = _edge(out, panel), _edge(out, panel + 1)
-                        at = (k * PANELS + p * ROWS) * pitch if batch > IMAGES else 0
+                        at = (k * PANELS + p * rows) * pitch if batch > IMAGES else 0
                         sparse_tile(
-                            places, count, turned, left, IMAGES, values, dy, first * n + j0, n,
+                            places, count, turned, 0, starts, values, dy, first * n + j0, n,
                             dw, at, pitch, rows, j1 - j0, first > 0,
                         )  # fmt: skip
                         if first + images_here < batch:
@@ -260,17 +265,19 @@ def _one_sgd(images, values, image, dy, w, rate, start, stop):
     """The core of sparse_tn_sgd for a single image: no sums."""
     pixels, n = w.shape
     x, places = images.reshape(-1), stack_array(PLACES, np.int32)
+    starts = stack_array(ROWS, np.int64)
+    for r in range(ROWS):
+        starts[r] = image * pixels
     for unit in range(start, stop):
         block, group = unit // _groups(w), unit % _groups(w)
-        k0 = block * BYTES
-        at = image * pixels + k0
+        k0 = block * BLOCK
         j0, j1 = _edge(w, group * PANELS), _edge(w, min((group + 1) * PANELS, _panels(w)))
-        for p in range(_list(x, at, at, min(BYTES, pixels - k0), places)):
-            k = places[p]
-            value = values[x[at + k]]
+        for p in range(_list(x, k0, starts, min(BLOCK, pixels - k0), places)):
+            k = k0 + places[p]
+            value = values[x[image * pixels + k]]
             for j in range(j0, j1, LANES):
                 g = fma(load(dy, j, j1 - j), value, 0)
-                sgd_step(w, (k0 + k) * n + j, j1 - j, g, rate)
+                sgd_step(w, k * n + j, j1 - j, g, rate)
 
 
 @inline

@@ -6,12 +6,13 @@ Each element is one chain of fused multiply-adds in the order of the places p0, 
 `kernels.tile`: these are the steps of k at which one of the rows is not zero. The left operand
 stays what images are, bytes, and a table of 256 numbers says what they stand for.
 
-Two rows share what is loaded of the right operand. With one, a step would wait for as many loads as
-it has multiply-adds; with more, there are ever fewer steps at which all are zero: of 100 pixels of
-MNIST 19 are not, of 100 pairs of images 29, of four images 39; of two pixels side by side 22.
+Three rows share what is loaded of the right operand, so that the second-level cache keeps up with
+the multiplications. With more, there are ever fewer steps at which all are zero: of 100 pixels of
+MNIST 19 are not, of two images 29, of three 35, of four 39; of three pixels side by side 25.
 """
 
 import functools
+import itertools
 
 import numpy as np
 from llvmlite import ir
@@ -19,12 +20,12 @@ from numba import types
 
 from kernels.cpu import INSTRUCTIONS
 from kernels.simd import I32, I64, LANES, lowers
-from kernels.tile import SHAPE, Row, ends, no_unrolling
+from kernels.tile import SHAPE, Row, kinds_of_rows, no_unrolling
 
-ROWS = 2
-# Vectors of one row. Beside the sums, what is loaded of the right operand, an element for each row
-# and the last vector's mask need a register each.
-VECTORS = {"avx512": 7, "avx2": 6, "neon": 7, "plain": 2}[INSTRUCTIONS]
+ROWS = 3
+# Vectors of one row. Beside the sums, what is loaded of the right operand and an element for each
+# row need a register each.
+VECTORS = {"avx512": 9, "avx2": 4, "neon": 8, "plain": 2}[INSTRUCTIONS]
 WIDTH32 = SHAPE.bits // 32
 WIDTH64 = SHAPE.bits // 64
 BYTES = 64  # columns of what `transpose_bytes` turns
@@ -33,12 +34,12 @@ I8 = ir.IntType(8)
 
 
 def sparse_tile(
-    places, count, left, left_at, left_row, values, right, right_at, right_row,
+    places, count, left, left_at, starts, values, right, right_at, right_row,
     out, out_at, out_row, rows, columns, resume,
 ):  # fmt: skip
     """One tile of `out`, from the first `count` of `places`.
 
-    Element (r, p) of the left operand is values[left.flat[left_at + r*left_row + p]], element
+    Element (r, p) of the left operand is values[left.flat[left_at + starts[r] + p]], element
     (p, c) of the right one right.flat[right_at + p*right_row + c], element (r, c) of the tile
     out.flat[out_at + r*out_row + c]. With `resume`, the chains go on from what the tile holds.
     `1 <= rows <= ROWS`, `1 <= columns <= VECTORS` vectors.
@@ -49,7 +50,7 @@ def sparse_tile(
         at = out_at + r * out_row
         total = out[at : at + columns].copy() if resume else np.zeros(columns, out.dtype)
         for p in map(int, places[:count]):
-            element = wide(values[left[left_at + r * left_row + p]])
+            element = wide(values[left[left_at + starts[r] + p]])
             start = right_at + p * right_row
             with np.errstate(all="ignore"):
                 total = (element * right[start : start + columns] + total).astype(out.dtype)
@@ -58,18 +59,19 @@ def sparse_tile(
 
 def _resolve_sparse_tile(*kinds):
     i = types.int64
-    places, left, values, right, out = kinds[0], kinds[2], kinds[5], kinds[6], kinds[9]
-    resolved = (places, i, left, i, i, values, right, i, i, out, i, i, i, i, types.boolean)
+    places, left, starts, values, right, out = (kinds[at] for at in (0, 2, 4, 5, 6, 9))
+    resolved = (places, i, left, i, starts, values, right, i, i, out, i, i, i, i, types.boolean)
     return types.void, resolved
 
 
 @lowers(sparse_tile, _resolve_sparse_tile)
 def _sparse_tile(emit, result, kinds, args):
-    (places, count, left, left_at, left_row, values, right, right_at, right_row) = args[:9]
+    (places, count, left, left_at, starts, values, right, right_at, right_row) = args[:9]
     out, out_at, out_row, rows, columns, resume = args[9:]
     parts = [
         emit.pointer(kinds[0], places, I64(0)), count,
-        emit.pointer(kinds[2], left, left_at), left_row, emit.pointer(kinds[5], values, I64(0)),
+        emit.pointer(kinds[2], left, left_at), emit.pointer(kinds[4], starts, I64(0)),
+        emit.pointer(kinds[5], values, I64(0)),
         emit.pointer(kinds[6], right, right_at), right_row,
         emit.pointer(kinds[9], out, out_at), out_row, resume, rows, columns,
     ]  # fmt: skip
@@ -82,34 +84,28 @@ def _define(dtype, emit, *args):
     """One loop per size of tile, and a switch."""
     builder = emit.builder
     *operands, rows, columns = args
-    vectors, tail, lasts = ends(emit, dtype, columns)
-    kind = builder.add(builder.mul(tail, I64(VECTORS + 1)), vectors)
-    kind = builder.add(builder.mul(kind, I64(ROWS + 1)), rows)
+    kind, row_kinds = kinds_of_rows(emit, dtype, columns, VECTORS)
     never, done = builder.append_basic_block("never"), builder.append_basic_block("done")
-    switch = builder.switch(kind, never)
-    for number, last in enumerate(lasts):
-        for vector_count in range(1, VECTORS + 1):
-            for height in range(1, ROWS + 1):
-                block = builder.append_basic_block(f"sparse.{height}x{vector_count}")
-                kind = number * (VECTORS + 1) + vector_count
-                switch.add_case(I64(kind * (ROWS + 1) + height), block)
-                builder.position_at_end(block)
-                _multiply(Row(emit, dtype, vector_count, last), height, *operands)
-                builder.branch(done)
+    switch = builder.switch(builder.add(builder.mul(kind, I64(ROWS + 1)), rows), never)
+    for (number, row), height in itertools.product(enumerate(row_kinds), range(1, ROWS + 1)):
+        block = builder.append_basic_block(f"sparse.{height}x{row[0]}")
+        switch.add_case(I64(number * (ROWS + 1) + height), block)
+        builder.position_at_end(block)
+        _multiply(Row(emit, dtype, *row), height, *operands)
+        builder.branch(done)
     builder.position_at_end(never)
     builder.unreachable()
     builder.position_at_end(done)
 
 
 def _multiply(
-    row, rows, places, count, left, left_row, values, right, right_row, out, out_row, resume
+    row, rows, places, count, left, starts, values, right, right_row, out, out_row, resume
 ):
     """The code of `sparse_tile` for one size of tile."""
     builder = row.builder
-    lefts, outs = (
-        [builder.gep(start, [builder.mul(step, I64(r))]) for r in range(rows)]
-        for start, step in ((left, left_row), (out, out_row))
-    )
+    offsets = [builder.load(builder.gep(starts, [I64(r)]), typ=I64) for r in range(rows)]
+    lefts = [builder.gep(left, [offset]) for offset in offsets]
+    outs = [builder.gep(out, [builder.mul(out_row, I64(r))]) for r in range(rows)]
     zeros = row.zeros * rows
     before = builder.block
     with builder.if_then(resume):
@@ -128,7 +124,7 @@ def _multiply(
         byte = builder.zext(builder.load(builder.gep(pointer, [place]), typ=I8), I64)
         element = builder.load(builder.gep(values, [byte]), typ=row.kinds[0].element)
         spread.append(row.spread(element))
-    # Vector by vector: each is in a register only while both rows need it.
+    # Vector by vector: each is in a register only while all rows need it.
     totals = list(sums)
     for j, vector in enumerate(row.loads(builder.gep(right, [builder.mul(place, right_row)]))):
         for r in range(rows):

@@ -115,7 +115,7 @@ def _define_tile(dtype, emit, *args):
     builder = emit.builder
     a, a_row, a_k, b, b_k, out, out_row, depth, rows, columns, resume = args[:11]
     soon, upcoming = args[11:14], (args[14], out_row, args[15])
-    vectors, tail, lasts = ends(emit, dtype, columns)
+    kind, row_kinds = kinds_of_rows(emit, dtype, columns, VECTORS)
     # As many rows as there is code for, then the rest: 7 rows are 4 and 2 and 1.
     entry = builder.block
     head, never = builder.append_basic_block("head"), builder.append_basic_block("never")
@@ -123,22 +123,18 @@ def _define_tile(dtype, emit, *args):
     builder.branch(head)
     builder.position_at_end(head)
     rows_left, a_now, out_now = builder.phi(I64), builder.phi(a.type), builder.phi(out.type)
-    kind = builder.add(builder.mul(tail, I64(VECTORS + 1)), vectors)
     switch = builder.switch(builder.add(builder.mul(kind, I64(MR + 1)), rows_left), never)
     blocks = []
-    for number, last in enumerate(lasts):
-        for vector_count, height in itertools.product(range(1, VECTORS + 1), HEIGHTS):
-            block = builder.append_basic_block(f"tile.{height}x{vector_count}")
-            kind = number * (VECTORS + 1) + vector_count
-            for row_count in range(height, min(2 * height, MR + 1)):
-                switch.add_case(I64(kind * (MR + 1) + row_count), block)
-            builder.position_at_end(block)
-            registers = _Registers(emit, dtype, height, vector_count, last)
-            registers.multiply(
-                (a_now, a_row, a_k), (b, b_k), (out_now, out_row), depth, resume, (soon, upcoming)
-            )
-            blocks.append((builder.block, height))
-            builder.branch(next_rows)
+    for (number, row), height in itertools.product(enumerate(row_kinds), HEIGHTS):
+        block = builder.append_basic_block(f"tile.{height}x{row[0]}")
+        for row_count in range(height, min(2 * height, MR + 1)):
+            switch.add_case(I64(number * (MR + 1) + row_count), block)
+        builder.position_at_end(block)
+        _Registers(emit, dtype, height, *row).multiply(
+            (a_now, a_row, a_k), (b, b_k), (out_now, out_row), depth, resume, (soon, upcoming)
+        )
+        blocks.append((builder.block, height))
+        builder.branch(next_rows)
     builder.position_at_end(never)
     builder.unreachable()
     builder.position_at_end(next_rows)
@@ -157,17 +153,17 @@ def _define_tile(dtype, emit, *args):
     builder.position_at_end(done)
 
 
-def ends(emit: Emit, dtype, columns):
-    """How a row of `columns` elements ends: the number of its vectors, which kind of end it has,
-    and for each kind the type of the last vector and its mask, or None.
+def kinds_of_rows(emit: Emit, dtype, columns, most):
+    """Which kind of row `columns` elements are, and all kinds: the number of vectors, 1 .. `most`,
+    and of the last one the type and the mask, or None.
 
     Where masks are free, the last vector is a whole one or, where that is enough, of half the
     width, which takes half the time. Elsewhere it is whole, with a mask or without.
     """
     builder = emit.builder
     width = SHAPE.bits // dtype.bitwidth
-    vectors = builder.sdiv(builder.add(columns, I64(width - 1)), I64(width))
-    used = builder.sub(columns, builder.mul(builder.sub(vectors, I64(1)), I64(width)))
+    others = builder.sdiv(builder.sub(columns, I64(1)), I64(width))  # vectors but the last
+    used = builder.sub(columns, builder.mul(others, I64(width)))  # elements of the last
     whole, half = (ir.VectorType(llvm_element(dtype), lanes) for lanes in (width, width // 2))
     if MASKS_ARE_FREE:
         # Bits, no comparison of lanes: LLVM would compare them anew in each step of a loop.
@@ -182,15 +178,17 @@ def ends(emit: Emit, dtype, columns):
             )
             for kind in (whole, half)
         ]
-        other = builder.icmp_signed("<=", used, I64(half.count))
+        second = builder.icmp_signed("<=", used, I64(half.count))
     else:
         lasts = [(whole, None), (whole, emit.first(used, width))]
-        other = builder.icmp_signed("!=", used, I64(width))
-    return vectors, builder.zext(other, I64), lasts
+        second = builder.icmp_signed("!=", used, I64(width))
+    kind = builder.add(builder.mul(builder.zext(second, I64), I64(most)), others)
+    return kind, [(vectors, last) for last in lasts for vectors in range(1, most + 1)]
 
 
 class Row:
-    """Emits the code of `vectors` registers side by side, with one of the `ends`."""
+    """Emits the code of `vectors` registers side by side, of one of the
+    `kinds_of_rows`."""
 
     def __init__(self, emit: Emit, dtype, vectors, last):
         self.emit = emit
@@ -279,7 +277,7 @@ class _Registers(Row):
         first_few = self._at_most(depth, MR)
         builder.cbranch(builder.icmp_signed(">", depth, I64(0)), loop, done)
         builder.position_at_end(loop)
-        left, few, step = (builder.phi(I64) for _ in range(3))
+        remaining, few, step = (builder.phi(I64) for _ in range(3))
         a_now, b_now = [builder.phi(a.type) for _ in a_starts], builder.phi(b.type)
         soon_now = [builder.phi(b.type) for _ in prefetched]
         sums = [[builder.phi(kind) for kind in self.kinds] for _ in range(self.rows)]
@@ -302,13 +300,13 @@ class _Registers(Row):
         back = builder.cbranch(builder.icmp_signed("<", step_next, few), loop, turn)
         back.set_metadata("llvm.loop", no_unrolling(builder.module))
         builder.position_at_end(turn)
-        left_next = builder.sub(left, few)
-        few_next = self._at_most(left_next, MR)
+        remaining_next = builder.sub(remaining, few)
+        few_next = self._at_most(remaining_next, MR)
         soon_turned = [builder.gep(at, [jump]) for at, jump in zip(soon_next, jumps, strict=True)]
-        back = builder.cbranch(builder.icmp_signed(">", left_next, I64(0)), loop, done)
+        back = builder.cbranch(builder.icmp_signed(">", remaining_next, I64(0)), loop, done)
         back.set_metadata("llvm.loop", no_unrolling(builder.module))
         for phi, first, following, turned in (
-            (left, depth, left, left_next),
+            (remaining, depth, remaining, remaining_next),
             (few, first_few, few, few_next),
             (step, I64(0), step_next, I64(0)),
             *zip(a_now, a_starts, a_next, a_next, strict=True),

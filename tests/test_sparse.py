@@ -148,10 +148,11 @@ def test_nothing_outside_is_read(before, fenced):
 def test_plain_twin_of_the_microkernel(rows, resume):
     rng = np.random.default_rng(11)
     places = np.array([0, 3, 4, 19, 7], np.int32)
-    left = rng.integers(0, 256, (3, 25), np.uint8)
+    left = rng.integers(0, 256, (ROWS, 25), np.uint8)
+    starts = 25 * rng.permutation(ROWS)
     right = rng.standard_normal((20, WIDTH32 + 3)).astype(np.float32)
-    arguments = places, 4, left, 2, 25, pixel_values(np.float32), right, 1, WIDTH32 + 3
-    results = [np.full((3, WIDTH32 + 7), 7, np.float32) for _ in range(2)]
+    arguments = places, 4, left, 2, starts, pixel_values(np.float32), right, 1, WIDTH32 + 3
+    results = [np.full((ROWS + 1, WIDTH32 + 7), 7, np.float32) for _ in range(2)]
     more = 2, WIDTH32 + 7, rows, WIDTH32 + 1, resume
     sparse_tile(*arguments, results[0], *more)
     numba.njit(lambda *args: sparse_tile(*args))(*arguments, results[1], *more)
