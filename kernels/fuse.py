@@ -22,7 +22,7 @@ from kernels.sparse import (
     sparse_tn_sgd,
 )
 from kernels.tanh import tanh_bprop, tanh_fprop
-from kernels.tape import Tape
+from kernels.tape import Tape, writes
 from kernels.update import momentum_update, sgd_update
 
 
@@ -78,7 +78,7 @@ def fused(tape: Tape) -> Tape:
         with suppress(ValueError):  # an output that is, or overlaps, what `both` goes on to read
             both.signature.explain(both.__name__, args)
             calls[at], calls[then] = (None, ()), (both, args)
-    result = Tape()
+    result = Tape(tape.stop)
     result.calls = [call for call in calls if call[0]]
     return result
 
@@ -92,10 +92,4 @@ def _memory(array):
 
 def _written(calls: list[tuple], *arrays: np.ndarray) -> bool:
     """Whether a call writes to one of these arrays."""
-    return any(
-        argument.output and np.may_share_memory(arg, array)
-        for kernel, args in calls
-        if kernel is not None
-        for argument, arg in zip(kernel.signature.arguments, args, strict=True)
-        for array in arrays
-    )
+    return any(writes(call, array) for call in calls if call[0] for array in arrays)

@@ -10,22 +10,33 @@ are addresses and sizes. So one loop, compiled once, runs any network, and what 
 cores that the calls would have run. Arrays are read and written where they are at the time of the
 run; a number given as a float64 array of no dimensions is read then, too. CUDA graphs work this way
 ("stream capture").
+
+Neighbours of which none reads or writes what another writes are one job for the threads, which wait
+for each other only at its end.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 from numba import types
 
 from kernels.ahead import helper
 from kernels.jit import DISABLED, compiled, pool, recorder
-from kernels.threads import RECORD, replay
+from kernels.threads import MOST_CALLS, RECORD, TOGETHER, replay
 
 _replay = compiled("kernels.replay", types.int64(*[types.int64] * 5))(replay)
 
 
 class Tape:
-    """Kernel calls of this thread, recorded in a `with` block; `run` runs them in their order."""
+    """Kernel calls of this thread, recorded in a `with` block; `run` runs them in their order.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    stop : int64 array; a run ends after the call that makes its first number other than 0
+    """
+
+    def __init__(self, stop: np.ndarray | None = None) -> None:
+        self.stop = np.zeros(1, np.int64) if stop is None else stop
         self.calls: list[tuple] = []  # keeps the arrays alive
         self._records = np.zeros((0, RECORD // 8), np.int64)
 
@@ -46,14 +57,12 @@ class Tape:
         """Return whether this thread's calls are being recorded on a tape."""
         return recorder.tape is not None
 
-    def run(self, times: int = 1, stop: np.ndarray | None = None, alone: bool = False) -> int:
+    def run(self, times: int = 1, alone: bool = False) -> int:
         """Run all calls, `times` times.
 
         Parameters
         ----------
         times : 0 or more
-        stop : int64 array; before each call but the first, an end is made if its first number is
-            not 0
         alone : whether this thread does without the others; the results are the same bits
 
         Returns
@@ -62,13 +71,11 @@ class Tape:
         """
         if recorder.tape is not None:
             raise RuntimeError("a tape cannot run while one is recording")
-        if stop is None:
-            stop = np.zeros(1, np.int64)
         if DISABLED:
             for time in range(times):
                 for kernel, args in self.calls:
                     kernel.run_plain(args)
-                    if stop[0]:
+                    if self.stop[0]:
                         return time
             return times
         if not pool.started:
@@ -77,7 +84,7 @@ class Tape:
             self._write_records()
         records = self._records.ctypes.data
         mailbox = pool.nobody.ctypes.data if alone else pool.address
-        return _replay(mailbox, records, len(self.calls), times, stop.ctypes.data)
+        return _replay(mailbox, records, len(self.calls), times, self.stop.ctypes.data)
 
     def _write_records(self) -> None:
         """Compile what is still to be compiled, and write the records."""
@@ -85,4 +92,38 @@ class Tape:
         with helper(self.calls):
             for (kernel, args), record in zip(self.calls, records, strict=True):
                 kernel.submit(record.ctypes.data, args)
+        at = 0
+        for job in self.jobs():
+            records[at, TOGETHER] = len(job)
+            at += len(job)
         self._records = records  # whole: an error or Ctrl-C leaves none that were not written
+
+    def jobs(self) -> Iterator[list[tuple]]:
+        """Yield the calls in groups: those of one group may run at the same time."""
+        job: list[tuple] = []
+        for call in self.calls:
+            ends = job and writes(job[-1], self.stop)
+            if ends or len(job) == MOST_CALLS or any(collide(call, other) for other in job):
+                yield job
+                job = []
+            job.append(call)
+        if job:
+            yield job
+
+
+def writes(call: tuple, array: np.ndarray) -> bool:
+    """Whether a call writes to the memory of `array`."""
+    kernel, args = call
+    return any(
+        argument.output and np.may_share_memory(arg, array)
+        for argument, arg in zip(kernel.signature.arguments, args, strict=True)
+    )
+
+
+def collide(call: tuple, other: tuple) -> bool:
+    """Whether one call writes what the other reads or writes."""
+    return any(
+        isinstance(array, np.ndarray) and writes(one, array)
+        for one, two in ((call, other), (other, call))
+        for array in two[1]
+    )

@@ -10,7 +10,7 @@ from reference import assert_same_bits
 
 import kernels
 from kernels.jit import pool
-from kernels.threads import COUNT, HAVE_WORKERS
+from kernels.threads import COUNT, HAVE_WORKERS, MOST_CALLS
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -82,6 +82,52 @@ def test_alone_opens_no_job():
     assert pool.mailbox[COUNT] == jobs + 10
 
 
+def drawn_calls(rng, count):
+    """Calls among a few arrays and parts of them: (kernel, arguments)."""
+    arrays = list(rng.standard_normal((5, 40_000)))
+    arrays += [array[start : start + 20_000] for array in arrays for start in (0, 20_000)]
+    for _ in range(count):
+        size = rng.choice([20_000, 40_000])
+        some = [array for array in arrays if array.size == size]
+        x, y, out = (some[i] for i in rng.integers(0, len(some), 3))
+        if rng.random() < 0.5:
+            yield kernels.scale, (x, 0.5, out)
+        else:
+            yield kernels.subtract, (x, y, out)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("seed", range(5))
+def test_calls_that_run_together(seed, threads):
+    """Whatever reads and writes what: the bits of one call after another."""
+    kernels.set_num_threads(threads)
+    recorded, direct = (list(drawn_calls(np.random.default_rng(seed), 40)) for _ in range(2))
+    with kernels.Tape() as tape:
+        for kernel, args in recorded:
+            kernel(*args)
+    for kernel, args in direct:
+        kernel(*args)
+    tape.run()
+    assert 1 < max(map(len, tape.jobs())) < len(tape)
+    for (_, expected), (_, found) in zip(direct, recorded, strict=True):
+        for a, b in zip(expected, found, strict=True):
+            assert_same_bits(np.asarray(b), np.asarray(a))
+
+
+def test_jobs():
+    """They end before a call that needs what is in them, or overwrites it; and behind `stop`."""
+    a, b, c, d, stop = *np.ones((4, 9)), np.zeros(2, np.int64)
+    history, none = np.zeros((9, 2)), np.zeros(0)
+    with kernels.Tape(stop=stop[1:]) as tape:
+        for x, out in [(a, b), (a, c), (b, d), (a, a[:]), (a, b), (c, b), (c, a)]:
+            kernels.scale(x, 2.0, out)
+        kernels.tally(none, none, stop, history)
+        kernels.scale(c, 2.0, d)
+        for _ in range(MOST_CALLS):
+            kernels.scale(a, 2.0, np.zeros(9))
+    assert [len(job) for job in tape.jobs()] == [2, 2, 1, 3, MOST_CALLS, 1]
+
+
 def test_an_empty_tape():
     with kernels.Tape() as tape:
         pass
@@ -92,15 +138,15 @@ def test_stop_ends_before_the_next_call():
     """The loss is infinite from the start: what follows is not run."""
     losses, place, history = np.array([np.inf]), np.zeros(2, np.int64), np.zeros((9, 2))
     before, after = np.ones(1), np.ones(1)
-    with kernels.Tape() as tape:
+    with kernels.Tape(stop=place[1:]) as tape:
         kernels.scale(before, 2, before)
         kernels.tally(losses, losses[:0], place, history)
         kernels.scale(after, 2, after)
-    assert tape.run(5, stop=place[1:]) == 0
+    assert tape.run(5) == 0
     assert (before, after) == (2, 1)
     losses[0] = 1
     place[1] = 0
-    assert tape.run(5, stop=place[1:]) == 5
+    assert tape.run(5) == 5
     assert (before, after) == (64, 32)
 
 

@@ -135,11 +135,10 @@ class Plan:
                     return
             return
         if size not in self._tapes:
-            with kernels.Tape() as tape:
+            with kernels.Tape(self._state[2:] if self.optimiser else None) as tape:
                 self._step(size)
             self._tapes[size] = fused(tape)
-        stop = self._state[2:] if self.optimiser else None
-        self._tapes[size].run(times, stop, alone)
+        self._tapes[size].run(times, alone)
 
     def _step(self, size: int) -> None:
         index = self._index[:size]
