@@ -246,10 +246,10 @@ def parallel(mailbox, records, count):
     One after another, each in one piece, where there are no workers, nothing to share, or a job is
     open already.
     """
-    most = 0
-    for place in range(count):
-        most = max(most, _pieces(records + place * RECORD))
-    if most < 2 or peek(mailbox, WORKERS) == 0 or swap(mailbox, BUSY, 1) == 1:
+    several = False
+    for record in range(records, records + count * RECORD, RECORD):
+        several |= peek(record, UNITS) > peek(record, GRAIN)
+    if not several or peek(mailbox, WORKERS) == 0 or swap(mailbox, BUSY, 1) == 1:
         for record in range(records, records + count * RECORD, RECORD):
             call(peek(record, FUNCTION), peek(record, DATA), 0, peek(record, UNITS))
         return
