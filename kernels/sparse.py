@@ -41,12 +41,12 @@ from kernels.sparse_tile import (
 from kernels.update import momentum_step, sgd_step
 
 LIST = 4096  # places listed at a time
-IMAGES = 512  # images whose bytes are transposed at a time
+IMAGES = 1088  # whose bytes are transposed at a time: rows that are not powers of two apart
 BLOCK = BYTES // ROWS * ROWS  # columns of x in a unit of the backward product
 STAGE, TURNED = LANES * BYTES, BYTES * IMAGES
 PLACES = LIST + LANES
-# Panels of columns, each of at most VECTORS, that share a list of places. No more, so that their
-# part of w, or of the dy of IMAGES images, stays in a second-level cache.
+# Panels of columns, each of at most VECTORS, that share a list of places, if that is all of them.
+# Else half as many, so that their part of w, or of dy, stays in a second-level cache.
 PANELS = 288 // (VECTORS * WIDTH32)
 DW = BLOCK * PANELS * VECTORS * WIDTH32
 PIECE = 2**15  # multiply-adds that are worth another thread's claim: 1 us
@@ -69,14 +69,26 @@ def _panels(out):
 
 
 @inline
+def _per_group(out):
+    """Panels of a group."""
+    return _panels(out) if _panels(out) <= PANELS else PANELS // 2
+
+
+@inline
 def _groups(out):
-    return _ceil(_panels(out), PANELS)
+    return _ceil(_panels(out), max(1, _per_group(out)))
+
+
+@inline
+def _ends(out, group):
+    """First panel of a group, and the one behind its last."""
+    return group * _per_group(out), min((group + 1) * _per_group(out), _panels(out))
 
 
 @inline
 def _columns(out):
     """Columns of a group of panels."""
-    return min(out.shape[1], PANELS * VECTORS * _width(out))
+    return min(out.shape[1], _per_group(out) * VECTORS * _width(out))
 
 
 @inline
@@ -118,7 +130,7 @@ def _fprop(images, values, index, w, b, out, finish, start, stop):
     strips = _ceil(len(out), ROWS)
     for unit in range(start, stop):
         group, i = unit // strips, unit % strips * ROWS
-        p0, p1 = group * PANELS, min((group + 1) * PANELS, _panels(out))
+        p0, p1 = _ends(out, group)
         rows = min(ROWS, len(out) - i)
         for r in range(ROWS):
             starts[r] = index[i + min(r, rows - 1)] * pixels
@@ -201,11 +213,11 @@ def _sums(step, idle):
         places, starts = stack_array(PLACES, np.int32), stack_array(ROWS, np.int64)
         dw = stack_array(DW, out)
         stage, turned = stack_array(STAGE, images), stack_array(TURNED, images)
-        pitch = VECTORS * _width(out)
+        pitch, blocks = VECTORS * _width(out), _ceil(pixels, BLOCK)
         for unit in range(start, stop):
-            block, group = unit // _groups(out), unit % _groups(out)
-            k0, panels = block * BLOCK, min(PANELS, _panels(out) - group * PANELS)
+            group, k0 = unit // blocks, unit % blocks * BLOCK
             columns = min(BLOCK, pixels - k0)
+            p0, p1 = _ends(out, group)
             for first in range(0, max(1, batch), IMAGES):
                 images_here = min(IMAGES, batch - first)
                 _transpose(x, index, first, images_here, pixels, k0, stage, turned)
@@ -216,10 +228,9 @@ def _sums(step, idle):
                     count = _list(turned, 0, starts, images_here, places)
                     if idle and count == 0 and batch <= IMAGES:
                         continue
-                    for p in range(panels):
-                        panel = group * PANELS + p
+                    for panel in range(p0, p1):
                         j0, j1 = _edge(out, panel), _edge(out, panel + 1)
-                        at = (k * PANELS + p * rows) * pitch if batch > IMAGES else 0
+                        at = (k * PANELS + (panel - p0) * rows) * pitch if batch > IMAGES else 0
                         sparse_tile(
                             places, count, turned, 0, starts, values, dy, first * n + j0, n,
                             dw, at, pitch, rows, j1 - j0, first > 0,
@@ -265,13 +276,13 @@ def _one_sgd(images, values, image, dy, w, rate, start, stop):
     """The core of sparse_tn_sgd for a single image: no sums."""
     pixels, n = w.shape
     x, places = images.reshape(-1), stack_array(PLACES, np.int32)
-    starts = stack_array(ROWS, np.int64)
+    starts, blocks = stack_array(ROWS, np.int64), _ceil(pixels, BLOCK)
     for r in range(ROWS):
         starts[r] = image * pixels
     for unit in range(start, stop):
-        block, group = unit // _groups(w), unit % _groups(w)
-        k0 = block * BLOCK
-        j0, j1 = _edge(w, group * PANELS), _edge(w, min((group + 1) * PANELS, _panels(w)))
+        group, k0 = unit // blocks, unit % blocks * BLOCK
+        p0, p1 = _ends(w, group)
+        j0, j1 = _edge(w, p0), _edge(w, p1)
         for p in range(_list(x, k0, starts, min(BLOCK, pixels - k0), places)):
             k = k0 + places[p]
             value = values[x[image * pixels + k]]
