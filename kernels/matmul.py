@@ -14,7 +14,8 @@ its rows lie far apart, these are first copied to a scratch array in the order o
 products then go at most KC steps of k at a time and continue each chain from the stored value.
 
 A tile whose operands are in the caches runs at the peak. So each step asks ahead for two cache
-lines: one of the next strip of a, or of what is copied next, and one of the next tile of out.
+lines: one of the next strip of a, or of what is copied or multiplied with next, and one of the next
+tile of out.
 """
 
 import numpy as np
@@ -173,6 +174,9 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, other, finish, start, stop)
                         if b_j == 1 and panel == 0 and last - strip <= v1 - v0:
                             soon, soon_row, soon_step = b, b_k, MR * b_k
                             soon_at = next_k * b_k + next_j + (last - 1 - strip) * width
+                    if finish == TANH_BPROP and k + steps == depth and 1 < panels == panel + 1:
+                        soon, soon_at, soon_row = other, i * n + j0, n  # what `finish_rows` reads
+                        soon_step = _ceil(MR * (j1 - j0), pass_steps)
                     tile(
                         a, i * a_row + k * a_k, a_row, a_k, right, right_at, right_k,
                         out, i * n + j, n, steps, rows, columns, k > 0,
