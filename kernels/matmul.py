@@ -206,7 +206,7 @@ def _units_of(a, out, transposed, worth):
     work = MR * (depth + MR) * max(columns, _ceil(n, groups))
     piece = max(1, worth // work)
     if n >= FAR:
-        piece = _ceil(piece, max(1, strips)) * strips
+        piece = _ceil(piece, max(1, strips)) * max(1, strips)
     return strips * groups, piece
 
 

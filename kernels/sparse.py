@@ -41,12 +41,12 @@ from kernels.sparse_tile import (
 from kernels.update import momentum_step, sgd_step
 
 LIST = 4096  # places listed at a time
-IMAGES = 1088  # whose bytes are transposed at a time: rows that are not powers of two apart
+IMAGES = 1088  # whose bytes are transposed at a time, to rows that are no power of two apart
 BLOCK = BYTES // ROWS * ROWS  # columns of x in a unit of the backward product
 STAGE, TURNED = LANES * BYTES, BYTES * IMAGES
 PLACES = LIST + LANES
 # Panels of columns, each of at most VECTORS, that share a list of places, if that is all of them.
-# Else half as many, so that their part of w, or of dy, stays in a second-level cache.
+# Else half as many, so that their part of w, or of dy, stays in a second-level cache of 1 MB.
 PANELS = 288 // (VECTORS * WIDTH32)
 DW = BLOCK * PANELS * VECTORS * WIDTH32
 PIECE = 2**15  # multiply-adds that are worth another thread's claim: 1 us
@@ -71,12 +71,12 @@ def _panels(out):
 @inline
 def _per_group(out):
     """Panels of a group."""
-    return _panels(out) if _panels(out) <= PANELS else PANELS // 2
+    return max(1, _panels(out)) if _panels(out) <= PANELS else _ceil(PANELS, 2)
 
 
 @inline
 def _groups(out):
-    return _ceil(_panels(out), max(1, _per_group(out)))
+    return _ceil(_panels(out), _per_group(out))
 
 
 @inline
@@ -303,7 +303,7 @@ def _units_sgd(images, values, index, dy, w, rate):
 def sparse_tn_sgd(images, values, index, dy, w, rate, start, stop):
     """`w -= rate * (x.T @ dy)`: sparse_tn, then sgd_update, same bits.
 
-    A row of w whose column of x is zero, and that of its neighbour, is not touched. The gradient is
+    Rows of w are not touched where a few columns of x, side by side, are zero. The gradient is
     nowhere stored.
 
     Parameters

@@ -32,7 +32,8 @@ class Tape:
 
     Parameters
     ----------
-    stop : int64 array; a run ends after the call that makes its first number other than 0
+    stop : int64 array, its first number 0 when a run begins; a run ends after the recorded call
+        that makes it another
     """
 
     def __init__(self, stop: np.ndarray | None = None) -> None:

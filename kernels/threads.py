@@ -215,7 +215,7 @@ def _share(count, share, shares):
 
 @inline
 def _pieces(record):
-    """Number of pieces of a call."""
+    """Number of pieces of a call. One piece is in the last share."""
     return -(-peek(record, UNITS) // peek(record, GRAIN))
 
 

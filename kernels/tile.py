@@ -187,8 +187,7 @@ def kinds_of_rows(emit: Emit, dtype, columns, most):
 
 
 class Row:
-    """Emits the code of `vectors` registers side by side, of one of the
-    `kinds_of_rows`."""
+    """Emits the code of `vectors` registers side by side, one of the `kinds_of_rows`."""
 
     def __init__(self, emit: Emit, dtype, vectors, last):
         self.emit = emit

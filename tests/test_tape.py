@@ -125,7 +125,10 @@ def test_jobs():
         kernels.scale(c, 2.0, d)
         for _ in range(MOST_CALLS):
             kernels.scale(a, 2.0, np.zeros(9))
-    assert [len(job) for job in tape.jobs()] == [2, 2, 1, 3, MOST_CALLS, 1]
+        kernels.next_numbers(np.ones((3, 2)), np.zeros(1, np.int64), d[:2])
+        kernels.scale(a, d[1].reshape(()), b)  # a copy of the number
+        kernels.scale(a, d[1:2].reshape(()), b)  # the number itself
+    assert [len(job) for job in tape.jobs()] == [2, 2, 1, 3, MOST_CALLS, 3, 1]
 
 
 def test_an_empty_tape():

@@ -14,10 +14,10 @@ Array = npt.NDArray[Any]
 Rows = npt.ArrayLike | Sequence[npt.ArrayLike]  # one array, or a tuple for several in- or outputs
 
 INPUTS = ("auto", "dense", "sparse")
-# Where skipping zeros pays. Measured on Zen 4 with 784x200 weights, the sparse products take 0.4 of
-# the time of the dense ones for MNIST (0.19), and 0.7 for images of its kind at 0.44; with AVX2
-# alone 0.65 and 1. For pixels that have nothing to do with their neighbours they take as long at
-# 0.5, with AVX2 at 0.35.
+# Where skipping zeros pays. Measured on Zen 4 with 784x200 weights, the sparse products take 0.36
+# of the time of the dense ones for MNIST (0.19), and 0.6 for images of its kind at 0.44; with AVX2
+# alone 0.52 and 0.78. For pixels that have nothing to do with their neighbours it is 0.89 at 0.5;
+# with AVX2 0.96 at 0.35, and as long at 0.4.
 SPARSE_DENSITY = 0.35
 
 
