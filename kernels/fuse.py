@@ -72,7 +72,9 @@ def fused(tape: Tape) -> Tape:
         place, both, arguments = PAIRS[first, second]
         shared = [i for i, arg in enumerate(later) if _memory(arg) is _memory(middle)]
         whole = later[place].ctypes.data == middle.ctypes.data and later[place].size == middle.size
-        if shared != [place] or not whole or _written(calls[at + 1 : then + 1], *operands):
+        between = [call for call in calls[at + 1 : then + 1] if call[0]]
+        changed = any(writes(call, operand) for call in between for operand in operands)
+        if shared != [place] or not whole or changed:
             continue
         args = arguments(operands, middle, later)
         with suppress(ValueError):  # an output that is, or overlaps, what `both` goes on to read
@@ -88,8 +90,3 @@ def _memory(array):
     while isinstance(array, np.ndarray) and array.base is not None:
         array = array.base
     return array
-
-
-def _written(calls: list[tuple], *arrays: np.ndarray) -> bool:
-    """Whether a call writes to one of these arrays."""
-    return any(writes(call, array) for call in calls if call[0] for array in arrays)

@@ -174,8 +174,9 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, other, finish, start, stop)
                         if b_j == 1 and panel == 0 and last - strip <= v1 - v0:
                             soon, soon_row, soon_step = b, b_k, MR * b_k
                             soon_at = next_k * b_k + next_j + (last - 1 - strip) * width
+                    # What `finish_rows` reads, during the last tile; a single one has to ask for a.
                     if finish == TANH_BPROP and k + steps == depth and 1 < panels == panel + 1:
-                        soon, soon_at, soon_row = other, i * n + j0, n  # what `finish_rows` reads
+                        soon, soon_at, soon_row = other, i * n + j0, n
                         soon_step = _ceil(MR * (j1 - j0), pass_steps)
                     tile(
                         a, i * a_row + k * a_k, a_row, a_k, right, right_at, right_k,

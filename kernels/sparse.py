@@ -106,7 +106,7 @@ def _list(x, at, starts, count, places):
     for r in range(ROWS):
         last = max(last, at + starts[r])
     for p in range(0, count, LANES):
-        rest = min(LANES, count - p)
+        rest = count - p
         whole = last + p + LANES <= len(x)
         some = broadcast(0, x)
         for r in range(ROWS):

@@ -11,11 +11,9 @@ cores that the calls would have run. Arrays are read and written where they are 
 run; a number given as a float64 array of no dimensions is read then, too. CUDA graphs work this way
 ("stream capture").
 
-Neighbours of which none reads or writes what another writes are one job for the threads, which wait
-for each other only at its end.
+Calls near each other of which none reads or writes what another writes are one job for the threads,
+which wait for each other only at its end.
 """
-
-from collections.abc import Iterator
 
 import numpy as np
 from numba import types
@@ -37,6 +35,8 @@ class Tape:
     """
 
     def __init__(self, stop: np.ndarray | None = None) -> None:
+        if stop is not None and (stop.dtype != np.int64 or stop.size == 0):
+            raise ValueError(f"stop: {stop.dtype}{stop.shape}, expected at least one int64")
         self.stop = np.zeros(1, np.int64) if stop is None else stop
         self.calls: list[tuple] = []  # keeps the arrays alive
         self._records = np.zeros((0, RECORD // 8), np.int64)
@@ -90,26 +90,39 @@ class Tape:
     def _write_records(self) -> None:
         """Compile what is still to be compiled, and write the records."""
         records = np.zeros((len(self.calls), RECORD // 8), np.int64)
-        with helper(self.calls):
-            for (kernel, args), record in zip(self.calls, records, strict=True):
+        jobs = self.jobs()
+        calls = [call for job in jobs for call in job]
+        with helper(calls):
+            for (kernel, args), record in zip(calls, records, strict=True):
                 kernel.submit(record.ctypes.data, args)
         at = 0
-        for job in self.jobs():
+        for job in jobs:
             records[at, TOGETHER] = len(job)
             at += len(job)
         self._records = records  # whole: an error or Ctrl-C leaves none that were not written
 
-    def jobs(self) -> Iterator[list[tuple]]:
-        """Yield the calls in groups: those of one group may run at the same time."""
-        job: list[tuple] = []
+    def jobs(self) -> list[list[tuple]]:
+        """Return the calls in groups, of which the calls may run at the same time.
+
+        A call joins one of the last two groups, the first of them that it may: where it collides
+        with no call there or behind. Nothing moves across a call that writes to `stop`.
+        """
+        jobs: list[list[tuple]] = []
+        closed = 0  # groups that nothing joins any more, since the run may end behind them
         for call in self.calls:
-            ends = job and writes(job[-1], self.stop)
-            if ends or len(job) == MOST_CALLS or any(collide(call, other) for other in job):
-                yield job
-                job = []
-            job.append(call)
-        if job:
-            yield job
+            ends = writes(call, self.stop)
+            place = len(jobs)
+            first = max(closed, len(jobs) - (1 if ends else 2))
+            for at in range(len(jobs) - 1, first - 1, -1):
+                if any(collide(call, other) for other in jobs[at]):
+                    break
+                if len(jobs[at]) < MOST_CALLS:
+                    place = at
+            if place == len(jobs):
+                jobs.append([])
+            jobs[place].append(call)
+            closed = len(jobs) if ends else closed
+        return jobs
 
 
 def writes(call: tuple, array: np.ndarray) -> bool:

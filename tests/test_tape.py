@@ -131,6 +131,28 @@ def test_jobs():
     assert [len(job) for job in tape.jobs()] == [2, 2, 1, 3, MOST_CALLS, 3, 1]
 
 
+def test_calls_join_the_job_before_the_last():
+    """Where they collide with neither; but nothing moves across a call that may end the run."""
+    a, b, c, d, e, last, stop = *np.ones((6, 9)), np.zeros(2, np.int64)
+    history, none = np.zeros((9, 2)), np.zeros(0)
+    with kernels.Tape(stop=stop[1:]) as tape:
+        kernels.scale(a, 2.0, b)
+        kernels.scale(b, 2.0, c)
+        for out in (d, c, a):  # beside the first; beside none; beside the second
+            kernels.scale(e, 2.0, out)
+        kernels.tally(none, none, stop, history)
+        kernels.scale(e, 2.0, last)
+    names = {id(a): "a", id(b): "b", id(c): "c", id(d): "d", id(history): "end", id(last): "last"}
+    jobs = [[names[id(args[-1])] for _, args in job] for job in tape.jobs()]
+    assert jobs == [["b", "d"], ["c", "a"], ["c", "end"], ["last"]]
+
+
+@pytest.mark.parametrize("stop", [np.zeros(0, np.int64), np.zeros(1)])
+def test_what_cannot_stop_a_run(stop):
+    with pytest.raises(ValueError, match=r"stop: .*expected at least one int64"):
+        kernels.Tape(stop)
+
+
 def test_an_empty_tape():
     with kernels.Tape() as tape:
         pass
