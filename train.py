@@ -7,7 +7,9 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields
+from threading import Timer
 from time import perf_counter
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -249,13 +251,14 @@ def run(
         except training.CheckpointError as error:
             parser.error(str(error))
 
-    density = training.sparse_density(net, images, args.input or "auto")
+    density = session.density
+    used = "dense" if density is None else "sparse"
     share = "" if density is None else f", {density:.0%} of the pixels are not zero"
     report.line(
         f"data      {dataset.name}: {split}, {pixels} pixels, {dataset.classes} classes\n"
         f"network   {widths}{', tanh' if hidden else ''}, {parameters} parameters\n"
         f"training  {', '.join(summary(args, settings, size))}\n"
-        f"input     {'dense' if density is None else 'sparse'}{share}\n"
+        f"input     {used}{share}\n"
         f"machine   {training.cpu_model()}, threads {kernels.get_num_threads()}"
     )
 
@@ -268,19 +271,22 @@ def run(
         if not checked:
             parser.fail(f"gradient check failed: {checked}")
         report.line(f"gradient check passed, worst: {checked}")
-    training.warm_up(net, loss, *sets["train"], input=args.input or "auto", **asdict(settings))
+    training.warm_up(net, loss, *sets["train"], input=used, **asdict(settings))
     compile_seconds = report.compiled()
 
     history = session.history
     interrupt.training = True
     report.start()
     try:
-        session.run()
+        # Not on the main thread, which alone can answer Ctrl-C while compiled code runs a batch.
+        with ThreadPoolExecutor(1) as elsewhere:
+            elsewhere.submit(session.run).result()
     except KeyboardInterrupt as stop:
         report.line(str(stop))
     except training.DivergedError as error:
         parser.fail(f"{error}; try a lower --lr than {settings.rate:g}")
     finally:
+        interrupt.hint.cancel()
         report.stop()
     if args.save:
         try:
@@ -291,8 +297,9 @@ def run(
         if interrupt.asked:
             report.line(f"to go on: {going_on(args)}")
 
-    best = len(history) == settings.epochs > 0 and not settings.early_stopping
-    errors = history[-1].test_errors if best else None
+    # Those of the last epoch, if these are its weights.
+    last = len(history) == settings.epochs > 0 == session.batch and not settings.early_stopping
+    errors = history[-1].test_errors if last else None
     if errors is None:
         errors = training.evaluate(net, loss, *sets["test"]).errors
     print_errors(errors, counts["test"])
@@ -306,7 +313,7 @@ def run(
         **{"lr" if name == "rate" else name: v for name, v in asdict(settings).items()},
         "batch_size": settings.batch_size or "full",
         "seed": args.seed,
-        "input": "dense" if density is None else "sparse",
+        "input": used,
     }
     if args.metrics:
         record = {
@@ -478,6 +485,10 @@ class Interrupt:
     def __init__(self) -> None:
         self.training = False
         self.asked = False
+        # Of a long batch: most end before anybody could read it.
+        text = b"train.py: ends after this batch; Ctrl-C again ends at once\n"
+        self.hint = Timer(0.1, os.write, (2, text))
+        self.hint.daemon = True
         signal.signal(signal.SIGINT, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
@@ -486,6 +497,7 @@ class Interrupt:
             os._exit(INTERRUPTED)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         self.asked = True
+        self.hint.start()
 
 
 class WithPresets(Parser):

@@ -204,6 +204,7 @@ class Graph(Module):
         """
         if len(xs) != len(self.in_widths):
             raise TypeError(f"{self!r}: fprop of {len(xs)} arrays, expected {len(self.in_widths)}")
+        self._check_shared()
         values: list[Any] = [None] * self._size
         for at, width in enumerate(self.in_widths):
             values[at] = xs[at]
@@ -290,6 +291,19 @@ class Graph(Module):
         if need_dx is False:
             return None
         return tuple(gradients[: len(self.in_widths)]) if self._many else gradients[0]
+
+    def _check_shared(self) -> None:
+        """See that a shared parameter is still one array: `module.w = other` made it two."""
+        places = {step for shared in self._shared for step, _ in shared.holders}
+        parameters = {step: self.steps[step].module.parameters() for step in places}
+        for shared in self._shared:
+            first, *others = (parameters[step][place] for step, place in shared.holders)
+            if any(parameter.value is not first.value for parameter in others):
+                label, module, *_ = self.steps[shared.holders[0][0]]
+                raise ValueError(
+                    f"{self!r}: {first.name} of {label}, {module!r}, is shared, and has become "
+                    f"another array: write into the one it was, {first.name}[...] = values"
+                )
 
     def _way_back(self, need_dx: bool | tuple[bool, ...]) -> list[Any]:
         """Return the steps that `bprop` takes, without those whose gradients nothing needs.
@@ -627,6 +641,9 @@ def _has_flag(bprop: Callable[..., Any]) -> bool:
 def _out_width(module: Module, widths: Sequence[int | None], sources: Sequence[Any]) -> Any:
     """Return what `module.out_width` does, None for each width that is not known."""
     unknown = None if module.outputs is None else (None,) * module.outputs
+    told = getattr(module, "in_features", None)
+    if len(widths) == 1 and isinstance(told, int):
+        widths = [told if widths[0] is None else widths[0]]
     if None in widths:
         return unknown
     try:

@@ -405,6 +405,20 @@ def test_tied_weights():
     assert gradcheck(net, *arrays(np.random.default_rng(1), 3))
 
 
+def test_a_shared_parameter_that_was_replaced():
+    """The copies of its module would keep the old array: better refused than wrong."""
+    x, shared = Input(3), Linear(3, 3, 0)
+    net = Graph(x, shared(Tanh()(shared(x))))
+    ones = np.ones((2, 3), np.float32)
+    shared.w[...] = np.eye(3)
+    np.testing.assert_array_equal(net.fprop(ones), np.tanh(ones))
+    shared.w = np.eye(3, dtype=np.float32)
+    with pytest.raises(
+        ValueError, match=r"w of linear1, Linear\(3, 3\), is shared, .* another array.* w\[\.\.\.\]"
+    ):
+        net.fprop(ones)
+
+
 def test_states_are_shared_and_restored_by_the_check():
     noise, x = Noise(), Input(2)
     net = Graph(x, noise(Tanh()(noise(x))))
@@ -581,7 +595,7 @@ def test_widths():
     assert isinstance(x, Node)
     assert Linear(3, 2)(x).features == 2
     assert Times()(x, x).features is None
-    assert Linear(3, 2)(Times()(x, x)).features is None
+    assert Linear(3, 2)(Times()(x, x)).features == 2
     assert [node.features for node in Parts(3)(x)] == [1, 1, 1]
     assert [node.features for node in Parts(3)(Input())] == [None, None, None]
     assert Sequential(Linear(3, 2), Tanh())(x).features == 2
@@ -733,11 +747,11 @@ def test_table():
 def test_table_of_a_chain():
     assert str(Sequential(Tanh(), Noise(), Linear(1000, 20))).splitlines()[2:] == [
         "x      Input()                 (batch, ?)",
-        "0      Tanh()            x     (batch, ?)           0              0",
-        "1      Noise()           0     (batch, ?)           0              0",
-        "2      Linear(1000, 20)  1     (batch, ?)      20,020              ?",
-        "-" * 68,
-        "total  3 modules         2                     20,020          0 + ?",
+        "0      Tanh()            x     (batch, ?)            0              0",
+        "1      Noise()           0     (batch, ?)            0              0",
+        "2      Linear(1000, 20)  1     (batch, 20)      20,020              ?",
+        "-" * 69,
+        "total  3 modules         2                      20,020          0 + ?",
     ]
     known = Sequential(Linear(1000, 20), Tanh())
     assert str(known).splitlines()[-1].split() == ["total", "2", "modules", "1", "20,020", "20,000"]

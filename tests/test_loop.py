@@ -8,7 +8,19 @@ import pytest
 
 import kernels
 import training.plan
-from layers import CrossEntropy, Linear, Sequential, Softmax, SoftmaxCrossEntropy
+from layers import (
+    CrossEntropy,
+    Graph,
+    Input,
+    Linear,
+    Losses,
+    MeanSquaredError,
+    Module,
+    Parameter,
+    Sequential,
+    Softmax,
+    SoftmaxCrossEntropy,
+)
 from training import (
     DivergedError,
     Settings,
@@ -212,6 +224,77 @@ def test_warm_up_leaves_everything_as_it_is():
 def test_settings_that_make_no_sense(wrong):
     with pytest.raises(ValueError, match=r"epochs|batch size|rate|momentum"):
         train(**wrong)
+
+
+@pytest.mark.parametrize("name", ["epochs", "batch_size", "patience", "step_size"])
+def test_settings_that_are_no_integers(name):
+    with pytest.raises(
+        TypeError, match=rf"^{name.replace('_', ' ')} must be an integer, not 1\.5$"
+    ):
+        train(**{name: 1.5})
+
+
+TWO = Losses((SoftmaxCrossEntropy(), 1), (MeanSquaredError(), 1))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "loss", "targets", "error", "message"),
+    [
+        (
+            1,
+            SoftmaxCrossEntropy(),
+            (LABELS, LABELS),
+            ValueError,
+            "returns one array, t holds .* 2$",
+        ),
+        (1, TWO, LABELS, ValueError, r"returns one array, Losses\(.*\) takes a tuple of 2$"),
+        (2, SoftmaxCrossEntropy(), LABELS, ValueError, "tuple of 2, .* takes one array$"),
+        (2, TWO, LABELS, ValueError, "returns a tuple of 2, t holds one array$"),
+        (2, TWO, [LABELS, np.zeros((2, 2))], ValueError, "neither an array nor a tuple"),
+        (1, SoftmaxCrossEntropy, LABELS, TypeError, "loss is a class, expected a loss such as"),
+        (0, SoftmaxCrossEntropy(), LABELS, TypeError, "net is of type list, expected a module"),
+    ],
+)
+def test_outputs_losses_and_targets_that_do_not_fit(outputs, loss, targets, error, message):
+    x = Input(24)
+    y = Linear(24, 4, 0)(x)
+    net = Graph(x, [y, y] if outputs == 2 else y) if outputs else [network()]
+    with pytest.raises(error, match=message) as caught:
+        fit(net, loss, IMAGES, targets, epochs=1, batch_size=10, rate=0.1)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("settings", [{}, {"momentum": 0.9}, {"optimizer": "adam"}])
+def test_a_gradient_may_be_bound_anew(settings, capfd):
+    """By a person's own module: it learns what one learns that writes into its gradient."""
+
+    class Gain(Module):
+        def __init__(self):
+            self.g, self.dg = np.ones(24, np.float32), np.zeros(24, np.float32)
+
+        def fprop(self, x):
+            self.x = x
+            return x * self.g
+
+        def bprop(self, dy):
+            self.dg = (dy * self.x).sum(axis=0)
+            return dy * self.g
+
+        def parameters(self):
+            return [Parameter("g", self.g, self.dg)]
+
+    class Kept(Gain):
+        def bprop(self, dy):
+            self.dg[...] = (dy * self.x).sum(axis=0)
+            return dy * self.g
+
+    gains = []
+    for kind in (Gain, Kept):
+        module = kind()
+        train(Sequential(module, Linear(24, 4, 0)), **settings)
+        gains.append(module.g)
+    assert (gains[0] != 1).all()
+    np.testing.assert_array_equal(*gains)
 
 
 def test_a_label_without_an_output():

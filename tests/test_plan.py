@@ -9,10 +9,12 @@ import kernels
 import perf.same_bits
 from kernels.jit import DISABLED
 from layers import (
+    Activation,
     Dropout,
     Graph,
     Input,
     Linear,
+    Loss,
     Losses,
     MeanSquaredError,
     Module,
@@ -114,6 +116,86 @@ def test_a_method_of_ones_own_is_found():
 
     mine = Mine()
     assert plan_of(Sequential(Linear(24, 4, 0), mine)).own is mine
+
+
+class Clip(Activation):
+    """With functions where the package has kernels."""
+
+    forwards = staticmethod(lambda x, y: np.clip(x, 0, 6, out=y))
+    backwards = staticmethod(lambda y, dy, dx: np.multiply(dy, (y > 0) & (y < 6), out=dx))
+
+
+class Doubled(Linear):
+    """With a property where the package has an array."""
+
+    w = property(lambda self: 2 * self.v, lambda self, v: setattr(self, "v", v))
+
+
+class Mixed:
+    def fprop(self, x):
+        return super().fprop(x)
+
+
+class MixedIn(Mixed, Tanh):
+    pass
+
+
+def patched():
+    module = Tanh()
+    module.fprop = lambda x: x
+    return module
+
+
+@pytest.mark.parametrize("make", [Clip, lambda: Doubled(4, 4), MixedIn, patched])
+def test_what_a_tape_would_miss_is_found(make):
+    module = make()
+    assert plan_of(Sequential(Linear(24, 4, 0), module)).own is module
+
+
+class Swish(Activation):
+    forwards, backwards = kernels.relu_fprop, kernels.relu_bprop
+
+
+class Network(Sequential):
+    """As people write them."""
+
+    outputs = None
+
+    def __init__(self):
+        super().__init__(Linear(24, 4, 0), Swish())
+
+    def predict(self, x):
+        return self.fprop(x).argmax(axis=1)
+
+
+def test_what_a_tape_knows_stays_compiled():
+    assert plan_of(Network()).own is None
+
+
+def test_a_loss_of_ones_own_within_losses(capfd):
+    """To the same bits as without them."""
+
+    class Absolute(Loss):
+        def rows(self, z, t):
+            self.d = z - t
+            return np.abs(self.d).sum(axis=1)
+
+        def bprop(self, scale):
+            return np.sign(self.d) * self.d.dtype.type(scale)
+
+    x = np.random.default_rng(0).standard_normal((30, 3))
+    digests = set()
+    for several in (False, True):
+        node = Input(3)
+        y = Linear(3, 3, 0, np.float64)(node)
+        loss = Losses((Absolute(), 1)) if several else Absolute()
+        net = Graph(node, [y] if several else y)
+        targets = (1 - x,) if several else 1 - x
+        history = fit(net, loss, x, targets, epochs=2, batch_size=10, rate=0.1, rng=1)
+        assert history[1].train_loss < history[0].train_loss
+        assert "Absolute() is not of the package layers" in capfd.readouterr().err
+        digests.add(weights_sha256(net))
+    assert len(digests) == 1
 
 
 @pytest.mark.skipif(DISABLED, reason="there is no machine code")

@@ -109,9 +109,13 @@ def test_a_thousand_modules():
 
 
 def test_the_module_that_does_not_fit_is_named():
-    net = Sequential(Linear(5, 4), Linear(3, 2))
     with pytest.raises(
-        ValueError, match=r"^Linear\(3, 2\): x has shape \(6, 4\), expected .* from Linear\(5, 4\)$"
+        ValueError, match=r"^Linear\(3, 2\): x has 4 features, .* from Linear\(5, 4\)$"
+    ):
+        Sequential(Linear(5, 4), Linear(3, 2))
+    net = Sequential(Tanh(), Linear(3, 2))
+    with pytest.raises(
+        ValueError, match=r"^Linear\(3, 2\): x has shape \(6, 5\), expected .* from Tanh\(\)$"
     ):
         net.fprop(np.zeros((6, 5), np.float32))
     with pytest.raises(RuntimeError, match=r"^Linear\(3, 2\): bprop before fprop"):

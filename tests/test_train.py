@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -287,6 +288,20 @@ def test_input(run, capsys):
     )
 
 
+def test_the_input_is_that_of_the_images_trained_on(tmp_path, capsys):
+    """Not of all there are: here the ones held out are much denser."""
+    rng = np.random.default_rng(1)
+    for split, count in (("train", 100), ("t10k", 10)):
+        images = rng.integers(1, 256, (count, 4, 5), np.uint8)
+        images[:50, :, 1:] = 0
+        write_idx(tmp_path / f"{split}-images-idx3-ubyte", images)
+        write_idx(tmp_path / f"{split}-labels-idx1-ubyte", np.arange(count, dtype=np.uint8) % 3)
+    args = f"--data {tmp_path} --epochs 1 --hidden 3 --validation".split()
+    for held_out, expected in (("50", "sparse, 20% of the pixels are not zero"), ("0", "dense")):
+        assert train.main([*args, held_out]) == 0
+        assert f"\ninput     {expected}\n" in capsys.readouterr().out
+
+
 def test_report(folder, tmp_path, capsys):
     path = tmp_path / "new" / "report"
     args = ["--data", str(folder), "--report", str(path), "--epochs", "2", "--validation", "50"]
@@ -428,6 +443,24 @@ def test_resume(run, saved, tmp_path):
             del epoch["train_seconds"]
     assert again["epochs"] == whole["epochs"] == third["epochs"][:5]
     assert again["settings"] == whole["settings"]
+
+
+def test_resume_with_fewer_epochs(run, folder, tmp_path, capsys):
+    """The errors are those of the weights, which have gone on since the last whole epoch."""
+    path = tmp_path / "run.safetensors"
+    with pytest.MonkeyPatch.context() as patch:
+        epochs = [0]
+        patch.setattr(train.Report, "batch", lambda self, epoch, *_: epochs.append(epoch))
+        asked = property(lambda self: epochs[-1] == 2, lambda *_: None)
+        patch.setattr(train.Interrupt, "asked", asked, raising=False)
+        given = f"--data {folder} --hidden 9 --batch-size 7 --epochs 3 --lr 0.005 --save {path}"
+        assert train.main(given.split()) == 130
+    assert "epoch 2, after batch" in capsys.readouterr().out
+    metrics = run(f"--resume {path} --epochs 1")
+    (epoch,) = metrics["epochs"]
+    assert train.main(["--evaluate", str(path), "--data", str(folder)]) == 0
+    errors, *_ = LAST_LINE.search(capsys.readouterr().out).groups()
+    assert metrics["test_errors"] == int(errors) != epoch["test_errors"]
 
 
 def test_resume_where_all_is_done(run, saved, capsys):
@@ -654,6 +687,24 @@ def test_ctrl_c_before_training_and_twice_in_training(training, code, message):
     command = [sys.executable, "-c", INTERRUPT.format(training=training)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (code, "", message)
+
+
+def test_ctrl_c_in_a_long_batch():
+    """It is answered, and the second one ends the process, though compiled code does not stop."""
+    args = ("--hidden", 1000, "--batch-size", "full", "--threads", 1)  # a second for a batch
+    with started(*args) as process:
+        for line in process.stdout:
+            if "train loss" in line:
+                break
+        start = time.perf_counter()
+        process.send_signal(signal.SIGINT)
+        answer = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        process.wait()
+        seconds = time.perf_counter() - start
+    assert answer == "train.py: ends after this batch; Ctrl-C again ends at once\n"
+    assert process.returncode == -signal.SIGINT
+    assert seconds < 0.5
 
 
 def test_a_closed_pipe(folder):

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 import kernels
 from layers import Graph, Linear, Module
+from layers.graph import what
 from layers.sparse import SparseImages
 
 Array = npt.NDArray[Any]
@@ -36,6 +37,7 @@ class Batches:
 
     Attributes:
         size: examples in a batch.
+        targets: how many targets `take` returns in a tuple; None if it returns one array.
         density: share of pixels that are not zero, if the images are sparse; else None.
     """
 
@@ -44,8 +46,10 @@ class Batches:
     ) -> None:
         if input not in INPUTS:
             raise ValueError(f"input is {input!r}, expected one of {', '.join(INPUTS)}")
-        self._several_targets = isinstance(t, tuple)
-        xs, ts = map(_arrays, (x, t))
+        if not isinstance(net, Module):
+            raise TypeError(f"net is {what(net)}, expected a module such as Sequential(...)")
+        self.targets = len(t) if isinstance(t, tuple) else None
+        xs, ts = _arrays("x", x), _arrays("t", t)
         self._length = len(xs[0]) if xs[0].ndim else 0
         self.size = min(size or self._length, self._length)
         for name, arrays in (("x", xs), ("t", ts)):
@@ -82,14 +86,14 @@ class Batches:
         """
         targets = tuple(source.take(index) for source in self._t)
         inputs = tuple(source.take(index) for source in self._x)
-        return inputs, targets if self._several_targets else targets[0]
+        return inputs, targets[0] if self.targets is None else targets
 
     def misses(self, z: Any, t: Any) -> Array:
         """Return for each row 1 if its largest value is not that of its label, else 0.
 
         Of targets that are no labels, no row.
         """
-        zs, ts = (z, t) if self._several_targets else ((z,), (t,))
+        zs, ts = ((z,), (t,)) if self.targets is None else (z, t)
         # A tape takes labels as they come: none may lie outside, of whichever output.
         for source, output in zip(self._t, zs, strict=False):  # the loss refuses another number
             if isinstance(source, _Labels) and source.highest >= output.shape[1]:
@@ -145,8 +149,13 @@ class _Labels(_Source):
         self.highest = int(array.max())
 
 
-def _arrays(given: Rows) -> list[Array]:
-    return [np.asarray(array) for array in (given if isinstance(given, tuple) else (given,))]
+def _arrays(name: str, given: Rows) -> list[Array]:
+    try:
+        return [np.asarray(array) for array in (given if isinstance(given, tuple) else (given,))]
+    except ValueError:
+        raise ValueError(
+            f"{name} is neither an array nor a tuple of arrays, one for each"
+        ) from None
 
 
 def _pixels(x: Array) -> Array:

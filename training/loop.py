@@ -82,8 +82,8 @@ class Training:
             raise ValueError("early stopping needs validation=(images, labels)")
         self._on_epoch, self._on_batch = on_epoch, on_batch
         self._rng = np.random.default_rng(rng)
-        self._optimiser = optimiser(net, settings)
         batches = Batches(net, x, t, settings.batch_size, input)
+        self._optimiser = optimiser(net, settings)
         self._plan = Plan(net, loss, batches, self._optimiser)
         sets = {"validation": validation, "test": test}
         self._evaluations = {
@@ -100,6 +100,11 @@ class Training:
         self._order: Array | None = None
         self._before_order: Any = None
         self._seconds = 0.0
+
+    @property
+    def density(self) -> float | None:
+        """Share of pixels that are not zero, if the network gets these alone; else None."""
+        return self._plan.batches.density
 
     @property
     def batch(self) -> int:

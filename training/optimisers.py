@@ -90,7 +90,8 @@ class Optimiser(ABC):
 
     def _step(self) -> None:
         """Call the rule for each parameter: as vectors, which spares a kernel for matrices."""
-        for p, memory in zip(self._parameters, self._memories, strict=True):
+        # Asked for anew: a person's own module may have bound another array to its gradient.
+        for p, memory in zip(self.net.parameters(), self._memories, strict=True):
             flat = [array.reshape(-1) for array in (p.value, p.grad, *memory.values())]
             self._rule(*flat, weight=p.value.ndim > 1)
 

@@ -7,6 +7,7 @@ follow. A module of a person's own may compute with whatever it likes, which no 
 the same calls are made from Python, batch by batch, with the same results to the bit.
 """
 
+from abc import ABC
 from collections.abc import Iterator
 from time import perf_counter
 from typing import Any
@@ -16,7 +17,9 @@ import numpy as np
 import kernels
 import layers
 from kernels.fuse import fused
-from layers import Loss, Module
+from kernels.jit import Kernel
+from layers import Loss, Losses, Module
+from layers.graph import what
 from training.batches import Array, Batches
 from training.optimisers import Optimiser
 
@@ -73,10 +76,13 @@ class Plan:
     def __init__(
         self, net: Module, loss: Loss, batches: Batches, optimiser: Optimiser | None = None
     ) -> None:
+        if not isinstance(loss, Loss):
+            raise TypeError(f"loss is {what(loss)}, expected a loss such as SoftmaxCrossEntropy()")
         self.net, self.loss, self.batches, self.optimiser = net, loss, batches, optimiser
         self.size = batches.size
-        parts = (*_parts(net), loss)
+        parts = (*_parts(net), *_parts(loss))
         self.own = next((part for part in parts if not _is_built_in(part)), None)
+        _check_outputs(net, loss, batches)
         self.history = np.zeros((-(-len(batches) // self.size), 2))
         self._order = np.zeros(len(batches), np.int64)
         self._index = np.zeros(self.size, np.int64)
@@ -162,18 +168,55 @@ def _losses(loss: Loss, z: Any, t: Any) -> Array:
     return loss.rows(z, t)
 
 
-def _parts(module: Module) -> Iterator[Module | Loss]:
-    """Yield a module and all within it."""
-    yield module
-    for part in getattr(module, "modules", ()):
-        yield from _parts(part)
+def _parts(part: Module | Loss) -> Iterator[Module | Loss]:
+    """Yield a module or a loss, and all within it."""
+    yield part
+    for within in getattr(part, "modules", ()):
+        yield from _parts(within)
+    for within, _ in getattr(part, "weighted", ()):
+        yield from _parts(within)
 
 
-def _is_built_in(part: object) -> bool:
-    """Whether all that it does is in the package `layers`, and so in kernels."""
-    methods = ("fprop", "bprop", "rows", "update")
-    return all(
-        getattr(type(part), name).__module__.startswith(f"{layers.__name__}.")
-        for name in methods
-        if hasattr(type(part), name)
+def _is_built_in(part: Module | Loss) -> bool:
+    """Whether all that it does is in the package `layers`, and so in kernels.
+
+    A subclass may add methods. But what replaces an inherited one, or a property, does what no tape
+    can know, unless it is a kernel.
+    """
+    built_in: list[dict[str, Any]] = []
+    own = [vars(part)]
+    for kind in type(part).__mro__:
+        if _of_layers(kind):
+            built_in.append({**vars(kind), **vars(kind).get("__annotations__", {})})
+        elif kind not in (ABC, object):
+            own.append(dict(vars(kind)))
+    return not any(
+        isinstance(value, property)
+        or (
+            any(name in names for names in built_in)
+            and (callable(value) or isinstance(value, staticmethod | classmethod))
+            and not isinstance(value, Kernel)
+        )
+        for names in own
+        for name, value in names.items()
+        if not name.startswith("__")
     )
+
+
+def _of_layers(kind: type) -> bool:
+    return kind.__module__.startswith(f"{layers.__name__}.")
+
+
+def _check_outputs(net: Module, loss: Loss, batches: Batches) -> None:
+    """See that there is a loss, and are targets, for each output. A person's own loss takes what
+    it likes."""
+    if not _of_layers(type(loss)):
+        return
+    wanted = len(loss.weighted) if isinstance(loss, Losses) else None
+    for end, count in ((f"{loss!r} takes", wanted), ("t holds", batches.targets)):
+        if count != net.outputs:
+            raise ValueError(f"{net!r} returns {_counted(net.outputs)}, {end} {_counted(count)}")
+
+
+def _counted(outputs: int | None) -> str:
+    return "one array" if outputs is None else f"a tuple of {outputs}"
