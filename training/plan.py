@@ -18,7 +18,7 @@ import kernels
 import layers
 from kernels.fuse import fused
 from kernels.jit import Kernel
-from layers import Loss, Losses, Module
+from layers import Graph, Loss, Losses, Module
 from layers.graph import what
 from training.batches import Array, Batches
 from training.optimisers import Optimiser
@@ -171,10 +171,13 @@ def _losses(loss: Loss, z: Any, t: Any) -> Array:
 def _parts(part: Module | Loss) -> Iterator[Module | Loss]:
     """Yield a module or a loss, and all within it."""
     yield part
-    for within in getattr(part, "modules", ()):
-        yield from _parts(within)
-    for within, _ in getattr(part, "weighted", ()):
-        yield from _parts(within)
+    within: tuple[Module | Loss, ...] = ()
+    if isinstance(part, Graph):
+        within = part.modules
+    elif isinstance(part, Losses):
+        within = tuple(loss for loss, _ in part.weighted)
+    for inner in within:
+        yield from _parts(inner)
 
 
 def _is_built_in(part: Module | Loss) -> bool:
