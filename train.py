@@ -7,7 +7,6 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields
 from threading import Timer
 from time import perf_counter
@@ -165,6 +164,8 @@ def run(
     command: list[str],
 ) -> int:
     """Load, compile, train and report; return the exit code."""
+    from concurrent.futures import ThreadPoolExecutor
+
     import numpy as np
 
     import kernels
@@ -298,8 +299,8 @@ def run(
             report.line(f"to go on: {going_on(args)}")
 
     # Those of the last epoch, if these are its weights.
-    last = len(history) == settings.epochs > 0 == session.batch and not settings.early_stopping
-    errors = history[-1].test_errors if last else None
+    last = len(history) == settings.epochs > 0 and not settings.early_stopping
+    errors = history[-1].test_errors if last and session.batch == 0 else None
     if errors is None:
         errors = training.evaluate(net, loss, *sets["test"]).errors
     print_errors(errors, counts["test"])
@@ -485,9 +486,9 @@ class Interrupt:
     def __init__(self) -> None:
         self.training = False
         self.asked = False
-        # Of a long batch: most end before anybody could read it.
+        # Of a long batch: most end before anybody could read it. A terminal shows "^C" before it.
         text = b"train.py: ends after this batch; Ctrl-C again ends at once\n"
-        self.hint = Timer(0.1, os.write, (2, text))
+        self.hint = Timer(0.15, os.write, (2, b"\n" * os.isatty(2) + text))
         self.hint.daemon = True
         signal.signal(signal.SIGINT, self._handle)
 

@@ -121,7 +121,8 @@ class Tape:
             if place == len(jobs):
                 jobs.append([])
             jobs[place].append(call)
-            closed = len(jobs) if ends else closed
+            if ends:
+                closed = len(jobs)
         return jobs
 
 

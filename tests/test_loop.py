@@ -232,6 +232,9 @@ def test_settings_that_are_no_integers(name):
         TypeError, match=rf"^{name.replace('_', ' ')} must be an integer, not 1\.5$"
     ):
         train(**{name: 1.5})
+    if name != "batch_size":  # which is then all there is
+        with pytest.raises(TypeError, match="must be an integer, not None"):
+            train(**{name: None})
 
 
 TWO = Losses((SoftmaxCrossEntropy(), 1), (MeanSquaredError(), 1))

@@ -152,7 +152,7 @@ def test_what_a_tape_would_miss_is_found(make):
     assert plan_of(Sequential(Linear(24, 4, 0), module)).own is module
 
 
-class Swish(Activation):
+class Rectifier(Activation):
     forwards, backwards = kernels.relu_fprop, kernels.relu_bprop
 
 
@@ -162,7 +162,7 @@ class Network(Sequential):
     outputs = None
 
     def __init__(self):
-        super().__init__(Linear(24, 4, 0), Swish())
+        super().__init__(Linear(24, 4, 0), Rectifier())
 
     def predict(self, x):
         return self.fprop(x).argmax(axis=1)

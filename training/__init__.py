@@ -11,7 +11,6 @@ from training.settings import ARCHITECTURES, DEFAULTS, Settings, settings_for
 
 if TYPE_CHECKING:
     from training.architectures import gradcheck_mlp, mlp
-    from training.batches import sparse_density
     from training.checkpoints import (
         Checkpoint,
         CheckpointError,
@@ -53,7 +52,6 @@ _MODULES = {
     "gradcheck_mlp": "architectures",
     "load": "checkpoints",
     "mlp": "architectures",
-    "sparse_density": "batches",
     "read": "checkpoints",
     "resume": "checkpoints",
     "save": "checkpoints",
@@ -91,7 +89,6 @@ __all__ = [
     "resume",
     "save",
     "settings_for",
-    "sparse_density",
     "versions",
     "warm_up",
     "weights_sha256",

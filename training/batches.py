@@ -153,8 +153,9 @@ def _arrays(name: str, given: Rows) -> list[Array]:
     try:
         return [np.asarray(array) for array in (given if isinstance(given, tuple) else (given,))]
     except ValueError:
+        which = "input" if name == "x" else "output"
         raise ValueError(
-            f"{name} is neither an array nor a tuple of arrays, one for each"
+            f"{name} is neither an array nor a tuple of arrays, one for each {which}"
         ) from None
 
 

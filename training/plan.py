@@ -186,24 +186,19 @@ def _is_built_in(part: Module | Loss) -> bool:
     A subclass may add methods. But what replaces an inherited one, or a property, does what no tape
     can know, unless it is a kernel.
     """
-    built_in: list[dict[str, Any]] = []
-    own = [vars(part)]
+    inherited: set[str] = set()
+    own = [*vars(part).items()]
     for kind in type(part).__mro__:
         if _of_layers(kind):
-            built_in.append({**vars(kind), **vars(kind).get("__annotations__", {})})
+            inherited.update(vars(kind), vars(kind).get("__annotations__", ()))
         elif kind not in (ABC, object):
-            own.append(dict(vars(kind)))
-    return not any(
-        isinstance(value, property)
-        or (
-            any(name in names for names in built_in)
-            and (callable(value) or isinstance(value, staticmethod | classmethod))
-            and not isinstance(value, Kernel)
-        )
-        for names in own
-        for name, value in names.items()
-        if not name.startswith("__")
-    )
+            own += vars(kind).items()
+    for name, value in own:
+        computes = callable(value) or isinstance(value, staticmethod | classmethod)
+        replaces = name in inherited and computes and not isinstance(value, Kernel)
+        if (replaces or isinstance(value, property)) and not name.startswith("__"):
+            return False
+    return True
 
 
 def _of_layers(kind: type) -> bool:

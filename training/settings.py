@@ -70,7 +70,8 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "step_size", "patience"):
             value = getattr(self, name)
-            if value is not None and not hasattr(value, "__index__"):
+            full = name == "batch_size" and value is None
+            if not (full or hasattr(value, "__index__")):
                 raise TypeError(f"{_words(name)} must be an integer, not {value!r}")
         if self.epochs < 0:
             raise ValueError(f"epochs must be 0 or more, not {self.epochs}")
