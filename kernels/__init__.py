@@ -7,16 +7,19 @@ or writes outside an array. Results are the same bits for any number of threads 
 Products use up to 1 MB of the calling thread's stack.
 """
 
-from kernels.add import add
-from kernels.bias import bias_bprop, bias_fprop
-from kernels.concatenate import concatenate_bprop, concatenate_fprop
-from kernels.cross_entropy import cross_entropy_bprop, cross_entropy_fprop
-from kernels.dropout import dropout, dropout_step
-from kernels.gather import gather, gather_labels, gather_rows, next_index
-from kernels.jit import get_num_threads, on_compile, set_num_threads
-from kernels.log_softmax import log_softmax_bprop, log_softmax_fprop
-from kernels.losses import total
-from kernels.matmul import (
+if __name__ != "jitprop.kernels":
+    raise ImportError(f"this is jitprop.kernels, not {__name__}: write `import jitprop.kernels`")
+
+from jitprop.kernels.add import add
+from jitprop.kernels.bias import bias_bprop, bias_fprop
+from jitprop.kernels.concatenate import concatenate_bprop, concatenate_fprop
+from jitprop.kernels.cross_entropy import cross_entropy_bprop, cross_entropy_fprop
+from jitprop.kernels.dropout import dropout, dropout_step
+from jitprop.kernels.gather import gather, gather_labels, gather_rows, next_index
+from jitprop.kernels.jit import get_num_threads, on_compile, set_num_threads
+from jitprop.kernels.log_softmax import log_softmax_bprop, log_softmax_fprop
+from jitprop.kernels.losses import total
+from jitprop.kernels.matmul import (
     linear_fprop,
     linear_tanh_fprop,
     matmul_nn,
@@ -24,26 +27,26 @@ from kernels.matmul import (
     matmul_nt_tanh_bprop,
     matmul_tn,
 )
-from kernels.mean_squared_error import mean_squared_error_bprop, mean_squared_error_fprop
-from kernels.memory import aligned_zeros
-from kernels.multiply import multiply
-from kernels.relu import relu_bprop, relu_fprop
-from kernels.scale import scale
-from kernels.sigmoid import sigmoid_bprop, sigmoid_fprop
-from kernels.softmax import softmax_bprop, softmax_fprop
-from kernels.softmax_cross_entropy import smoothed_cross_entropy, softmax_cross_entropy
-from kernels.sparse import (
+from jitprop.kernels.mean_squared_error import mean_squared_error_bprop, mean_squared_error_fprop
+from jitprop.kernels.memory import aligned_zeros
+from jitprop.kernels.multiply import multiply
+from jitprop.kernels.relu import relu_bprop, relu_fprop
+from jitprop.kernels.scale import scale
+from jitprop.kernels.sigmoid import sigmoid_bprop, sigmoid_fprop
+from jitprop.kernels.softmax import softmax_bprop, softmax_fprop
+from jitprop.kernels.softmax_cross_entropy import smoothed_cross_entropy, softmax_cross_entropy
+from jitprop.kernels.sparse import (
     sparse_linear_fprop,
     sparse_linear_tanh_fprop,
     sparse_tn,
     sparse_tn_momentum,
     sparse_tn_sgd,
 )
-from kernels.subtract import subtract
-from kernels.tally import misses, tally
-from kernels.tanh import tanh_bprop, tanh_fprop
-from kernels.tape import Tape
-from kernels.update import (
+from jitprop.kernels.subtract import subtract
+from jitprop.kernels.tally import misses, tally
+from jitprop.kernels.tanh import tanh_bprop, tanh_fprop
+from jitprop.kernels.tape import Tape
+from jitprop.kernels.update import (
     adam_update,
     adamw_update,
     momentum_update,
@@ -51,7 +54,7 @@ from kernels.update import (
     next_numbers,
     sgd_update,
 )
-from kernels.zero import zero
+from jitprop.kernels.zero import zero
 
 __all__ = [
     "Tape",

@@ -13,9 +13,18 @@ from collections.abc import Iterator
 
 import numba
 
-from kernels.cache import SOURCES, folder
+from jitprop.kernels.cache import folder
 
-START = "import sys; sys.path.insert(0, sys.argv[1]); from kernels.ahead import main; main()"
+JITPROP = sys.modules["jitprop"]
+# The other process imports these very sources, wherever they lie and whatever else has their name.
+START = f"""\
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("{JITPROP.__name__}", sys.argv[1])
+sys.modules[spec.name] = package = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(package)
+from {__name__} import main
+main()
+"""
 FEW = 4  # kernels that are compiled before another process has started
 
 
@@ -35,7 +44,7 @@ def helper(calls: list[tuple]) -> Iterator[None]:
     if len(missing) > FEW and not alone and folder():
         with contextlib.suppress(OSError):  # then alone
             process = subprocess.Popen(
-                [sys.executable, "-P", "-c", START, str(SOURCES.parent)],
+                [sys.executable, "-P", "-c", START, str(JITPROP.__file__)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

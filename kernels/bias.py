@@ -6,8 +6,8 @@
 Source: the slides' linear module, "broadcast b" and "sum col-wise".
 """
 
-from kernels.jit import GRAIN, inline, kernel, rows
-from kernels.simd import LANES, broadcast, load, store
+from jitprop.kernels.jit import GRAIN, inline, kernel, rows
+from jitprop.kernels.simd import LANES, broadcast, load, store
 
 
 @kernel("x(batch,n), b(n) -> out(batch,n)", units=rows, inplace="x")

@@ -23,28 +23,37 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 import numba
-import numba.cpython.charseq
-import numba.np.arrayobj  # numba would import both for the first kernel that is loaded
 import numpy as np
-import numpy.ma  # and this
-from numba.core.compiler import CompileResult
-from numba.core.registry import cpu_target
-from numba.core.runtime import _nrt_python
-from numba.core.serialize import dumps
-from numba.misc.appdirs import AppDirs
+import numpy.ma  # numba would import it for the first kernel that is loaded
 
-SOURCES = Path(__file__).parent
+from jitprop.kernels.numba_private import (
+    AppDirs,
+    codegen,
+    dumps,
+    rebuild,
+    reduce,
+    runtime_functions,
+)
+
+PACKAGE = "jitprop.kernels"  # what is cached: its names, the machine code of its sources
+SOURCES = Path(str(sys.modules[PACKAGE].__file__)).parent
 SWITCHES = ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE")
-KEEP = 4  # generations of compiled kernels that stay on disk: switching branches costs nothing
+KEEP = 10  # generations of compiled kernels that stay on disk: switching branches costs nothing
 
 compile_callbacks: list[Callable[[str], None]] = []
+
+
+def sources() -> list[Path]:
+    """All sources of this package, those in folders below it, too."""
+    return sorted(SOURCES.rglob("*.py"))
 
 
 def _generation() -> str:
     """Hash of all that every kernel depends on."""
     digest = hashlib.sha256()
-    for path in sorted(SOURCES.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in sources():
+        name = path.relative_to(SOURCES).as_posix()
+        digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
     versions = (numba.__version__, llvmlite.__version__, np.__version__, platform.python_version())
     switches = [getattr(numba.config, name, None) for name in SWITCHES]
     digest.update(repr((versions, platform.machine(), sys.abiflags, switches)).encode())
@@ -57,13 +66,18 @@ GENERATION = _generation()
 
 
 def _candidates() -> list[Path]:
-    """Folders to try, best first: the user's choice, beside the sources, the user's cache."""
+    """Folders to try, best first: the user's choice; in a clone, beside the sources; the user's.
+
+    Installed sources come last: whoever uninstalls them would leave the folder behind.
+    """
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     if chosen:
         return [Path(chosen).absolute() / "jitprop"]
     user = Path(AppDirs(appname="jitprop", appauthor=False).user_cache_dir)
     beside = SOURCES / "__pycache__" / "jit"
-    return [beside, user] if user.is_absolute() else [beside]  # "~/..." if there is no home
+    in_a_clone = (SOURCES.parent / "pyproject.toml").is_file()
+    folders = [beside, user] if in_a_clone else [user, beside]
+    return [path for path in folders if path.is_absolute()]  # "~/..." if there is no home
 
 
 @functools.cache
@@ -110,8 +124,8 @@ def _name_runtime() -> None:
 
     That is all it needs of numba; what numba prepares for those who compile takes 0.1 s.
     """
-    for name, address in _nrt_python.c_helpers.items():
-        llvm.add_symbol(name if name.startswith("_") else f"NRT_{name}", address)
+    for name, address in runtime_functions().items():
+        llvm.add_symbol(name, address)
 
 
 def _without_bitcode(library: tuple, fndesc: Any) -> tuple:
@@ -132,16 +146,16 @@ class KernelCache:
         self.name = name
         self.cache_path = ""
 
-    def _path(self, signature, codegen) -> Path | None:
+    def _path(self, signature, made_by) -> Path | None:
         root = folder()
         if root is None:
             return None
-        key = repr((signature, codegen.magic_tuple()))
+        key = repr((signature, made_by.magic_tuple()))
         return root / f"{self.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.bin"
 
     def missing(self, signature) -> bool:
         """Whether a kernel will have to be compiled, and there is where to keep it."""
-        path = self._path(signature, cpu_target.target_context.codegen())
+        path = self._path(signature, codegen())
         return path is not None and not path.exists()
 
     def load_overload(self, signature, target_context):
@@ -151,7 +165,7 @@ class KernelCache:
             if path is not None:
                 data = path.read_bytes()
                 if hashlib.sha256(data[32:]).digest() == data[:32]:
-                    return CompileResult._rebuild(target_context, *pickle.loads(data[32:]))
+                    return rebuild(target_context, pickle.loads(data[32:]))
         except OSError:
             pass  # not compiled yet
         for callback in compile_callbacks:
@@ -162,7 +176,7 @@ class KernelCache:
         path = self._path(signature, result.codegen)
         if path is None:
             return
-        library, *rest = result._reduce()
+        library, *rest = reduce(result)
         data = dumps((_without_bitcode(library, result.fndesc), *rest))
         temporary = path.with_suffix(f".{uuid.uuid4().hex[:16]}")
         try:

@@ -24,7 +24,7 @@ import numba
 import numpy as np
 from numba import types
 
-from kernels.inline import inline
+from jitprop.kernels.inline import inline
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 # A number travels as a float64 array of no dimensions and is read when the kernel runs: what is

@@ -6,8 +6,8 @@
 Splitting a batch is the same the other way round: bprop forwards, fprop backwards.
 """
 
-from kernels.jit import inline, kernel, rows
-from kernels.simd import LANES, load, store
+from jitprop.kernels.jit import inline, kernel, rows
+from jitprop.kernels.simd import LANES, load, store
 
 
 @inline

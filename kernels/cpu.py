@@ -4,7 +4,8 @@ import re
 
 import llvmlite.binding as llvm
 import numba
-from numba.core.registry import cpu_target
+
+from jitprop.kernels.numba_private import host
 
 # By itself NUMBA_CPU_NAME would still use every feature of the host. A name means that CPU. This
 # has to be said before the first use of numba's target, which is below.
@@ -14,12 +15,12 @@ if numba.config.CPU_NAME is not None and numba.config.CPU_FEATURES is None:
 
 def detect() -> str:
     """What numba compiles for: avx512, avx2 (with FMA), neon or plain, as the compiler shows it."""
-    codegen = cpu_target.target_context.codegen()
-    machine = llvm.Target.from_triple(codegen._llvm_module.triple).create_target_machine(
-        cpu=codegen._get_host_cpu_name(), features=codegen._tm_features, opt=2
+    triple, name, features = host()
+    machine = llvm.Target.from_triple(triple).create_target_machine(
+        cpu=name, features=features, opt=2
     )
     module = llvm.parse_assembly(
-        f"""target triple = "{codegen._llvm_module.triple}"
+        f"""target triple = "{triple}"
         declare <16 x float> @llvm.fma.v16f32(<16 x float>, <16 x float>, <16 x float>)
         define void @f(ptr %p, ptr %q) {{
             %x = load <16 x float>, ptr %p

@@ -11,8 +11,8 @@ Sources: Srivastava et al., "Dropout: a simple way to prevent neural networks fr
 2011; its key is the seed, its counter (block of 4 numbers, step).
 """
 
-from kernels.jit import GRAIN, inline, kernel, once
-from kernels.simd import LANES, broadcast, load, steps, store, where
+from jitprop.kernels.jit import GRAIN, inline, kernel, once
+from jitprop.kernels.simd import LANES, broadcast, load, steps, store, where
 
 BLOCK = 4 * LANES  # numbers that one vector of counters makes
 ROUNDS = 10

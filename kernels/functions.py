@@ -7,7 +7,7 @@ The constants are derived in perf/derive.py; perf/exhaustive.py tries every floa
 
 import numpy as np
 
-from kernels.constants import (
+from jitprop.kernels.constants import (
     EXP_32,
     EXP_64,
     LN2_32,
@@ -19,8 +19,8 @@ from kernels.constants import (
     TANH_ENDS_32,
     TANH_SMALL_64,
 )
-from kernels.jit import inline
-from kernels.simd import (
+from jitprop.kernels.jit import inline
+from jitprop.kernels.simd import (
     absolute,
     bits,
     copysign,

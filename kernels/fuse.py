@@ -13,17 +13,17 @@ from contextlib import suppress
 
 import numpy as np
 
-from kernels.matmul import linear_fprop, linear_tanh_fprop, matmul_nt, matmul_nt_tanh_bprop
-from kernels.sparse import (
+from jitprop.kernels.matmul import linear_fprop, linear_tanh_fprop, matmul_nt, matmul_nt_tanh_bprop
+from jitprop.kernels.sparse import (
     sparse_linear_fprop,
     sparse_linear_tanh_fprop,
     sparse_tn,
     sparse_tn_momentum,
     sparse_tn_sgd,
 )
-from kernels.tanh import tanh_bprop, tanh_fprop
-from kernels.tape import Tape, writes
-from kernels.update import momentum_update, sgd_update
+from jitprop.kernels.tanh import tanh_bprop, tanh_fprop
+from jitprop.kernels.tape import Tape, writes
+from jitprop.kernels.update import momentum_update, sgd_update
 
 
 def _tanh(operands, y, then):

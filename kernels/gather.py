@@ -8,8 +8,8 @@ Source: the slides' "batched(inputs, labels)" and "divide values by 255". Images
 memory, a quarter of float32.
 """
 
-from kernels.jit import GRAIN, inline, kernel, once
-from kernels.simd import LANES, as_float, load, prefetch, store
+from jitprop.kernels.jit import GRAIN, inline, kernel, once
+from jitprop.kernels.simd import LANES, as_float, load, prefetch, store
 
 AHEAD = 2  # images ahead of which the memory of one is asked for: they lie anywhere
 

@@ -8,8 +8,8 @@ kernels of mlp200 compile in half the time.
 import ctypes
 
 import numba
-from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import CompilerBase, DefaultPassBuilder
+
+from jitprop.kernels.numba_private import CompilerBase, DefaultPassBuilder, JITCodeLibrary
 
 # The flags of every kernel. `fastmath` is empty: NaN, infinities, signed zeros and the order of
 # sums are NumPy's, and a multiply-add is fused where the source says `fma` and nowhere else, so

@@ -18,14 +18,24 @@ from typing import Any
 import numba
 import numpy as np
 from numba import types
-from numba.np.numpy_support import as_dtype
 
-import kernels.cpu  # noqa: F401 - says which CPU, before anything is compiled
-from kernels import threads
-from kernels.cache import KernelCache, compile_callbacks
-from kernels.checks import PREDICATES, Signature
-from kernels.inline import FLAGS, inline
-from kernels.threads import SUBMIT, Pool, call, on_stack, peek, pointer, submit, trampoline, words
+import jitprop.kernels.cpu  # noqa: F401 - says which CPU, before anything is compiled
+from jitprop.kernels import threads
+from jitprop.kernels.cache import PACKAGE, KernelCache, compile_callbacks
+from jitprop.kernels.checks import PREDICATES, Signature
+from jitprop.kernels.inline import FLAGS, inline
+from jitprop.kernels.numba_private import as_dtype, keep_in, on_new_types
+from jitprop.kernels.threads import (
+    SUBMIT,
+    Pool,
+    call,
+    on_stack,
+    peek,
+    pointer,
+    submit,
+    trampoline,
+    words,
+)
 
 DISABLED = bool(numba.config.DISABLE_JIT)
 
@@ -41,8 +51,8 @@ def compiled(name: str, signature=None):
 
     def decorate(function):
         dispatcher = numba.njit(**FLAGS)(function)
-        if not DISABLED and name.startswith(f"{__package__}."):
-            dispatcher._cache = KernelCache(name)
+        if not DISABLED and name.startswith(f"{PACKAGE}."):
+            keep_in(dispatcher, KernelCache(name))
             if signature is not None:
                 dispatcher = _Late(dispatcher, signature)
         return dispatcher
@@ -72,16 +82,16 @@ def once(*args):
 
 
 class _Recorder(threading.local):
-    """Where this thread's kernel calls go instead of being run: a `kernels.tape.Tape`, or None."""
+    """Where this thread's kernel calls go instead of being run: a `Tape`, or None."""
 
     tape: Any = None
 
 
 recorder = _Recorder()
 pool = Pool(
-    compiled("kernels.serve", types.void(types.int64, types.int64))(threads.serve),
-    compiled("kernels.take", types.void(types.int64))(threads.take),
-    compiled("kernels.submit", types.int64())(lambda: trampoline(submit, (0, 0, 0, 0, 0, 0, 0))),
+    compiled(f"{PACKAGE}.serve", types.void(types.int64, types.int64))(threads.serve),
+    compiled(f"{PACKAGE}.take", types.void(types.int64))(threads.take),
+    compiled(f"{PACKAGE}.submit", types.int64())(lambda: trampoline(submit, (0, 0, 0, 0, 0, 0, 0))),
 )
 
 
@@ -195,7 +205,7 @@ class Kernel:
             self.signature.explain(self.__name__, args)
             return self.compile(self.signature.kinds(args))
 
-        entry._compile_for_args = specialise
+        on_new_types(entry, specialise)
         return entry
 
     def compile(self, kinds):
@@ -249,7 +259,7 @@ def kernel(
 
     Parameters
     ----------
-    signature : the arguments' shapes, outputs behind the arrow; `kernels.checks` has the grammar
+    signature : the arguments' shapes, outputs behind the arrow; `checks` has the grammar
     units : compiled function of the arguments, returns (number of units, units per piece)
     inplace : names of inputs, separated by spaces, that may be the very array of an output
     shared : what computes the kernel; the function below the decorator then takes the kernel's

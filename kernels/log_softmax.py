@@ -9,10 +9,10 @@ as in kernels/softmax.py.
 
 import numpy as np
 
-from kernels.functions import exp, log
-from kernels.jit import kernel
-from kernels.simd import LANES, broadcast, fma, lanes_sum, load, store
-from kernels.softmax import row_max, rows_of_exp
+from jitprop.kernels.functions import exp, log
+from jitprop.kernels.jit import kernel
+from jitprop.kernels.simd import LANES, broadcast, fma, lanes_sum, load, store
+from jitprop.kernels.softmax import row_max, rows_of_exp
 
 
 @kernel("x(batch,n) -> out(batch,n)", units=rows_of_exp, inplace="x")

@@ -1,9 +1,9 @@
 """What all losses share: a loss per row, summed in the order of the rows, in float64."""
 
-from kernels.jit import compiled
+from jitprop.kernels.jit import compiled
 
 
-@compiled("kernels.losses.total")
+@compiled(f"{__name__}.total")
 def total(losses):
     """Sum of a vector in float64, in the order of its elements.
 

@@ -5,7 +5,7 @@
     tn   out[i, j] = sum over k of a[k, i] * b[k, j]     dw = x.T @ dy   backwards, to the weights
 
 Source: the slides' linear module with batching. Every output element is one chain of fused
-multiply-adds, k = 0, 1, 2, ..., whatever the blocking: see `kernels.tile`.
+multiply-adds, k = 0, 1, 2, ..., whatever the blocking: see `jitprop.kernels.tile`.
 
 The output is cut into groups of columns and these into strips of MR rows. A unit of work is one
 strip of one group. Its tiles share MR rows of a, which stay in the first-level cache; the strips
@@ -20,10 +20,10 @@ tile of out.
 
 import numpy as np
 
-from kernels.functions import tanh, tanh_slope
-from kernels.jit import Shared, inline, kernel
-from kernels.simd import LANES, flat, for_dtype, load, prefetch, stack_array, store
-from kernels.tile import MR, NR32, NR64, VECTORS, block, tile, transpose
+from jitprop.kernels.functions import tanh, tanh_slope
+from jitprop.kernels.jit import Shared, inline, kernel
+from jitprop.kernels.simd import LANES, flat, for_dtype, load, prefetch, stack_array, store
+from jitprop.kernels.tile import MR, NR32, NR64, VECTORS, block, tile, transpose
 
 KC = 512  # steps of k in one pass over packed operands
 PANELS = 4  # tiles side by side in a group: KC x 192 floats of b are 3/8 of a second-level cache

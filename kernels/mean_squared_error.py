@@ -6,8 +6,8 @@
 Source: the slides' regression loss; with scale 1 / batch the gradient of PyTorch's MSELoss.
 """
 
-from kernels.jit import kernel, rows
-from kernels.simd import LANES, broadcast, fma, lanes_sum, load, stack_array, store
+from jitprop.kernels.jit import kernel, rows
+from jitprop.kernels.simd import LANES, broadcast, fma, lanes_sum, load, stack_array, store
 
 
 @kernel("z(batch,n), t(batch,n) -> losses(batch)", units=rows)

@@ -1,7 +1,7 @@
 """Product of two arrays: out = a * b. Its gradient goes to a times b, to b times a."""
 
-from kernels.jit import kernel
-from kernels.simd import LANES, load, store
+from jitprop.kernels.jit import kernel
+from jitprop.kernels.simd import LANES, load, store
 
 
 @kernel("a(...), b(...) -> out(...)", inplace="a b")

@@ -6,9 +6,9 @@
 Forwards in terms of e = exp(-|x|), which cannot overflow: 1 / (1 + e), or e / (1 + e) below 0.
 """
 
-from kernels.functions import exp
-from kernels.jit import inline, kernel
-from kernels.simd import LANES, absolute, load, store, where
+from jitprop.kernels.functions import exp
+from jitprop.kernels.jit import inline, kernel
+from jitprop.kernels.simd import LANES, absolute, load, store, where
 
 
 @inline

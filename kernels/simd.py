@@ -16,11 +16,10 @@ import operator
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import lower_builtin, models, register_model
 
-from kernels.cpu import INSTRUCTIONS
+from jitprop.kernels.cpu import INSTRUCTIONS
+from jitprop.kernels.numba_private import AbstractTemplate, cgutils, infer_global, signature
 
 LANES = 16
 

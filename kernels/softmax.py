@@ -10,9 +10,9 @@ stays in one vector from beginning to end.
 
 import numpy as np
 
-from kernels.functions import exp
-from kernels.jit import inline, kernel
-from kernels.simd import LANES, broadcast, fma, lanes_max, lanes_sum, load, store, where
+from jitprop.kernels.functions import exp
+from jitprop.kernels.jit import inline, kernel
+from jitprop.kernels.simd import LANES, broadcast, fma, lanes_max, lanes_sum, load, store, where
 
 
 @inline

@@ -19,10 +19,10 @@ Szegedy et al., "Rethinking the Inception architecture", 2016, section 7.
 
 import numpy as np
 
-from kernels.functions import exp, log
-from kernels.jit import inline, kernel
-from kernels.losses import is_targets
-from kernels.simd import (
+from jitprop.kernels.functions import exp, log
+from jitprop.kernels.jit import inline, kernel
+from jitprop.kernels.losses import is_targets
+from jitprop.kernels.simd import (
     LANES,
     broadcast,
     fma,
@@ -34,7 +34,7 @@ from kernels.simd import (
     store,
     where,
 )
-from kernels.softmax import row_exp, row_max, rows_of_exp
+from jitprop.kernels.softmax import row_exp, row_max, rows_of_exp
 
 
 @inline

@@ -15,9 +15,9 @@ neighbours in the image, of which bytes are transposed first.
 
 import numpy as np
 
-from kernels.jit import inline, kernel
-from kernels.matmul import BIAS, BIAS_TANH, finish_rows
-from kernels.simd import (
+from jitprop.kernels.jit import inline, kernel
+from jitprop.kernels.matmul import BIAS, BIAS_TANH, finish_rows
+from jitprop.kernels.simd import (
     LANES,
     append,
     broadcast,
@@ -29,7 +29,7 @@ from kernels.simd import (
     steps,
     store,
 )
-from kernels.sparse_tile import (
+from jitprop.kernels.sparse_tile import (
     BYTES,
     ROWS,
     VECTORS,
@@ -38,7 +38,7 @@ from kernels.sparse_tile import (
     sparse_tile,
     transpose_bytes,
 )
-from kernels.update import momentum_step, sgd_step
+from jitprop.kernels.update import momentum_step, sgd_step
 
 LIST = 4096  # places listed at a time
 IMAGES = 1088  # whose bytes are transposed at a time, to rows that are no power of two apart

@@ -3,7 +3,7 @@
     out[r, c] = values[left[r, p0]] * right[p0, c] + values[left[r, p1]] * right[p1, c] + ...
 
 Each element is one chain of fused multiply-adds in the order of the places p0, p1, ..., as in
-`kernels.tile`: these are the steps of k at which one of the rows is not zero. The left operand
+`tile`: these are the steps of k at which one of the rows is not zero. The left operand
 stays what images are, bytes, and a table of 256 numbers says what they stand for.
 
 Three rows share what is loaded of the right operand, so that the second-level cache keeps up with
@@ -18,9 +18,9 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from kernels.cpu import INSTRUCTIONS
-from kernels.simd import I32, I64, LANES, lowers
-from kernels.tile import SHAPE, Row, kinds_of_rows, no_unrolling
+from jitprop.kernels.cpu import INSTRUCTIONS
+from jitprop.kernels.simd import I32, I64, LANES, lowers
+from jitprop.kernels.tile import SHAPE, Row, kinds_of_rows, no_unrolling
 
 ROWS = 3
 # Vectors of one row. Beside the sums, what is loaded of the right operand and an element for each
@@ -171,7 +171,7 @@ def _transpose_bytes(emit, result, kinds, args):
     for r in range(LANES):
         pointer = builder.bitcast(builder.gep(start, [I64(r * BYTES)]), vector.as_pointer())
         rows.append(builder.load(pointer, align=1, typ=vector))
-    # As in `kernels.tile.transpose`, of each LANES bytes by themselves: so far do instructions of
+    # As in `tile.transpose`, of each LANES bytes by themselves: so far do instructions of
     # x86 shuffle bytes.
     index, half = ir.VectorType(I32, BYTES), LANES // 2
     low, high = (

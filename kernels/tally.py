@@ -6,7 +6,7 @@ history[b] = (sum of losses, sum of misses)      of batch b, in the order of the
 
 import numpy as np
 
-from kernels.jit import kernel, once, rows
+from jitprop.kernels.jit import kernel, once, rows
 
 
 @kernel("z(batch,n), labels(batch)<n -> out(batch)", units=rows)

@@ -18,11 +18,11 @@ which wait for each other only at its end.
 import numpy as np
 from numba import types
 
-from kernels.ahead import helper
-from kernels.jit import DISABLED, compiled, pool, recorder
-from kernels.threads import MOST_CALLS, RECORD, TOGETHER, replay
+from jitprop.kernels.ahead import helper
+from jitprop.kernels.jit import DISABLED, compiled, pool, recorder
+from jitprop.kernels.threads import MOST_CALLS, RECORD, TOGETHER, replay
 
-_replay = compiled("kernels.replay", types.int64(*[types.int64] * 5))(replay)
+_replay = compiled(f"{__name__}.replay", types.int64(*[types.int64] * 5))(replay)
 
 
 class Tape:

@@ -28,10 +28,10 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
-from kernels.inline import inline
+from jitprop.kernels.inline import inline
+from jitprop.kernels.numba_private import cgutils
 
 LINE = 8  # int64 per cache line, the distance between slots
 JOB = 0 * LINE  # number of the open job; 0: none

@@ -20,9 +20,9 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from kernels.cpu import INSTRUCTIONS
-from kernels.inline import inline
-from kernels.simd import I32, I64, Emit, llvm_element, lowers
+from jitprop.kernels.cpu import INSTRUCTIONS
+from jitprop.kernels.inline import inline
+from jitprop.kernels.simd import I32, I64, Emit, llvm_element, lowers
 
 
 @dataclass(frozen=True)

@@ -5,26 +5,29 @@ Every module has `fprop(x)`, `bprop(dy)` and `update(rate)`; a loss has `fprop(z
 update is called step.
 """
 
-from layers.activation import Activation
-from layers.add import Add
-from layers.bias import Bias
-from layers.concatenate import Concatenate, Split
-from layers.cross_entropy import CrossEntropy, SoftmaxCrossEntropy
-from layers.dropout import Dropout
-from layers.gradcheck import GradCheckResult, GradientError, gradcheck
-from layers.graph import Graph, Input, Node
-from layers.linear import Linear
-from layers.log_softmax import LogSoftmax
-from layers.losses import Losses
-from layers.mean_squared_error import MeanSquaredError
-from layers.module import Loss, Module, Parameter, State
-from layers.multiply import Multiply
-from layers.relu import ReLU
-from layers.sequential import Sequential
-from layers.sigmoid import Sigmoid
-from layers.softmax import Softmax
-from layers.subtract import Subtract
-from layers.tanh import Tanh
+if __name__ != "jitprop.layers":
+    raise ImportError(f"this is jitprop.layers, not {__name__}: write `import jitprop.layers`")
+
+from jitprop.layers.activation import Activation
+from jitprop.layers.add import Add
+from jitprop.layers.bias import Bias
+from jitprop.layers.concatenate import Concatenate, Split
+from jitprop.layers.cross_entropy import CrossEntropy, SoftmaxCrossEntropy
+from jitprop.layers.dropout import Dropout
+from jitprop.layers.gradcheck import GradCheckResult, GradientError, gradcheck
+from jitprop.layers.graph import Graph, Input, Node
+from jitprop.layers.linear import Linear
+from jitprop.layers.log_softmax import LogSoftmax
+from jitprop.layers.losses import Losses
+from jitprop.layers.mean_squared_error import MeanSquaredError
+from jitprop.layers.module import Loss, Module, Parameter, State
+from jitprop.layers.multiply import Multiply
+from jitprop.layers.relu import ReLU
+from jitprop.layers.sequential import Sequential
+from jitprop.layers.sigmoid import Sigmoid
+from jitprop.layers.softmax import Softmax
+from jitprop.layers.subtract import Subtract
+from jitprop.layers.tanh import Tanh
 
 __all__ = [
     "Activation",

@@ -2,9 +2,9 @@
 
 from typing import ClassVar
 
-from kernels.jit import Kernel
-from layers.batch import Array, Buffer, MaybeNone, as_gradient, as_input, remembered
-from layers.module import Module
+from jitprop.kernels.jit import Kernel
+from jitprop.layers.batch import Array, Buffer, MaybeNone, as_gradient, as_input, remembered
+from jitprop.layers.module import Module
 
 
 class Activation(Module):

@@ -1,8 +1,16 @@
 """Sum of inputs, elementwise: `y = x0 + x1 + ...`, added from left to right; every `dx = dy`."""
 
-import kernels
-from layers.batch import Array, Buffer, MaybeNone, as_gradient, as_inputs, remembered, same_features
-from layers.module import Module
+from jitprop import kernels
+from jitprop.layers.batch import (
+    Array,
+    Buffer,
+    MaybeNone,
+    as_gradient,
+    as_inputs,
+    remembered,
+    same_features,
+)
+from jitprop.layers.module import Module
 
 
 class Add(Module):

@@ -9,8 +9,8 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-import kernels
-from layers.sparse import SparseBatch
+from jitprop import kernels
+from jitprop.layers.sparse import SparseBatch
 
 Array = npt.NDArray[Any]
 # What bprop returns is None only where need_dx=False asked for it; Any, as in typeshed, spares
@@ -48,7 +48,7 @@ def as_input(
 
     `features` None takes any width, `dtype` None takes float32 and float64. Another dtype is
     an error, for converting it silently would hide that someone meant the other precision. With
-    `sparse`, a batch of `layers.sparse` is returned as it is.
+    `sparse`, a batch of `jitprop.layers.sparse` is returned as it is.
     """
     if isinstance(x, SparseBatch):
         if not sparse:

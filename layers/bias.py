@@ -5,9 +5,9 @@ from operator import index
 import numpy as np
 import numpy.typing as npt
 
-import kernels
-from layers.batch import Array, Buffer, MaybeNone, as_gradient, as_input, remembered
-from layers.module import Module, Parameter
+from jitprop import kernels
+from jitprop.layers.batch import Array, Buffer, MaybeNone, as_gradient, as_input, remembered
+from jitprop.layers.module import Module, Parameter
 
 
 class Bias(Module):

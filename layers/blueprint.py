@@ -19,10 +19,10 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
-import layers
-from layers.graph import Graph, Input, call
-from layers.module import Module, Parameter, State
-from layers.sequential import Sequential
+from jitprop import layers
+from jitprop.layers.graph import Graph, Input, call
+from jitprop.layers.module import Module, Parameter, State
+from jitprop.layers.sequential import Sequential
 
 Entry = dict[str, Any]
 

@@ -9,9 +9,17 @@ from operator import index
 
 import numpy as np
 
-import kernels
-from layers.batch import Array, Buffer, MaybeNone, as_gradient, as_input, as_inputs, remembered
-from layers.module import Module
+from jitprop import kernels
+from jitprop.layers.batch import (
+    Array,
+    Buffer,
+    MaybeNone,
+    as_gradient,
+    as_input,
+    as_inputs,
+    remembered,
+)
+from jitprop.layers.module import Module
 
 
 class Concatenate(Module):

@@ -11,9 +11,9 @@ Targets `t` are class indices, (batch,) of any integer dtype, or one-hot or soft
 import numpy as np
 import numpy.typing as npt
 
-import kernels
-from layers.batch import Array, Buffer, as_input, remembered
-from layers.module import Loss
+from jitprop import kernels
+from jitprop.layers.batch import Array, Buffer, as_input, remembered
+from jitprop.layers.module import Loss
 
 
 class CrossEntropy(Loss):

@@ -6,9 +6,9 @@ a step counter: the same seed draws the same masks, on any number of threads.
 
 import numpy as np
 
-import kernels
-from layers.batch import Array, Buffer, MaybeNone, as_gradient, as_input, remembered
-from layers.module import Module, State
+from jitprop import kernels
+from jitprop.layers.batch import Array, Buffer, MaybeNone, as_gradient, as_input, remembered
+from jitprop.layers.module import Module, State
 
 
 class Dropout(Module):

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from layers.batch import Array
-from layers.module import Loss, Module
+from jitprop.layers.batch import Array
+from jitprop.layers.module import Loss, Module
 
 STEP = float(np.sqrt(np.finfo(np.float64).eps))
 # The entry of dy, and the scale of a loss. Not 1, so that a bprop that drops or squares it fails; a

@@ -22,9 +22,9 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-import kernels
-from layers.batch import Array, Buffer, as_input, remembered
-from layers.module import Module, Parameter, State
+from jitprop import kernels
+from jitprop.layers.batch import Array, Buffer, as_input, remembered
+from jitprop.layers.module import Module, Parameter, State
 
 Widths = tuple[int | None, ...]
 
@@ -462,7 +462,7 @@ class Graph(Module):
 
     def to_mermaid(self) -> str:
         """Return a flowchart of the graph in the language of Mermaid, which GitHub draws."""
-        from layers.summary import mermaid
+        from jitprop.layers.summary import mermaid
 
         return mermaid(self)
 
@@ -477,7 +477,7 @@ class Graph(Module):
         return labels
 
     def __str__(self) -> str:
-        from layers.summary import table
+        from jitprop.layers.summary import table
 
         return table(self)
 
@@ -661,7 +661,7 @@ def _from(error: ValueError, sources: Sequence[Any]) -> str:
 
 
 def _operate(kind: str, a: Node, b: Any) -> Any:
-    import layers  # which imports this file
+    from jitprop import layers  # which imports this file
 
     if isinstance(b, Node):
         return getattr(layers, kind)()(a, b)

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-import kernels
-from layers.batch import Array, Buffer, MaybeNone, as_gradient, as_input, remembered
-from layers.module import Module, Parameter
-from layers.sparse import SparseBatch
+from jitprop import kernels
+from jitprop.layers.batch import Array, Buffer, MaybeNone, as_gradient, as_input, remembered
+from jitprop.layers.module import Module, Parameter
+from jitprop.layers.sparse import SparseBatch
 
 
 class Linear(Module):

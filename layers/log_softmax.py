@@ -1,7 +1,7 @@
 """Logarithm of the softmax of every row: `dx = dy - exp(y) * sum(dy)`."""
 
-import kernels
-from layers.activation import Activation
+from jitprop import kernels
+from jitprop.layers.activation import Activation
 
 
 class LogSoftmax(Activation):

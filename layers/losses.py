@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-import kernels
-from layers.batch import Array, Buffer
-from layers.module import Loss
+from jitprop import kernels
+from jitprop.layers.batch import Array, Buffer
+from jitprop.layers.module import Loss
 
 
 class Losses(Loss):

@@ -6,9 +6,9 @@ With `bprop(1 / batch)` this is PyTorch's MSELoss.
 import numpy as np
 import numpy.typing as npt
 
-import kernels
-from layers.batch import Array, Buffer, as_input, remembered
-from layers.module import Loss
+from jitprop import kernels
+from jitprop.layers.batch import Array, Buffer, as_input, remembered
+from jitprop.layers.module import Loss
 
 
 class MeanSquaredError(Loss):

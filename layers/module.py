@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy.typing as npt
 
-import kernels
-from layers.batch import Array
+from jitprop import kernels
+from jitprop.layers.batch import Array
 
 if TYPE_CHECKING:
-    from layers.graph import Node
+    from jitprop.layers.graph import Node
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ class Module(ABC):
             TypeError: not nodes, or not as many as `fprop` takes.
             ValueError: their widths do not fit.
         """
-        from layers.graph import call  # which imports this file
+        from jitprop.layers.graph import call  # which imports this file
 
         return call(self, nodes)
 

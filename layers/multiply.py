@@ -3,8 +3,8 @@
 dx0 = dy * x1,  dx1 = dy * x0          dx = dy * constant
 """
 
-import kernels
-from layers.batch import (
+from jitprop import kernels
+from jitprop.layers.batch import (
     Array,
     Buffer,
     MaybeNone,
@@ -14,7 +14,7 @@ from layers.batch import (
     remembered,
     same_features,
 )
-from layers.module import Module
+from jitprop.layers.module import Module
 
 
 class Multiply(Module):

@@ -1,7 +1,7 @@
 """Rectified linear unit, elementwise: `y = max(x, 0)`, `dx = dy` where `y > 0`, else 0."""
 
-import kernels
-from layers.activation import Activation
+from jitprop import kernels
+from jitprop.layers.activation import Activation
 
 
 class ReLU(Activation):

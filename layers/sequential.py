@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, overload
 
-from layers.graph import Graph, Input, call, what
-from layers.module import Module
+from jitprop.layers.graph import Graph, Input, call, what
+from jitprop.layers.module import Module
 
 
 class Sequential(Graph):

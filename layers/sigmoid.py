@@ -1,7 +1,7 @@
 """Logistic sigmoid, elementwise: `y = 1 / (1 + exp(-x))`, `dx = dy * y * (1 - y)`."""
 
-import kernels
-from layers.activation import Activation
+from jitprop import kernels
+from jitprop.layers.activation import Activation
 
 
 class Sigmoid(Activation):

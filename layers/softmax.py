@@ -4,8 +4,8 @@ To train with the cross-entropy of probabilities; `SoftmaxCrossEntropy` does bot
 logits, and stays exact where a probability underflows.
 """
 
-import kernels
-from layers.activation import Activation
+from jitprop import kernels
+from jitprop.layers.activation import Activation
 
 
 class Softmax(Activation):

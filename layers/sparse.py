@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-import kernels
+from jitprop import kernels
 
 Array = npt.NDArray[Any]
 

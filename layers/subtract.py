@@ -1,7 +1,7 @@
 """Difference of two inputs, elementwise: `y = x0 - x1`, `dx0 = dy`, `dx1 = -dy`."""
 
-import kernels
-from layers.batch import (
+from jitprop import kernels
+from jitprop.layers.batch import (
     Array,
     Buffer,
     MaybeNone,
@@ -11,7 +11,7 @@ from layers.batch import (
     remembered,
     same_features,
 )
-from layers.module import Module
+from jitprop.layers.module import Module
 
 
 class Subtract(Module):

@@ -1,6 +1,6 @@
 """A graph for people: a table of its modules, and a flowchart in the language of Mermaid."""
 
-from layers.graph import Graph, Input
+from jitprop.layers.graph import Graph, Input
 
 LONGEST = 48  # characters of a module in the table; a chain within a graph may have very many
 Row = tuple[str, ...]

@@ -1,7 +1,7 @@
 """Hyperbolic tangent, elementwise: `y = tanh(x)`, `dx = dy * (1 - y * y)`."""
 
-import kernels
-from layers.activation import Activation
+from jitprop import kernels
+from jitprop.layers.activation import Activation
 
 
 class Tanh(Activation):

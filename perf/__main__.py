@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from jitprop.training.metrics import cpu_model
 from perf import cases, machine, report
 from perf.providers import OURS, PROVIDERS, WorkerError
 from perf.runner import Effort, Row, Runner
-from training.metrics import cpu_model
 
 RESULTS = Path(__file__).parent / "results"
 QUICK = Effort(rounds=3, sample=0.0005, budget=0.2)
@@ -133,7 +133,7 @@ def drawing(warn):
     try:
         from perf import pictures
     except ImportError as error:
-        warn(f"no pictures: {error.name} is missing; pip install 'jitprop[perf]'")
+        warn(f"no pictures: they need {error.name}: pip install 'jitprop[perf]'")
         return None
     return pictures
 

@@ -21,7 +21,7 @@ ROUNDS = 300
 
 @cache
 def images():
-    from data import load_dataset
+    from jitprop.data import load_dataset
 
     return load_dataset().train_images.reshape(-1, PIXELS)
 
@@ -88,7 +88,7 @@ def cases():
 
 def compare(batch, dtype):
     """Print medians over rounds of time over time of the dense kernels, gather left out."""
-    import kernels
+    from jitprop import kernels
 
     rows = images(), values(dtype)
     rng = np.random.default_rng(1)
@@ -124,7 +124,7 @@ def compare(batch, dtype):
 
 
 if __name__ == "__main__":
-    import kernels
+    from jitprop import kernels
 
     kernels.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
     for dtype in (np.dtype(np.float32), np.dtype(np.float64)):

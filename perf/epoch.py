@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from data import load_dataset
+from jitprop.data import load_dataset
+from jitprop.training.architectures import mlp
+from jitprop.training.metrics import cpu_model
+from jitprop.training.settings import ARCHITECTURES
 from perf import machine, report
 from perf.__main__ import QUICK, RESULTS, drawing
 from perf.goals import EPOCH_GOALS, judged
 from perf.providers import DENSE, OURS, ROOT, TRAINERS, Provider, Worker, WorkerError
 from perf.runner import LEAST_ROUNDS, Runner, Timing, WrongResult, median_ratio, quartiles
-from training.architectures import mlp
-from training.metrics import cpu_model
-from training.settings import ARCHITECTURES
 
 EPOCH = 60_000  # images
 JUDGED = 10_000  # images on which it is seen whether a network has learned

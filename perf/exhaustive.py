@@ -20,9 +20,9 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from kernels import functions
-from kernels.inline import FLAGS
-from kernels.simd import LANES, load, store
+from jitprop.kernels import functions
+from jitprop.kernels.inline import FLAGS
+from jitprop.kernels.simd import LANES, load, store
 
 FUNCTIONS = ("exp", "log", "tanh")
 BOUND = 1.0  # units in the last place
@@ -50,7 +50,7 @@ class Result:
 
 
 def compiled(name: str) -> Callable[[np.ndarray], np.ndarray]:
-    """A function of `kernels.functions`, for arrays."""
+    """A function of `jitprop.kernels.functions`, for arrays."""
     function = getattr(functions, name)
 
     @numba.njit(**FLAGS)

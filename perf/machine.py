@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kernels.jit import inline, kernel
-from kernels.simd import LANES, fma, load, store
+from jitprop.kernels.jit import inline, kernel
+from jitprop.kernels.simd import LANES, fma, load, store
 from perf.cases import Case, empty, scaled, signed
 
 HERE = Path(__file__).parent

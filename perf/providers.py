@@ -110,7 +110,11 @@ class Worker:
                 env=environment,
                 cwd=ROOT,
             )
-        self.description = self._receive()
+        try:
+            self.description = self._receive()
+        except WorkerError:
+            self.close()
+            raise
 
     def ask(self, *request) -> Any:
         self._signal("SIGCONT")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from jitprop.training.metrics import cpu_model
 from perf import machine
 from perf.goals import Goal, summary
 from perf.providers import OURS
 from perf.runner import Row
-from training.metrics import cpu_model
 
 COLUMNS = (
     "kernel", "shape", "dtype", "threads", "provider", "microseconds", "quartile_1", "quartile_3",

@@ -34,8 +34,8 @@ CPUS = {  # name: flags of a CPU that can run its code
 
 def network(name: str, hidden: dict[str, tuple[int, ...]]):
     """Return one of `hidden`, or a network with a connection that skips a layer, and dropout."""
-    from layers import Dropout, Graph, Input, Linear, Tanh
-    from training import mlp
+    from jitprop.layers import Dropout, Graph, Input, Linear, Tanh
+    from jitprop.training import mlp
 
     if name in hidden:
         return mlp(784, hidden[name], 10, 0)
@@ -47,10 +47,10 @@ def network(name: str, hidden: dict[str, tuple[int, ...]]):
 
 def digests(small: bool) -> Iterator[tuple[str, str, str]]:
     """Yield (network and batch, way, digest) for all that this process can do."""
-    import kernels
-    from data import load_dataset
-    from layers import SoftmaxCrossEntropy
-    from training import fit, weights_sha256
+    from jitprop import kernels
+    from jitprop.data import load_dataset
+    from jitprop.layers import SoftmaxCrossEntropy
+    from jitprop.training import fit, weights_sha256
 
     class LayerByLayer(SoftmaxCrossEntropy):
         """A person's own loss, as far as a plan can tell."""

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from data import load_dataset
-from training.settings import ARCHITECTURES, DEFAULTS
+from jitprop.data import load_dataset
+from jitprop.training.settings import ARCHITECTURES, DEFAULTS
 
 
 def tensors(images: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:

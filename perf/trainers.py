@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from data import load_dataset
+from jitprop.data import load_dataset
 from perf import worker
 from perf.providers import DENSE, OURS
 
@@ -38,13 +38,13 @@ class Stop(Exception):
 
 
 class Jitprop(worker.Jitprop):
-    """Ours: `training.fit`, which tells the seconds of each epoch."""
+    """Ours: `jitprop.training.fit`, which tells the seconds of each epoch."""
 
     input = "auto"
 
     def build(self, images, labels, batch: int, rate: float, parameters: Arrays) -> None:
-        import training
-        from layers import SoftmaxCrossEntropy
+        from jitprop import training
+        from jitprop.layers import SoftmaxCrossEntropy
 
         weights = parameters[::2]
         self.net = training.mlp(len(weights[0]), [w.shape[1] for w in weights[:-1]], CLASSES)

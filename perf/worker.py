@@ -91,13 +91,13 @@ class Jitprop(Numpy):
     name = "jitprop"
 
     def __init__(self, threads: int):
-        self.library = importlib.import_module("kernels")
+        self.library = importlib.import_module("jitprop.kernels")
         self.library.set_num_threads(threads)
 
     def describe(self) -> str:
         import numba
 
-        from kernels.tile import INSTRUCTIONS
+        from jitprop.kernels.tile import INSTRUCTIONS
 
         return f"numba {numba.__version__} ({INSTRUCTIONS})"
 

@@ -3,7 +3,7 @@
 import numpy as np
 from reference import assert_same_bits
 
-from kernels import get_num_threads, set_num_threads
+from jitprop.kernels import get_num_threads, set_num_threads
 
 # Around one vector of 16, two and four, in the tail of several, and two pieces of work and a bit.
 SIZES = [0, 1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 997, 20_011]

@@ -117,7 +117,7 @@ def hashes(dtype, names=None, **sizes):
 
     Every NaN counts as the same: CPUs differ in its sign, which IEEE 754 leaves open.
     """
-    import kernels
+    from jitprop import kernels
 
     digests = {}
     for name, arguments in calls(dtype, **sizes):
@@ -134,8 +134,8 @@ def hashes(dtype, names=None, **sizes):
 
 
 def main(threads, *what, sizes):
-    import kernels
-    from kernels import tile
+    from jitprop import kernels
+    from jitprop.kernels import tile
 
     kernels.set_num_threads(int(threads))
     result = {"instructions": tile.INSTRUCTIONS}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from layers import Module
+from jitprop.layers import Module
 
 
 class SideBySide(Module):

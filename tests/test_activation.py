@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from layers import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh, gradcheck
+from jitprop.layers import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh, gradcheck
 
 
 def tanh(x, dy):

@@ -1,6 +1,7 @@
 """kernels/ahead.py: a second process compiles what this one will need; nothing depends on it."""
 
 import io
+import os
 import pickle
 import subprocess
 import sys
@@ -10,9 +11,9 @@ import numpy as np
 import pytest
 from reference import assert_same_bits
 
-import kernels
-from kernels import ahead
-from kernels.jit import Kernel
+from jitprop import kernels
+from jitprop.kernels import ahead
+from jitprop.kernels.jit import Kernel
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
 NAMES = ("scale", "add", "subtract", "multiply", "zero", "tanh_fprop", "relu_fprop", "sgd_update")
@@ -140,3 +141,38 @@ def test_a_copy_of_the_process_finds_the_package_from_anywhere(kernel_cache, tmp
         pass
     assert waited == [0]
     assert not any(kernel.missing(tuple(kernel.signature.kinds(args))) for kernel, args in calls)
+
+
+TRAIN = """
+import sys
+from jitprop import kernels
+from jitprop.cli import main
+from jitprop.kernels import cache
+compiled = []
+kernels.on_compile(compiled.append)
+main(["train", "--epochs", "1", "--quiet", "--data", sys.argv[1]])
+print(len(compiled), len(list(cache.folder().iterdir())))
+"""
+
+
+def test_its_share_of_a_real_run_and_that_the_next_compiles_nothing(tmp_path):
+    """The whole command in new processes, from an empty cache, and from what that one left."""
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 28, 28), np.uint8)
+    for split in ("train", "t10k"):
+        for name, array in (
+            ("images-idx3", pixels),
+            ("labels-idx1", np.arange(300, dtype=np.uint8) % 10),
+        ):
+            head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
+            (tmp_path / f"{split}-{name}-ubyte").write_bytes(head + array.tobytes())
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    counts = []
+    for _ in range(2):
+        command = [sys.executable, "-c", TRAIN, str(tmp_path)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        counts.append([int(word) for word in done.stdout.split()[-2:]])
+    (compiled, kept), (again, same) = counts
+    assert kept > 15
+    assert (again, same) == (0, kept)
+    if numba.config.NUMBA_DEFAULT_NUM_THREADS > 1:
+        assert kept - compiled > 2  # what only the helping process can have left

@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from layers import Dropout, Linear, Tanh
-from training import ARCHITECTURES, gradcheck_mlp, mlp
+from jitprop.layers import Dropout, Linear, Tanh
+from jitprop.training import ARCHITECTURES, gradcheck_mlp, mlp
 
 
 @pytest.mark.parametrize("arch", ["linear", "mlp200", "mlp800"])

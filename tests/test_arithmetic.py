@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from side_by_side import SideBySide
 
-from layers import Add, Multiply, Subtract, gradcheck
+from jitprop.layers import Add, Multiply, Subtract, gradcheck
 
 DTYPES = [np.float32, np.float64]
 # Module, number of inputs, y and every dx. One operation each: NumPy has the same bits.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from layers.batch import Buffer
+from jitprop.layers.batch import Buffer
 
 
 def test_a_buffer_grows_to_the_largest_batch():

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from layers import Tanh
-from training import mlp
-from training.batches import Batches
+from jitprop.layers import Tanh
+from jitprop.training import mlp
+from jitprop.training.batches import Batches
 
 rng = np.random.default_rng(11)
 IMAGES = rng.integers(0, 256, (9, 3, 4), np.uint8)

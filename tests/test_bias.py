@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from reference import assert_same_bits, assert_within, eps
 
-import kernels
+from jitprop import kernels
 
 FLOATS = (np.float32, np.float64)
 # Around one and two vectors of 16, primes, the sizes of the network, nothing.

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-import layers
-from layers import (
+from jitprop import layers
+from jitprop.layers import (
     Add,
     Bias,
     Concatenate,
@@ -26,7 +26,7 @@ from layers import (
     Subtract,
     Tanh,
 )
-from layers.blueprint import build, describe, owned
+from jitprop.layers.blueprint import build, describe, owned
 
 rng = np.random.default_rng(3)
 

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from reference import assert_same_bits
 
-import kernels
-from kernels import cache
-from kernels.jit import Kernel
+import jitprop
+from jitprop import kernels
+from jitprop.kernels import cache
+from jitprop.kernels.jit import Kernel
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled or cached")
-SOURCES = sorted(cache.SOURCES.glob("*.py"))
+SOURCES = cache.sources()
 
 
 @pytest.fixture
@@ -86,19 +87,24 @@ def test_spoiled_file_is_replaced(spoil, kernel_cache, compilations, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def copy_of_sources(folder):
-    folder.mkdir()
-    for path in SOURCES:
-        shutil.copy(path, folder)
-    return folder
+def copy_of_sources(folder, installed=False):
+    """The package `jitprop`, as it lies in a clone or installed; returns the folder of kernels."""
+    kernels = folder / "jitprop" / "kernels" if installed else folder / "kernels"
+    shutil.copytree(cache.SOURCES, kernels, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "jitprop").mkdir(exist_ok=True)
+    shutil.copy(jitprop.__file__, folder / "jitprop")
+    if not installed:
+        (folder / "pyproject.toml").write_bytes(b"")
+    return kernels
 
 
 def test_any_change_of_any_source_is_noticed(tmp_path, monkeypatch):
     """Also of a helper, a constant or a comment: machine code is of exactly these sources."""
     assert len(SOURCES) > 10
-    monkeypatch.setattr(cache, "SOURCES", copy_of_sources(tmp_path / "kernels"))
+    monkeypatch.setattr(cache, "SOURCES", copy_of_sources(tmp_path))
     seen = {cache._generation()}
-    for path in sorted(cache.SOURCES.glob("*.py")):
+    assert seen == {cache.GENERATION}
+    for path in cache.sources():
         original = path.read_bytes()
         path.write_bytes(original + b"#")
         seen.add(cache._generation())
@@ -109,13 +115,20 @@ def test_any_change_of_any_source_is_noticed(tmp_path, monkeypatch):
     assert len(seen) == 2 + len(SOURCES)
     (cache.SOURCES / "scales.py").rename(cache.SOURCES / "scale.py")
     assert cache._generation() in seen
+    for folder in ("formulas", "formulas/more"):
+        (cache.SOURCES / folder).mkdir()
+        (cache.SOURCES / folder / "scale.py").write_bytes(b"")
+        seen.add(cache._generation())
+    assert len(seen) == 4 + len(SOURCES)
+    (cache.SOURCES / "formulas/more/scale.py").write_bytes(b"#")
+    assert cache._generation() not in seen
 
 
 @pytest.mark.parametrize("what", ["numba.__version__", "np.__version__", "platform.machine"])
 def test_versions_are_part_of_the_key(what, monkeypatch):
     before = cache._generation()
     value = (lambda: "pdp11") if what == "platform.machine" else "0.0"
-    monkeypatch.setattr(f"kernels.cache.{what}", value)
+    monkeypatch.setattr(f"jitprop.kernels.cache.{what}", value)
     assert cache._generation() != before
 
 
@@ -148,7 +161,8 @@ def test_disk_is_full_later(kernel_cache, compilations, capfd, monkeypatch):
 
 
 SCRIPT = """
-import numpy as np, kernels
+import numpy as np
+from jitprop import kernels
 compiled = []
 kernels.on_compile(compiled.append)
 x = np.ones((3, 4), np.float32)
@@ -157,13 +171,13 @@ print(x.sum(), sum("scale" in name for name in compiled))
 """
 
 
-def start(package, **environment):
-    """A process with the copy of the sources in `package` and nothing else in its environment."""
+def start(folder, **environment):
+    """A process with the copy of the sources in `folder` and nothing else in its environment."""
     keep = ("PATH", "SYSTEMROOT", "TMPDIR", "TEMP")
     variables = {key: os.environ[key] for key in keep if key in os.environ} | environment
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT],
-        cwd=package.parent,
+        cwd=folder,
         env=variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -171,16 +185,17 @@ def start(package, **environment):
     )
 
 
-def test_nowhere_to_write(tmp_path):
+@pytest.mark.parametrize("installed", [False, True])
+def test_nowhere_to_write(installed, tmp_path):
     """A read-only checkout without a usable home: right, uncached, and one line that says so.
 
     Files stand where folders should go, which stops the superuser as well.
     """
-    package = copy_of_sources(tmp_path / "kernels")
+    package = copy_of_sources(tmp_path, installed)
     (package / "__pycache__").write_bytes(b"")
     (tmp_path / "home").write_bytes(b"")
     home = str(tmp_path / "home")
-    process = start(package, HOME=home, XDG_CACHE_HOME=home, LOCALAPPDATA=home)
+    process = start(tmp_path, HOME=home, XDG_CACHE_HOME=home, LOCALAPPDATA=home)
     out, err = process.communicate(timeout=100)
     assert (process.returncode, out) == (0, "24.0 1\n")
     assert err.startswith("jitprop: compiled kernels are not cached")
@@ -200,26 +215,50 @@ def test_chosen_folder_cannot_be_written(tmp_path, monkeypatch, capfd):
     cache._say.cache_clear()
 
 
-def test_home_is_second_best(tmp_path, monkeypatch):
-    """Where the checkout is read-only, the user's cache takes its place; silently."""
-    package = copy_of_sources(tmp_path / "kernels")
-    (package / "__pycache__").write_bytes(b"")
+@pytest.fixture
+def found(tmp_path, monkeypatch):
+    """Return the folder that sources at `package` would use, with a home of their own."""
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home" / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(cache, "SOURCES", package)
+
+    def find(package):
+        monkeypatch.setattr(cache, "SOURCES", package)
+        cache.folder.cache_clear()
+        return cache.folder()
+
+    yield find
     cache.folder.cache_clear()
-    found = cache.folder()
-    cache.folder.cache_clear()
-    assert found is not None
-    assert tmp_path in found.parents
-    assert package not in found.parents
+
+
+def test_a_clone_keeps_them_beside_the_sources(tmp_path, found):
+    package = copy_of_sources(tmp_path)
+    assert found(package).parent == package / "__pycache__" / "jit"
+
+
+def test_home_is_second_best(tmp_path, found):
+    """Where the checkout is read-only, the user's cache takes its place; silently."""
+    package = copy_of_sources(tmp_path)
+    (package / "__pycache__").write_bytes(b"")
+    assert tmp_path / "home" in found(package).parents
+
+
+def test_what_is_installed_leaves_nothing_where_it_is_installed(tmp_path, found):
+    package = copy_of_sources(tmp_path, installed=True)
+    assert tmp_path / "home" in found(package).parents
+    assert not list(package.glob("**/jit"))
+
+
+def test_installed_sources_are_better_than_nothing(tmp_path, found):
+    package = copy_of_sources(tmp_path, installed=True)
+    (tmp_path / "home").write_bytes(b"")
+    assert found(package).parent == package / "__pycache__" / "jit"
 
 
 def test_without_home(tmp_path):
     """Beside the sources; two processes that start at once from nothing; both are right."""
-    package = copy_of_sources(tmp_path / "kernels")
-    processes = [start(package), start(package)]
+    package = copy_of_sources(tmp_path)
+    processes = [start(tmp_path), start(tmp_path)]
     for process in processes:
         out, err = process.communicate(timeout=100)
         assert (process.returncode, err) == (0, "")
@@ -228,6 +267,6 @@ def test_without_home(tmp_path):
     names = sorted(path.name for path in generation.iterdir())
     assert all(name.endswith(".bin") for name in names)
     assert sum(name.startswith(f"{NAME}-") for name in names) == 1
-    third = start(package)
+    third = start(tmp_path)
     assert third.communicate(timeout=100) == ("24.0 0\n", "")  # loaded, not compiled
     assert not list(tmp_path.glob("~*"))

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
-from layers import Dropout, Input, Linear, Module, Sequential, SoftmaxCrossEntropy, Tanh
-from layers.graph import Graph
-from training import (
+from jitprop.layers import Dropout, Input, Linear, Module, Sequential, SoftmaxCrossEntropy, Tanh
+from jitprop.layers.graph import Graph
+from jitprop.training import (
     Checkpoint,
     CheckpointError,
     Settings,
@@ -26,9 +27,7 @@ from training import (
     save,
     weights_sha256,
 )
-from training.loop import Training
-
-safetensors = pytest.importorskip("safetensors.numpy")
+from jitprop.training.loop import Training
 
 ROOT = Path(__file__).parents[1]
 rng = np.random.default_rng(6)
@@ -150,7 +149,7 @@ class Twice(Module):
         return self.scale * dy
 
     def parameters(self):
-        from layers import Parameter
+        from jitprop.layers import Parameter
 
         return [Parameter("scale", self.scale, np.zeros(1))]
 
@@ -324,7 +323,7 @@ def test_a_broken_training(tmp_path):
 KILLED = """
 import os, random, signal, sys, time
 import numpy as np
-from training import checkpoints
+from jitprop.training import checkpoints
 
 assert "numba" not in sys.modules  # which starts threads, that a fork would lose
 path, last, hits = sys.argv[1], 0, 0
@@ -480,9 +479,9 @@ def test_tensors_that_claim_gigabytes(path):
 
 LIMITED = """
 import resource, sys
-from training import CheckpointError, load, read
+from jitprop.training import CheckpointError, load, read
 
-import layers  # which needs memory itself
+import jitprop.layers  # which needs memory itself
 load(sys.argv[1])
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, used + 2**26))
@@ -555,15 +554,15 @@ def test_metadata_that_are_no_json(path):
 
 def test_other_formats(path):
     arrays = {"w": np.ones(3, np.float32)}
-    safetensors.save_file(arrays, path)
+    safetensors.numpy.save_file(arrays, path)
     broken(path, "a safetensors file, but no checkpoint of jitprop")
-    safetensors.save_file(arrays, path, {"format": "pt"})
+    safetensors.numpy.save_file(arrays, path, {"format": "pt"})
     broken(path, "a safetensors file, but no checkpoint of jitprop")
-    safetensors.save_file(arrays, path, {"format": "jitprop 2"})
+    safetensors.numpy.save_file(arrays, path, {"format": "jitprop 2"})
     broken(path, "of format 'jitprop 2', expected 'jitprop 1'")
-    safetensors.save_file(arrays, path, {"format": "jitprop 1"})
+    safetensors.numpy.save_file(arrays, path, {"format": "jitprop 1"})
     broken(path, "damaged: its SHA-256")
-    safetensors.save_file({"w": np.ones(3, np.complex64)}, path, {"format": "jitprop 1"})
+    safetensors.numpy.save_file({"w": np.ones(3, np.complex64)}, path, {"format": "jitprop 1"})
     broken(path, "w is C64")
     path.write_bytes(b"GIF89a" * 20)
     broken(path, "no safetensors")
@@ -596,9 +595,3 @@ def test_arrays_that_the_format_does_not_have(tmp_path):
     broken(
         tmp_path / "net", "not saved: w is <U4", lambda path: checkpoints.write(path, arrays, {})
     )
-
-
-def test_without_safetensors(path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
-    for use in (read, load, check_savable, lambda path: save(path, network())):
-        broken(path, "checkpoints need safetensors: pip install safetensors", use)

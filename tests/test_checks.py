@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from reference import assert_same_bits
 
-import kernels
-from kernels.checks import PREDICATES, Signature
+from jitprop import kernels
+from jitprop.kernels.checks import PREDICATES, Signature
 
 FLOATS = (np.float32, np.float64)
 

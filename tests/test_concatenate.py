@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from reference import assert_same_bits
 
-from kernels import concatenate_bprop, concatenate_fprop, get_num_threads, set_num_threads
+from jitprop.kernels import concatenate_bprop, concatenate_fprop, get_num_threads, set_num_threads
 
 every_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 # batch, n of m columns: nothing, one, vectors and their tails, several pieces of work.

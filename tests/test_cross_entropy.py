@@ -5,7 +5,7 @@ import pytest
 import reference
 from reference import assert_same_bits, assert_ulps, assert_within, eps, one_hot
 
-import kernels
+from jitprop import kernels
 
 FLOATS = (np.float32, np.float64)
 SHAPES = [(1, 1), (3, 10), (16, 16), (17, 15), (5, 33), (211, 113), (0, 10)]

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from data import DataError, Dataset, load_dataset, read_idx
-from data.dataset import EMBEDDED
+from jitprop.data import DataError, Dataset, load_dataset, read_idx
+from jitprop.data.dataset import EMBEDDED
 
 CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 # Published with the data set; the same sums stand in data/mnist/README.md.

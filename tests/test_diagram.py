@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from layers import (
+from jitprop.layers import (
     Add,
     Concatenate,
     Graph,
@@ -20,7 +20,7 @@ from layers import (
     Subtract,
     Tanh,
 )
-from training.diagram import GAP, HEIGHT, draw_svg
+from jitprop.training.diagram import GAP, HEIGHT, draw_svg
 
 CURVE = re.compile(
     r"M([\d.]+) ([\d.]+)C[\d.]+ [\d.]+ [\d.]+ [\d.]+ ([\d.]+) ([\d.]+)(?:V([\d.]+))?"

@@ -6,7 +6,7 @@ import reference
 from elementwise import assert_elementwise, run
 from reference import assert_same_bits
 
-import kernels
+from jitprop import kernels
 
 every_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 

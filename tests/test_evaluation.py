@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from layers import Dropout, Linear, Sequential, SoftmaxCrossEntropy
-from training import confusion, evaluate, mlp
-from training.evaluation import BATCH
+from jitprop.layers import Dropout, Linear, Sequential, SoftmaxCrossEntropy
+from jitprop.training import confusion, evaluate, mlp
+from jitprop.training.evaluation import BATCH
 
 
 @pytest.mark.parametrize("count", [1, BATCH, BATCH + 1, 2 * BATCH + 3])

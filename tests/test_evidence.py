@@ -16,12 +16,12 @@ from numba import types
 from numba.core.runtime import _nrt_python
 from numba.core.runtime.nrt import rtsys
 
-import kernels
-from kernels.inline import FLAGS
-from kernels.jit import Kernel
-from kernels.sparse_tile import ROWS
-from kernels.sparse_tile import VECTORS as SPARSE_VECTORS
-from kernels.tile import INSTRUCTIONS, MR, VECTORS
+from jitprop import kernels
+from jitprop.kernels.inline import FLAGS
+from jitprop.kernels.jit import Kernel
+from jitprop.kernels.sparse_tile import ROWS
+from jitprop.kernels.sparse_tile import VECTORS as SPARSE_VECTORS
+from jitprop.kernels.tile import INSTRUCTIONS, MR, VECTORS
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="there is no machine code")
 x86 = pytest.mark.skipif(INSTRUCTIONS not in ("avx512", "avx2"), reason="reads x86 with FMA")
@@ -41,8 +41,8 @@ def every_kernel():
     """All kernels, the two forms of a loss apart, under the names of where they are defined."""
     found = {}
     for module in pkgutil.iter_modules(kernels.__path__):
-        for name, value in vars(importlib.import_module(f"kernels.{module.name}")).items():
-            if isinstance(value, Kernel) and value.__module__ == f"kernels.{module.name}":
+        for name, value in vars(importlib.import_module(f"jitprop.kernels.{module.name}")).items():
+            if isinstance(value, Kernel) and value.__module__ == f"jitprop.kernels.{module.name}":
                 found[f"{module.name}.{name}"] = value
     return found
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from ulps import ulps
 
-from kernels.constants import TANH_32
+from jitprop.kernels.constants import TANH_32
 from perf import derive
 from perf.exhaustive import CHUNK, Result, check, check_chunk, compiled
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from reference import assert_same_bits, pixel_values
 
-import kernels
-from kernels.fuse import fused
+from jitprop import kernels
+from jitprop.kernels.fuse import fused
 
 RATE = 0.1
 

@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from layers import (
+from jitprop.layers import (
     CrossEntropy,
     GradCheckResult,
     GradientError,
@@ -19,7 +19,7 @@ from layers import (
     Tanh,
     gradcheck,
 )
-from layers.gradcheck import UNIT
+from jitprop.layers.gradcheck import UNIT
 
 LABELS = [2, 0, 1]
 

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import kernels
-import layers
-from layers import (
+from jitprop import kernels, layers
+from jitprop.layers import (
     Graph,
     Input,
     Linear,

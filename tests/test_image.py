@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data import load_dataset
+from jitprop.data import load_dataset
 
 pytest.importorskip("PIL")
 
 from PIL import Image, ImageDraw
 
-from data import image as source
-from data.image import ImageError, normalise, read_image
-from layers import SoftmaxCrossEntropy
-from training import fit, mlp
+from jitprop.data import image as source
+from jitprop.data.image import ImageError, normalise, read_image
+from jitprop.layers import SoftmaxCrossEntropy
+from jitprop.training import fit, mlp
 
 RESAMPLING = (
     Image.Resampling.BILINEAR,
@@ -385,5 +385,5 @@ def test_refuses_what_is_not_grey_levels(shape):
 
 
 def test_importing_the_data_needs_no_pillow():
-    code = "import sys, data; assert 'PIL' not in sys.modules"
+    code = "import sys, jitprop.data; assert 'PIL' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from reference import assert_same_bits
 
-import kernels
-from kernels.jit import FLAGS, Kernel, inline
+from jitprop import kernels
+from jitprop.kernels.jit import FLAGS, Kernel, inline
 
 compiled_only = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
 ROOT = Path(__file__).parent.parent
@@ -84,8 +84,9 @@ def test_types_are_compiled_once():
 def test_nothing_happens_at_import(tmp_path):
     """No file, no thread, nothing compiled."""
     script = """if True:
-        import threading, kernels
-        from kernels.jit import Kernel
+        import threading
+        from jitprop import kernels
+        from jitprop.kernels.jit import Kernel
         every = [value for value in vars(kernels).values() if isinstance(value, Kernel)]
         assert len(every) > 10
         assert not any(kernel.entry.signatures for kernel in every)

@@ -3,8 +3,16 @@
 import numpy as np
 import pytest
 
-import layers
-from layers import CrossEntropy, Linear, Module, Sequential, Softmax, SoftmaxCrossEntropy, Tanh
+from jitprop import layers
+from jitprop.layers import (
+    CrossEntropy,
+    Linear,
+    Module,
+    Sequential,
+    Softmax,
+    SoftmaxCrossEntropy,
+    Tanh,
+)
 
 
 def test_public_names_are_all_there():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from layers import Bias, gradcheck
+from jitprop.layers import Bias, gradcheck
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from side_by_side import SideBySide
 
-from layers import Concatenate, Split, gradcheck
+from jitprop.layers import Concatenate, Split, gradcheck
 
 DTYPES = [np.float32, np.float64]
 WIDTHS = [(3,), (1, 1), (16, 5, 17), (40, 3)]

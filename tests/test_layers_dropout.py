@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import reference
 
-from layers import Dropout
+from jitprop.layers import Dropout
 
 DTYPES = [np.float32, np.float64]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from layers import MeanSquaredError, gradcheck
+from jitprop.layers import MeanSquaredError, gradcheck
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

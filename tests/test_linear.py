@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from layers import Linear, gradcheck
+from jitprop.layers import Linear, gradcheck
 
 # One sample, an odd batch, more rows than columns and fewer, and the size of the MNIST layers.
 SHAPES = [(1, 1, 1), (1, 7, 3), (5, 3, 7), (13, 2, 11), (37, 784, 10)]

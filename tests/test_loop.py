@@ -6,9 +6,8 @@ import math
 import numpy as np
 import pytest
 
-import kernels
-import training.plan
-from layers import (
+from jitprop import kernels
+from jitprop.layers import (
     CrossEntropy,
     Graph,
     Input,
@@ -21,7 +20,7 @@ from layers import (
     Softmax,
     SoftmaxCrossEntropy,
 )
-from training import (
+from jitprop.training import (
     DivergedError,
     Settings,
     Training,
@@ -43,7 +42,7 @@ PIXELS = IMAGES.reshape(103, 24)
 @pytest.fixture
 def every_batch(monkeypatch):
     """Callbacks after every batch, not only several times a second."""
-    monkeypatch.setattr(training.plan, "CHUNK", 0)
+    monkeypatch.setattr("jitprop.training.plan.CHUNK", 0)
 
 
 def network(hidden=(5,), dtype=np.float32):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from layers import CrossEntropy, Softmax, SoftmaxCrossEntropy, gradcheck
+from jitprop.layers import CrossEntropy, Softmax, SoftmaxCrossEntropy, gradcheck
 
 LOSSES = [CrossEntropy, SoftmaxCrossEntropy]
 

@@ -8,9 +8,9 @@ import pytest
 import reference
 from reference import assert_matmul, assert_same_bits
 
-import kernels
-from kernels.matmul import FAR, KC, PACK_STRIPS, PANELS
-from kernels.tile import MR, NR32, NR64, VECTORS
+from jitprop import kernels
+from jitprop.kernels.matmul import FAR, KC, PACK_STRIPS, PANELS
+from jitprop.kernels.tile import MR, NR32, NR64, VECTORS
 
 PLAIN = bool(numba.config.DISABLE_JIT)  # the plain twins are slow: smaller shapes
 FORMS = ("nn", "nt", "tn")
@@ -89,9 +89,9 @@ def test_every_path_is_exact(shape, form, dtype, guarded):
 def test_paths_of_wide_tiles(form, dtype, monkeypatch):
     """The plain tile has 8 columns; with one as for AVX-512, vectors and blocks of 64 bytes fit."""
     for name, value in {"MR": 8, "NR32": 48, "NR64": 24, "VECTORS": 3}.items():
-        monkeypatch.setattr(f"kernels.matmul.{name}", value)
-    monkeypatch.setattr("kernels.matmul.PACKED_B32", KC * PANELS * 48)
-    monkeypatch.setattr("kernels.matmul.PACKED_B64", KC * PANELS * 24)
+        monkeypatch.setattr(f"jitprop.kernels.matmul.{name}", value)
+    monkeypatch.setattr("jitprop.kernels.matmul.PACKED_B32", KC * PANELS * 48)
+    monkeypatch.setattr("jitprop.kernels.matmul.PACKED_B64", KC * PANELS * 24)
     for shape in [(9, 3 * KC // 2, 101), (PACK_STRIPS * 8 + 1, 70, FAR + 5), (2 * FAR + 5, 3, 101)]:
         test_every_path_is_exact(shape, form, dtype, lambda array: array)
 

@@ -5,7 +5,7 @@ import pytest
 import reference
 from reference import assert_same_bits, assert_within, eps
 
-from kernels import (
+from jitprop.kernels import (
     get_num_threads,
     mean_squared_error_bprop,
     mean_squared_error_fprop,

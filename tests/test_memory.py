@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-import kernels
-from layers import Linear
-from training.optimisers import SGD
+from jitprop import kernels
+from jitprop.layers import Linear
+from jitprop.training.optimisers import SGD
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (1,), (3, 5), (0, 7), (100, 784), (2, 3, 4)])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training import check_writable, cpu_model, mlp, versions, weights_sha256, write_json
+from jitprop.training import check_writable, cpu_model, mlp, versions, weights_sha256, write_json
 
 
 def test_weights_sha256():

@@ -3,16 +3,16 @@
 import json
 import re
 import shlex
+from pathlib import Path
 
 import numpy as np
-import pytest
 
-import train
-from data import load_dataset
-from predict import MODEL, ROOT
-from training import load, weights_sha256
+from jitprop.cli import train
+from jitprop.cli.predict import MODEL
+from jitprop.data import load_dataset
+from jitprop.training import load, weights_sha256
 
-pytest.importorskip("safetensors")
+ROOT = Path(__file__).parents[1]
 
 
 def command():

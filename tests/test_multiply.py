@@ -5,7 +5,7 @@ import pytest
 from elementwise import assert_elementwise, run
 from reference import assert_same_bits
 
-from kernels import multiply
+from jitprop.kernels import multiply
 
 every_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 

@@ -5,10 +5,10 @@ import pytest
 import reference
 from reference import assert_same_bits, assert_within, eps
 
-import kernels
-from layers import Linear
-from training import SGD, Adam, AdamW, Settings
-from training.optimisers import optimiser
+from jitprop import kernels
+from jitprop.layers import Linear
+from jitprop.training import SGD, Adam, AdamW, Settings
+from jitprop.training.optimisers import optimiser
 
 STEPS = 100
 RATES = 0.05 * np.random.default_rng(1).random(STEPS)  # another one for each step

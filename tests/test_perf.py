@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import reference
 
-import kernels
-from data import load_dataset
+from jitprop import kernels
+from jitprop.data import load_dataset
 from perf import bench_matmul, cases, epoch, goals, report, runner, trainers
 from perf.__main__ import parse
 from perf.providers import DENSE, OURS, TRAINERS, Provider
@@ -310,7 +310,7 @@ def reference_steps(images, labels, parameters, rate, steps):
 @pytest.mark.parametrize("name", TRAINERS)
 def test_everybody_computes_the_same_training(name):
     """In one batch of all images the order does not matter: two passes are two known steps."""
-    pytest.importorskip({OURS: "kernels", DENSE: "kernels"}.get(name, name))
+    pytest.importorskip({OURS: "jitprop", DENSE: "jitprop"}.get(name, name))
     dataset = load_dataset()
     images, labels = dataset.train_images[:50], dataset.train_labels[:50]
     parameters = SETTING.parameters()

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
 
-from training import Epoch
-from training.pictures import (
+from jitprop.training import Epoch
+from jitprop.training.pictures import (
     Predictions,
     confusion_matrix,
     learning_curves,
@@ -254,7 +254,7 @@ def test_png():
 def test_no_backend_is_chosen_for_the_process():
     code = (
         "import sys, matplotlib; before = matplotlib.rcParams.copy()\n"
-        "from training.pictures import *\n"
+        "from jitprop.training.pictures import *\n"
         "png(learning_curves([Epoch(1, 1.0, 1, 0.1)], {'train': 2}, True))\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
         "assert dict.__eq__(before, matplotlib.rcParams)"

@@ -5,10 +5,10 @@ import pytest
 from numba.core.runtime import _nrt_python
 from numba.core.runtime.nrt import rtsys
 
-import kernels
 import perf.same_bits
-from kernels.jit import DISABLED
-from layers import (
+from jitprop import kernels
+from jitprop.kernels.jit import DISABLED
+from jitprop.layers import (
     Activation,
     Dropout,
     Graph,
@@ -22,10 +22,10 @@ from layers import (
     SoftmaxCrossEntropy,
     Tanh,
 )
-from training import evaluate, fit, mlp, weights_sha256
-from training.batches import Batches
-from training.optimisers import SGD
-from training.plan import CHUNK, TRIAL, Pace, Plan
+from jitprop.training import evaluate, fit, mlp, weights_sha256
+from jitprop.training.batches import Batches
+from jitprop.training.optimisers import SGD
+from jitprop.training.plan import CHUNK, TRIAL, Pace, Plan
 
 rng = np.random.default_rng(5)
 LABELS = rng.integers(0, 4, 103)
@@ -84,7 +84,7 @@ def test_what_is_not_ours_runs_layer_by_layer(own, capfd):
         fit(net, loss, IMAGES, LABELS, epochs=2, batch_size=10, rate=0.1, rng=1)
         return weights_sha256(net)
 
-    from layers import Multiply
+    from jitprop.layers import Multiply
 
     expected = train(Multiply(0.5), SoftmaxCrossEntropy())
     assert capfd.readouterr().err == ""
@@ -234,9 +234,9 @@ def test_batches_and_history():
 
 def test_looks_up_often(monkeypatch):
     plan = plan_of(mlp(24, (5,), 4, 0))
-    monkeypatch.setattr("training.plan.CHUNK", 0)
+    monkeypatch.setattr("jitprop.training.plan.CHUNK", 0)
     assert run(plan) == 11
-    monkeypatch.setattr("training.plan.CHUNK", 1e9)
+    monkeypatch.setattr("jitprop.training.plan.CHUNK", 1e9)
     assert run(plan) == 2  # it is known how long a batch takes: all whole ones, and the short one
 
 

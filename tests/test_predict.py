@@ -11,16 +11,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import predict
-import training
-from layers import Module
-from training import mlp
+from jitprop import training
+from jitprop.cli import predict
+from jitprop.layers import Module
+from jitprop.training import mlp
 
 pytest.importorskip("PIL")
 
 from PIL import Image, ImageDraw
 
-from data.image import normalise, read_image
+from jitprop.data.image import normalise, read_image
 
 ROOT = Path(__file__).parents[1]
 
@@ -117,7 +117,7 @@ def test_the_others_are_reported_beside_one_that_cannot_be_read(folder, run, tmp
     assert len(out.splitlines()) == 3
     assert len(err) == 3
     for line, path in zip(err, (bad, tmp_path / "none.png", blank), strict=True):
-        assert line.startswith(f"predict.py: error: {path}: ")
+        assert line.startswith(f"jitprop predict: error: {path}: ")
     code, out, err = run("--json", *arguments)
     assert code == 2
     entries = json.loads(out)
@@ -130,7 +130,7 @@ def test_nothing_can_be_read(run, tmp_path):
     show = tmp_path / "seen.png"
     code, out, err = run(tmp_path, "--show", show)
     assert (code, out) == (2, "")
-    assert err == [f"predict.py: error: {tmp_path}: a folder without images"]
+    assert err == [f"jitprop predict: error: {tmp_path}: a folder without images"]
     assert not show.exists()
     assert json.loads(run("--json", tmp_path)[1]) == [
         {"file": str(tmp_path), "error": f"{tmp_path}: a folder without images"}
@@ -143,7 +143,7 @@ def test_standard_input(folder, run, monkeypatch):
     code, out, err = run("-", "-")  # the second finds it empty
     assert code == 2
     assert out.splitlines()[1].split()[:2] == ["-", "7"]
-    assert err == ["predict.py: error: -: empty, expected an image"]
+    assert err == ["jitprop predict: error: -: empty, expected an image"]
 
 
 def test_names_that_terminals_and_encodings_trip_over(folder, run):
@@ -201,7 +201,7 @@ def test_show_many_of_all_shapes(run, tmp_path, monkeypatch):
 def test_refuses_where_it_cannot_show(name, folder, run, tmp_path):
     code, out, err = run(folder, "--show", tmp_path / name)
     assert (code, out, len(err)) == (2, "", 1)
-    assert err[0].startswith(f"predict.py: error: argument --show: {tmp_path / name}: ")
+    assert err[0].startswith(f"jitprop predict: error: argument --show: {tmp_path / name}: ")
 
 
 def test_a_file_that_is_full(folder, run):
@@ -209,7 +209,7 @@ def test_a_file_that_is_full(folder, run):
         pytest.skip("no /dev/full")
     code, out, err = run(folder, "--show", "/dev/full")
     assert (code, len(out.splitlines())) == (1, 3)
-    assert err == ["predict.py: error: argument --show: /dev/full: No space left on device"]
+    assert err == ["jitprop predict: error: argument --show: /dev/full: No space left on device"]
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_a_model_that_cannot_be_read(error, folder, run, monkeypatch):
     monkeypatch.setattr(predict, "load_network", load)
     code, out, err = run(folder, "--model", "net.bin")
     assert (code, out, len(err)) == (2, "", 1)
-    assert re.fullmatch(r"predict\.py: error: argument --model: net\.bin: \w.*", err[0])
+    assert re.fullmatch(r"jitprop predict: error: argument --model: net\.bin: \w.*", err[0])
     assert err[0].count("net.bin") == 1
 
 
@@ -235,7 +235,7 @@ def test_a_model_for_other_images(folder, run, monkeypatch):
     monkeypatch.setattr(predict, "load_network", lambda path: mlp(12, [], 4, rng=0))
     code, out, err = run(folder, "--model", "net.bin")
     assert (code, out, len(err)) == (2, "", 1)
-    assert err[0].startswith("predict.py: error: argument --model: net.bin: ")
+    assert err[0].startswith("jitprop predict: error: argument --model: net.bin: ")
     assert "784" in err[0]
 
 
@@ -268,16 +268,17 @@ def test_probabilities_are_those_of_evaluation():
 def test_refuses_arguments(args, run):
     code, out, err = run(*args.split())
     assert (code, out, len(err)) == (2, "", 1)
-    assert err[0].startswith("predict.py: error: ")
+    assert err[0].startswith("jitprop predict: error: ")
 
 
 def test_without_pillow(folder):
-    code = "import sys; sys.modules['PIL'] = None; import predict; predict.main(['a.png'])"
+    code = (
+        "import sys; sys.modules['PIL'] = None; from jitprop.cli import predict as p; p.main(['a'])"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == (
-        "predict.py: error: reading images needs Pillow; "
-        "install it with pip install -e '.[images]'\n"
+        "jitprop predict: error: reading images needs Pillow: pip install 'jitprop[images]'\n"
     )
 
 
@@ -286,12 +287,15 @@ def test_interrupted(run, folder, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(predict, "load_network", load)
-    assert run(folder) == (130, "", ["predict.py: interrupted"])
+    assert run(folder) == (130, "", ["jitprop predict: interrupted"])
 
 
 def test_help():
     done = subprocess.run(
-        [sys.executable, "predict.py", "--help"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "jitprop", "predict", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0
     assert all(word in done.stdout for word in ("--model", "--json", "--show", "exit code is 0"))

@@ -46,7 +46,7 @@ def test_the_kernel_shown_is_the_kernel(block):
 
 def test_the_network_on_ones_own_numbers(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    scope = run(next(block for block in BLOCKS if "training.save(" in block))
+    scope = run(next(block for block in BLOCKS if "jitprop.save(" in block))
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[:30]] == [str(epoch) for epoch in range(1, 31)]
     found = scope["net"].fprop(scope["x"][1500:].astype(np.float32)).argmax(axis=1)

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from layers import (
+from jitprop.layers import (
     Dropout,
     Graph,
     Input,
@@ -22,8 +22,8 @@ from layers import (
     SoftmaxCrossEntropy,
     Tanh,
 )
-from training import Epoch, check_report, evaluate, fit, mlp, write_report
-from training.report import FILES, predict
+from jitprop.training import Epoch, check_report, evaluate, fit, mlp, write_report
+from jitprop.training.report import FILES, predict
 
 FIT = {"batch_size": 50, "rate": 0.1, "rng": 0}
 ALONE = {"br", "hr", "img", "link", "meta", "path", "rect"}
@@ -200,7 +200,7 @@ def test_which_layer_is_the_first(before, tmp_path, monkeypatch):
         seen.append((w, shape, classes))
         return real(w, shape, classes)
 
-    from training import pictures
+    from jitprop.training import pictures
 
     real = pictures.weights
     monkeypatch.setattr(pictures, "weights", weights)
@@ -271,17 +271,17 @@ def test_a_failure_to_draw_leaves_the_old_report(tmp_path, monkeypatch):
     def fail(*args):
         raise RuntimeError
 
-    monkeypatch.setattr("training.pictures.weights", fail)
+    monkeypatch.setattr("jitprop.training.pictures.weights", fail)
     with pytest.raises(RuntimeError):
         write_report(tmp_path, net, trained(net), {}, SETS)
     assert before == {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)}
 
 
 def test_without_matplotlib(tmp_path, monkeypatch):
-    monkeypatch.delitem(sys.modules, "training.pictures", raising=False)
+    monkeypatch.delitem(sys.modules, "jitprop.training.pictures", raising=False)
     for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError, match=r"matplotlib\S* is missing; pip install .*plots"):
+    with pytest.raises(ImportError, match=r"need matplotlib\S*: pip install 'jitprop\[plots\]'"):
         check_report(tmp_path / "none")
     assert not (tmp_path / "none").exists()

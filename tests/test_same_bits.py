@@ -101,7 +101,7 @@ def test_cpu_without_fused_instructions(elsewhere):
 
 def test_hashes_tell_results_apart():
     """One bit of one output changes the hash, the sign of NaN does not."""
-    import kernels
+    from jitprop import kernels
 
     def run(spoil):
         original = kernels.scale

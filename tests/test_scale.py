@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from reference import assert_same_bits
 
-import kernels
+from jitprop import kernels
 
 FLOATS = (np.float32, np.float64)
 every_dtype = pytest.mark.parametrize("dtype", FLOATS)

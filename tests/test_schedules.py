@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from training import Settings
-from training.schedules import rates
+from jitprop.training import Settings
+from jitprop.training.schedules import rates
 
 EPOCHS, BATCHES = 4, 25  # 100 steps
 WARMUPS = [0, 0.3, 1, 1.5, 4]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from layers import Linear, Module, Sequential, Softmax, Tanh, gradcheck
+from jitprop.layers import Linear, Module, Sequential, Softmax, Tanh, gradcheck
 
 
 class Recorder(Module):

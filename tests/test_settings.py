@@ -2,7 +2,7 @@
 
 import pytest
 
-from training import ARCHITECTURES, DEFAULTS, Settings, settings_for
+from jitprop.training import ARCHITECTURES, DEFAULTS, Settings, settings_for
 
 GOOD = {"epochs": 1, "batch_size": 1, "rate": 1e-30, "momentum": 0.0}
 

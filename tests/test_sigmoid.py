@@ -6,7 +6,7 @@ import reference
 from elementwise import assert_elementwise, run
 from reference import assert_same_bits, assert_within, eps
 
-from kernels import sigmoid_bprop, sigmoid_fprop
+from jitprop.kernels import sigmoid_bprop, sigmoid_fprop
 
 every_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 

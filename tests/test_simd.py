@@ -11,8 +11,8 @@ import pytest
 import reference
 from reference import assert_same_bits
 
-from kernels.jit import FLAGS
-from kernels.simd import (
+from jitprop.kernels.jit import FLAGS
+from jitprop.kernels.simd import (
     ENTRIES,
     LANES,
     absolute,

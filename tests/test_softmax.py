@@ -5,7 +5,7 @@ import pytest
 import reference
 from reference import assert_same_bits, assert_within, eps
 
-import kernels
+from jitprop import kernels
 
 FLOATS = (np.float32, np.float64)
 # Few classes and many, around one and two vectors of 16, and nothing.

@@ -6,10 +6,10 @@ import pytest
 import reference
 from reference import assert_same_bits, pixel_values
 
-import kernels
-from kernels.simd import LANES
-from kernels.sparse import IMAGES, LIST, PANELS
-from kernels.sparse_tile import (
+from jitprop import kernels
+from jitprop.kernels.simd import LANES
+from jitprop.kernels.sparse import IMAGES, LIST, PANELS
+from jitprop.kernels.sparse_tile import (
     BYTES,
     ROWS,
     VECTORS,

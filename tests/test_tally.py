@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-import kernels
+from jitprop import kernels
 
 every_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 

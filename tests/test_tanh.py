@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ulps import ulps
 
-from kernels import get_num_threads, set_num_threads, tanh_bprop, tanh_fprop
+from jitprop.kernels import get_num_threads, set_num_threads, tanh_bprop, tanh_fprop
 
 DISABLED = bool(numba.config.DISABLE_JIT)
 DTYPES = [np.float32, np.float64]

@@ -8,9 +8,9 @@ import outputs
 import pytest
 from reference import assert_same_bits
 
-import kernels
-from kernels.jit import pool
-from kernels.threads import COUNT, HAVE_WORKERS, MOST_CALLS
+from jitprop import kernels
+from jitprop.kernels.jit import pool
+from jitprop.kernels.threads import COUNT, HAVE_WORKERS, MOST_CALLS
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -13,9 +13,9 @@ import outputs
 import pytest
 from reference import assert_same_bits
 
-import kernels
-from kernels.jit import pool
-from kernels.threads import HAVE_WORKERS
+from jitprop import kernels
+from jitprop.kernels.jit import pool
+from jitprop.kernels.threads import HAVE_WORKERS
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="without the JIT one thread runs")
 ROOT = Path(__file__).parent.parent
@@ -180,7 +180,7 @@ def test_first_call_by_several_callers():
 CALL = """
     import os, signal, sys
     import numpy as np
-    import kernels
+    from jitprop import kernels
     kernels.set_num_threads(3)
     x = np.arange(300 * 200, dtype=np.float32).reshape(300, 200)
     out = np.empty_like(x)

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import kernels
-import train
-from training.settings import PRESETS
+from jitprop import kernels
+from jitprop.cli import train
+from jitprop.training.settings import PRESETS
 
 ROOT = Path(__file__).parents[1]
 LAST_LINE = re.compile(r"test errors: (\d+) / (\d+) \((\d+\.\d\d)%\)\n")
@@ -172,7 +172,7 @@ def test_refuses_a_network_beyond_memory(folder, capsys, monkeypatch):
     def mlp(*args, dropout):
         raise MemoryError("Unable to allocate 5.70 TiB")
 
-    monkeypatch.setattr("training.mlp", mlp)
+    monkeypatch.setattr("jitprop.training.mlp", mlp)
     assert "memory: Unable" in refused(capsys, "--data", folder)[1]
 
 
@@ -187,7 +187,7 @@ def test_metrics_that_cannot_be_written_after_training(folder, tmp_path, capsys,
     def full(path, record):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("training.write_json", full)
+    monkeypatch.setattr("jitprop.training.write_json", full)
     path = tmp_path / "run.json"
     out, err = refused(capsys, "--data", folder, "--epochs", 1, "--metrics", path, code=1)
     assert LAST_LINE.fullmatch(out.splitlines(keepends=True)[-1])
@@ -203,7 +203,7 @@ def test_a_loss_that_diverges(folder, tmp_path, capsys):
 
 
 def test_a_failed_gradient_check(folder, capsys, monkeypatch):
-    from layers import Tanh
+    from jitprop.layers import Tanh
 
     right = Tanh.bprop
     monkeypatch.setattr(Tanh, "bprop", lambda self, dy, need_dx=True: -right(self, dy))
@@ -326,7 +326,7 @@ def test_refuses_a_report_that_cannot_be_written_before_training(
     out, err = refused(capsys, "--data", folder, "--report", path)
     assert out == ""
     assert f"--report: {path}: " in err
-    monkeypatch.delitem(sys.modules, "training.pictures", raising=False)
+    monkeypatch.delitem(sys.modules, "jitprop.training.pictures", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib.axes", None)
     out, err = refused(capsys, "--data", folder, "--report", tmp_path)
     assert out == ""
@@ -337,7 +337,7 @@ def test_a_report_that_cannot_be_written_after_training(folder, tmp_path, capsys
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("training.write_report", full)
+    monkeypatch.setattr("jitprop.training.write_report", full)
     _, err = refused(
         capsys, "--data", folder, "--epochs", 1, "--report", tmp_path / "report", code=1
     )
@@ -470,7 +470,7 @@ def test_resume_where_all_is_done(run, saved, capsys):
 
 
 def test_checkpoint_every(folder, tmp_path, monkeypatch, capsys):
-    import training
+    from jitprop import training
 
     epochs, save = [], training.save
 
@@ -478,7 +478,7 @@ def test_checkpoint_every(folder, tmp_path, monkeypatch, capsys):
         epochs.append(len(session.history))
         save(path, net, session, **about)
 
-    monkeypatch.setattr("training.save", spy)
+    monkeypatch.setattr("jitprop.training.save", spy)
     args = [f"--data={folder}", "--epochs=5", f"--save={tmp_path / 'run'}", "--checkpoint-every=2"]
     assert train.main(args) == 0
     assert epochs == [2, 4, 5]
@@ -526,7 +526,7 @@ def test_evaluate(folder, saved, tmp_path, capsys):
 
 
 def test_evaluate_a_network_that_was_saved_without_train_py(folder, tmp_path, capsys):
-    import training
+    from jitprop import training
 
     training.save(tmp_path / "net", training.mlp(24, [], 4, 0))
     training.save(tmp_path / "wide", training.mlp(25, [], 4, 0))
@@ -581,7 +581,7 @@ def test_checkpoints_that_are_refused(folder, saved, tmp_path, capsys):
 
 
 def test_the_command_line_in_a_checkpoint_may_be_anything(saved, capsys):
-    from training import read, save
+    from jitprop.training import read, save
 
     checkpoint = read(saved)
     for command, reason in (
@@ -596,12 +596,6 @@ def test_the_command_line_in_a_checkpoint_may_be_anything(saved, capsys):
         out, err = refused(capsys, "--resume", saved)
         assert out == ""
         assert reason in err
-
-
-def test_checkpoints_without_safetensors(folder, saved, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
-    for flag in ("--save", "--resume", "--evaluate"):
-        assert "need safetensors" in refused(capsys, flag, saved, "--data", folder)[1]
 
 
 def test_help_needs_no_numba():
@@ -670,8 +664,9 @@ def test_ctrl_c_with_save(folder, tmp_path, run):
 
 
 INTERRUPT = """
-import os, signal, train
-interrupt = train.Interrupt()
+import os, signal
+from jitprop.cli import train
+interrupt = train.Interrupt("train.py")
 interrupt.training = {training}
 os.kill(os.getpid(), signal.SIGINT)
 assert interrupt.asked

@@ -2,7 +2,7 @@
 
 import pytest
 
-import training
+from jitprop import training
 
 
 def test_every_public_name_is_there():

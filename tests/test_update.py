@@ -6,7 +6,7 @@ import pytest
 import reference
 from reference import assert_same_bits, assert_within, eps
 
-import kernels
+from jitprop import kernels
 
 PLAIN = bool(numba.config.DISABLE_JIT)
 FLOATS = (np.float32, np.float64)

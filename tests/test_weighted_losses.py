@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from layers import CrossEntropy, Loss, Losses, MeanSquaredError, SoftmaxCrossEntropy
+from jitprop.layers import CrossEntropy, Loss, Losses, MeanSquaredError, SoftmaxCrossEntropy
 
 PARTS = (SoftmaxCrossEntropy(), MeanSquaredError(), SoftmaxCrossEntropy())
 WEIGHTS = (1, 0.3, -2)

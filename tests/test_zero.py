@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from reference import assert_same_bits
 
-import kernels
+from jitprop import kernels
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -23,8 +23,8 @@ from matplotlib.ticker import (
     StrMethodFormatter,
 )
 
-from training.batches import Array
-from training.loop import Epoch
+from jitprop.training.batches import Array
+from jitprop.training.loop import Epoch
 
 DPI = 130
 BLUE, GREEN, VERMILLION = "#0072B2", "#009E73", "#D55E00"

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import safetensors.numpy
 
-from training.files import AnyPath, check_writable, write_bytes
+from jitprop.training.files import AnyPath, check_writable, write_bytes
 
 if TYPE_CHECKING:  # which load numba; writing and reading arrays does not need it
-    from layers import Module
-    from training.loop import Training
+    from jitprop.layers import Module
+    from jitprop.training.loop import Training
 
 Array = npt.NDArray[Any]
 
@@ -61,7 +62,7 @@ class Checkpoint:
     Attributes:
         path: the file.
         arrays: parameters and states of the network, by name.
-        graph: how the modules are connected, see `layers.blueprint`.
+        graph: how the modules are connected, see `jitprop.layers.blueprint`.
         settings: of the training, by name; None if only a network was saved.
         training_arrays, record: where the training stands, see `Training`.
         about: what else `save` was given.
@@ -83,7 +84,7 @@ class Checkpoint:
         Raises CheckpointError if it has a module of a person's own: build that by hand and use
         `restore`.
         """
-        from layers import blueprint
+        from jitprop.layers import blueprint
 
         sizes = {name: array.size for name, array in self.arrays.items()}
         try:
@@ -142,8 +143,8 @@ def save(path: AnyPath, net: "Module", training: "Training | None" = None, **abo
     `about` is anything else that JSON can hold. Raises CheckpointError if the file cannot be
     written or weights are not finite; then a file that was there stays as it is.
     """
-    from layers import blueprint
-    from training.metrics import versions
+    from jitprop.layers import blueprint
+    from jitprop.training.metrics import versions
 
     arrays = _of_network(path, net)
     _expect_finite(path, arrays)
@@ -197,7 +198,6 @@ def read(path: AnyPath) -> Checkpoint:
 
 def check_savable(path: AnyPath) -> None:
     """Raise CheckpointError if `save` could not write to `path`; a file there stays as it is."""
-    _library(path)
     try:
         if os.path.exists(path) and not os.path.isfile(path):
             raise CheckpointError(path, "not a file")
@@ -208,13 +208,12 @@ def check_savable(path: AnyPath) -> None:
 
 def write(path: AnyPath, arrays: dict[str, Array], metadata: dict[str, str]) -> None:
     """Write arrays and texts to a file, which is replaced at once; or raise CheckpointError."""
-    library = _library(path)
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     for name, array in arrays.items():
         if str(array.dtype) not in DTYPES.values():
             raise CheckpointError(path, f"not saved: {name} is {array.dtype}")
     metadata = {**metadata, "format": FORMAT}
-    data = library.numpy.save(arrays, {**metadata, "sha256": _digest(arrays, metadata)})
+    data = safetensors.numpy.save(arrays, {**metadata, "sha256": _digest(arrays, metadata)})
     try:
         write_bytes(path, data)
     except OSError as error:
@@ -226,10 +225,9 @@ def read_arrays(path: AnyPath) -> tuple[dict[str, Array], dict[str, str]]:
 
     Takes as much memory as the file is long, whatever the file claims.
     """
-    library = _library(path)
     try:
         _look_at_header(path)
-        with library.safe_open(path, "numpy") as file:
+        with safetensors.safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}
             if not metadata.get("format", "").startswith(FORMAT.split()[0]):
                 raise CheckpointError(path, "a safetensors file, but no checkpoint of jitprop")
@@ -243,23 +241,13 @@ def read_arrays(path: AnyPath) -> tuple[dict[str, Array], dict[str, str]]:
                 arrays[name] = file.get_tensor(name)
     except OSError as error:
         raise CheckpointError(path, error.strerror or error) from None
-    except library.SafetensorError as error:
+    except safetensors.SafetensorError as error:
         reason = str(error).removeprefix("Error while deserializing header: ")
         raise CheckpointError(path, f"truncated, damaged or no safetensors: {reason}") from None
     if metadata.pop("sha256", None) != _digest(arrays, metadata):
         raise CheckpointError(path, "damaged: its SHA-256 is not that of its content")
     del metadata["format"]
     return arrays, metadata
-
-
-def _library(path: AnyPath) -> Any:
-    """Return the package safetensors, which the rest of the project does without."""
-    try:
-        import safetensors.numpy
-    except ImportError:
-        message = "checkpoints need safetensors: pip install safetensors"
-        raise CheckpointError(path, message) from None
-    return safetensors
 
 
 def _look_at_header(path: AnyPath) -> None:
@@ -289,7 +277,7 @@ def _digest(arrays: dict[str, Array], metadata: dict[str, str]) -> str:
 
 def _of_network(path: AnyPath, net: "Module") -> dict[str, Array]:
     """Return the parameters and states of a network by name."""
-    from layers.blueprint import owned
+    from jitprop.layers.blueprint import owned
 
     arrays: dict[str, Array] = {}
     for one in owned(net):

@@ -1,7 +1,7 @@
 """What is done with each batch, written down once and then run without Python.
 
 The calls that `fprop`, the loss, `bprop` and the optimiser make of kernels depend on shapes alone.
-So the first batch of each size is recorded on a tape (`kernels.Tape`), from the gathering of its
+So the first batch of each size is recorded on a tape (`Tape`), from the gathering of its
 examples to the update of the weights, and compiled code replays the tape for all batches that
 follow. A module of a person's own may compute with whatever it likes, which no tape can know; then
 the same calls are made from Python, batch by batch, with the same results to the bit.
@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 
-import kernels
-import layers
-from kernels.fuse import fused
-from kernels.jit import Kernel
-from layers import Graph, Loss, Losses, Module
-from layers.graph import what
-from training.batches import Array, Batches
-from training.optimisers import Optimiser
+from jitprop import kernels, layers
+from jitprop.kernels.fuse import fused
+from jitprop.kernels.jit import Kernel
+from jitprop.layers import Graph, Loss, Losses, Module
+from jitprop.layers.graph import what
+from jitprop.training.batches import Array, Batches
+from jitprop.training.optimisers import Optimiser
 
 CHUNK = 0.05  # seconds of replay between two looks at what else there is to do, such as Ctrl-C
 TRIAL = 20  # chunks, about a second, after which the slower of two ways is tried again,

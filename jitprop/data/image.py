@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from data.idx import DataError
+from jitprop.data.idx import DataError
 
 Array = npt.NDArray[Any]
 

@@ -10,7 +10,7 @@ from html import escape
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-from layers import Graph, Input, Module
+from jitprop.layers import Graph, Input, Module
 
 TITLE, TEXT = 34, 46  # most characters of the two lines in a box
 BIG, SMALL = 13, 11  # font sizes

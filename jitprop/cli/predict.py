@@ -1,22 +1,20 @@
-"""Recognise handwritten digits in one's own images: `python predict.py --help`."""
+"""Recognise handwritten digits in one's own images: `jitprop predict`."""
 
 import argparse
 import json
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from training.parser import Parser
+from jitprop.cli.parser import Parser
 
 if TYPE_CHECKING:
-    from layers import Module
+    import numpy as np
 
-ROOT = Path(__file__).parent
-MODEL = ROOT / "data" / "mnist_mlp200.safetensors"
+    from jitprop.layers import Module
+
+MODEL = Path(__file__).parents[1] / "data" / "mnist_mlp200.safetensors"
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 SHOWN = 100  # pictures, at most, side by side in one image
 SIDE, GAP, LINE = 140, 10, 20  # pixels of a picture, between two, of a line of text
@@ -29,16 +27,20 @@ Each image is reported. The exit code is 0, or 2 if one of them could not be rea
 names it, and the others are reported all the same. A list from --json has an "error" in its place.
 
 examples:
-  python predict.py seven.png photo.jpg
-  python predict.py scans/ --show seen.png
-  cat seven.png | python predict.py --json -
+  {command} seven.png photo.jpg
+  {command} scans/ --show seen.png
+  cat seven.png | {command} --json -
 """
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return 0, 2 if an image could not be read, or 130 after Ctrl-C."""
-    parser = make_parser()
+def main(argv: Sequence[str] | None = None, prog: str = "jitprop predict") -> int:
+    """Run the command line; return 0, 2 if an image could not be read, or 130 after Ctrl-C.
+
+    `prog` is what messages call the command.
+    """
+    parser = make_parser(prog)
     args = parser.parse_args(argv)
+    parser.check_installed()
     try:
         return run(args, parser)
     except KeyboardInterrupt:
@@ -48,13 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace, parser: "Parser") -> int:
     """Read the images, recognise and report them; return the exit code."""
+    import numpy as np
+
     try:
-        from data.image import FIELD, ImageError, normalise, read_image
+        from jitprop.data.image import FIELD, ImageError, normalise, read_image
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "PIL":
             raise
-        parser.error("reading images needs Pillow; install it with pip install -e '.[images]'")
-    from training import check_writable
+        parser.error("reading images needs Pillow: pip install 'jitprop[images]'")
+    from jitprop.training import check_writable
 
     if args.show:
         try:
@@ -102,8 +106,8 @@ def run(args: argparse.Namespace, parser: "Parser") -> int:
 
 
 def load_network(path: str | Path) -> "Module":
-    """Load a network that `training.save` wrote."""
-    import training
+    """Load a network that `jitprop.training.save` wrote."""
+    from jitprop import training
 
     return training.load(path)
 
@@ -113,7 +117,9 @@ def predict(net: "Module", digits: "np.ndarray") -> "np.ndarray":
 
     Raises ValueError if the network does not take them.
     """
-    from layers import Softmax
+    import numpy as np
+
+    from jitprop.layers import Softmax
 
     x = digits.reshape(len(digits), -1).astype(np.float32) / np.float32(255)
     return Softmax().fprop(net.eval().fprop(x))
@@ -158,6 +164,7 @@ def table(entries: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 def thumbnail(grey: "np.ndarray") -> Any:
     """Return an image, float32 (rows, columns) of grey levels, as a picture within SIDE x SIDE."""
+    import numpy as np
     from PIL import Image
 
     picture = Image.fromarray(np.rint(grey).astype(np.uint8))
@@ -210,15 +217,13 @@ def printable(text: str) -> str:
     )
 
 
-def make_parser() -> Parser:
+def make_parser(prog: str) -> Parser:
     """Return the parser of all arguments."""
     parser = Parser(
-        prog="predict.py",
+        prog=prog,
         description="Recognise handwritten digits in images, made into 28 x 28 pixels as those of\n"
         "MNIST were made.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        epilog=EXAMPLES.format(command=prog),
     )
     parser.add_argument(
         "images",
@@ -243,9 +248,3 @@ def make_parser() -> Parser:
         f"{SHOWN} images",
     )
     return parser
-
-
-if __name__ == "__main__":
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this as it ends other tools
-    sys.exit(main())

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from layers import Loss, Module
-from training import schedules
-from training.batches import Array, Batches, Rows
-from training.evaluation import BATCH, evaluate_plan, summary
-from training.optimisers import optimiser
-from training.plan import Plan
-from training.settings import Settings
+from jitprop.layers import Loss, Module
+from jitprop.training import schedules
+from jitprop.training.batches import Array, Batches, Rows
+from jitprop.training.evaluation import BATCH, evaluate_plan, summary
+from jitprop.training.optimisers import optimiser
+from jitprop.training.plan import Plan
+from jitprop.training.settings import Settings
 
 Examples = tuple[Rows, Rows]
 

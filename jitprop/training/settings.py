@@ -37,12 +37,12 @@ class Settings:
         rate: learning rate; the highest, where a schedule changes it.
         momentum: share of the last step that the next one keeps, from 0 to below 1; of sgd.
         nesterov: whether momentum is Nesterov's.
-        optimizer: "sgd", "adam" or "adamw", see `training.optimisers`.
+        optimizer: "sgd", "adam" or "adamw", see `jitprop.training.optimisers`.
         betas, eps: of adam and adamw: how much of their means of the gradient, and of its square,
             a step keeps; what is added to the root of the latter.
         weight_decay: how much weights, not biases, are drawn to 0, at least 0. In sgd and adam it
             is added to the gradient, as weight_decay * w; adamw takes rate * weight_decay * w off.
-        schedule: "constant", "linear", "cosine" or "step", see `training.schedules`.
+        schedule: "constant", "linear", "cosine" or "step", see `jitprop.training.schedules`.
         warmup: epochs, or a part of one, in which the rate rises to what the schedule says.
         step_size, gamma: of the schedule "step": every so many epochs, the rate is multiplied by
             gamma.

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-import kernels
-from layers import Module
-from training.batches import Array
-from training.settings import Settings
+from jitprop import kernels
+from jitprop.layers import Module
+from jitprop.training.batches import Array
+from jitprop.training.settings import Settings
 
 STEPS = 100  # of a table that an optimiser makes by itself
 

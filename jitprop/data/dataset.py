@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.idx import DataError, read_idx
+from jitprop.data.idx import DataError, read_idx
 
 EMBEDDED = Path(__file__).parent / "mnist"
 LEVELS = ("*", "raw/*", "*/raw/*")  # torchvision keeps its files in MNIST/raw

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from layers import (
+from jitprop.layers import (
     Dropout,
     GradCheckResult,
     Linear,

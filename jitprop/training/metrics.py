@@ -10,8 +10,8 @@ from typing import Any
 import numba
 import numpy as np
 
-from layers import Module
-from training.files import write_bytes
+from jitprop.layers import Module
+from jitprop.training.files import write_bytes
 
 
 def weights_sha256(net: Module) -> str:

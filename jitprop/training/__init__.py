@@ -7,11 +7,11 @@ settings, and refuses what makes no sense, without waiting half a second for the
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from training.settings import ARCHITECTURES, DEFAULTS, Settings, settings_for
+from jitprop.training.settings import ARCHITECTURES, DEFAULTS, Settings, settings_for
 
 if TYPE_CHECKING:
-    from training.architectures import gradcheck_mlp, mlp
-    from training.checkpoints import (
+    from jitprop.training.architectures import gradcheck_mlp, mlp
+    from jitprop.training.checkpoints import (
         Checkpoint,
         CheckpointError,
         check_savable,
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
         resume,
         save,
     )
-    from training.evaluation import Evaluation, confusion, evaluate
-    from training.files import check_writable
-    from training.loop import DivergedError, Epoch, Training, fit, warm_up
-    from training.metrics import (
+    from jitprop.training.evaluation import Evaluation, confusion, evaluate
+    from jitprop.training.files import check_writable
+    from jitprop.training.loop import DivergedError, Epoch, Training, fit, warm_up
+    from jitprop.training.metrics import (
         cpu_model,
         versions,
         weights_sha256,
         write_json,
     )
-    from training.optimisers import SGD, Adam, AdamW
-    from training.report import check_report, write_report
+    from jitprop.training.optimisers import SGD, Adam, AdamW
+    from jitprop.training.report import check_report, write_report
 
 _MODULES = {
     "Checkpoint": "checkpoints",
@@ -95,6 +95,10 @@ __all__ = [
     "write_json",
     "write_report",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> Any:

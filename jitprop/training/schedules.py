@@ -19,8 +19,8 @@ from math import pi, prod
 
 import numpy as np
 
-from training.batches import Array
-from training.settings import Settings
+from jitprop.training.batches import Array
+from jitprop.training.settings import Settings
 
 
 def rates(settings: Settings, epoch: int, batches: int) -> Array:

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from layers import Activation, Dropout, Graph, Linear, Module, Softmax
-from training.batches import Array
-from training.diagram import XMLNS, draw_svg
-from training.evaluation import outputs
-from training.files import check_writable, write_bytes
-from training.loop import Epoch, Examples
+from jitprop.layers import Activation, Dropout, Graph, Linear, Module, Softmax
+from jitprop.training.batches import Array
+from jitprop.training.diagram import XMLNS, draw_svg
+from jitprop.training.evaluation import outputs
+from jitprop.training.files import check_writable, write_bytes
+from jitprop.training.loop import Epoch, Examples
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from training.pictures import Predictions
+    from jitprop.training.pictures import Predictions
 
 SETS = ("test", "validation", "train")  # the first that there is shows the mistakes
 PICTURES = {  # file: title, what one sees
@@ -87,9 +87,9 @@ thead th { position: sticky; top: 0; background: var(--head) }
 def check_report(folder: str | os.PathLike[str]) -> None:
     """Make `folder`, and raise OSError or ImportError if `write_report` could not write there."""
     try:
-        import training.pictures  # noqa: F401
+        import jitprop.training.pictures  # noqa: F401
     except ImportError as error:
-        raise ImportError(f"{error.name} is missing; pip install 'jitprop[plots]'") from None
+        raise ImportError(f"pictures need {error.name}: pip install 'jitprop[plots]'") from None
     Path(folder).mkdir(parents=True, exist_ok=True)
     for name in FILES:
         check_writable(Path(folder) / name)
@@ -120,7 +120,7 @@ def write_report(
         OSError: a file cannot be written.
         ImportError: matplotlib is missing.
     """
-    from training import pictures
+    from jitprop.training import pictures
 
     name = next(name for name in SETS if name in sets)
     x, t = sets[name]
@@ -159,7 +159,7 @@ def predict(net: Module, name: str, x: Any, t: Any) -> "Predictions":
 
     Confidence is the softmax of the output, or the output itself where that are probabilities.
     """
-    from training.pictures import Predictions
+    from jitprop.training.pictures import Predictions
 
     z = outputs(net, x, t)
     probabilities = z.min() >= 0 and np.allclose(z.sum(axis=1), 1, atol=1e-3)

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-import kernels
-from layers import Graph, Linear, Module
-from layers.graph import what
-from layers.sparse import SparseImages
+from jitprop import kernels
+from jitprop.layers import Graph, Linear, Module
+from jitprop.layers.graph import what
+from jitprop.layers.sparse import SparseImages
 
 Array = npt.NDArray[Any]
 Rows = npt.ArrayLike | Sequence[npt.ArrayLike]  # one array, or a tuple for several in- or outputs

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from layers import Loss, Module
-from training.batches import Array, Batches, Rows
-from training.plan import Plan
+from jitprop.layers import Loss, Module
+from jitprop.training.batches import Array, Batches, Rows
+from jitprop.training.plan import Plan
 
 BATCH = 500  # its activations stay in the cache, its matrix products keep two cores busy
 MOST_CLASSES = 1000

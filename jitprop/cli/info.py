@@ -1,0 +1,41 @@
+"""Show what a report of a fault or of a speed should say: `jitprop info`."""
+
+from collections.abc import Sequence
+
+from jitprop.cli.parser import Parser
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "jitprop info") -> int:
+    """Print a line for each fact; return 0."""
+    parser = Parser(
+        prog=prog,
+        description="Show the versions in use, the processor, the instructions and threads that\n"
+        "kernels use, and the folder where compiled kernels are kept.",
+    )
+    parser.parse_args(argv)
+    parser.check_installed()
+    import llvmlite
+
+    from jitprop import __version__, kernels, training
+    from jitprop.kernels import cache, cpu
+
+    versions = training.versions()
+    rows = {
+        "jitprop": __version__,
+        "python": versions["python"],
+        "numpy": versions["numpy"],
+        "numba": f"{versions['numba']}, llvmlite {llvmlite.__version__}",
+        "cpu": training.cpu_model(),
+        "kernels": f"{cpu.INSTRUCTIONS} instructions, threads {kernels.get_num_threads()}",
+    }
+    generation = cache.folder()
+    if generation is None:
+        rows["cache"] = "none: no folder can be written, each run compiles its kernels again"
+    else:
+        folder = generation.parent
+        files = [path for path in folder.glob("*/*") if path.is_file()]
+        size = sum(path.stat().st_size for path in files) / 1e6
+        rows["cache"] = f"{folder}: {len(files)} files, {size:.1f} MB; to empty it, delete it"
+    for name, value in rows.items():
+        print(f"{name:10}{value}")
+    return 0

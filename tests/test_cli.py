@@ -1,0 +1,184 @@
+"""jitprop/cli/: the command `jitprop`, its twin `python -m jitprop`, and `python train.py`."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import jitprop
+from jitprop import cli, kernels
+from jitprop.cli import info, parser
+from jitprop.cli.train import main as train_main
+from jitprop.kernels import cache
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*args, cwd=ROOT, **variables):
+    done = subprocess.run(
+        [sys.executable, *map(str, args)],
+        cwd=cwd,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_installed_command_is_cli_run():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"jitprop": "jitprop.cli:run"}
+
+
+@pytest.mark.parametrize("args", [["--version"], ["--version", "train"]])
+def test_version(args, capsys):
+    assert cli.main(args) == 0
+    assert capsys.readouterr().out == f"jitprop {jitprop.__version__}\n"
+    assert run("-m", "jitprop", *args) == (0, f"jitprop {jitprop.__version__}\n", "")
+
+
+def test_train_py_is_the_same_command():
+    """`train.main` stays what scripts call."""
+    scope = {"__name__": "train"}
+    exec((ROOT / "train.py").read_text(), scope)
+    assert scope["main"] is train_main
+
+
+@pytest.mark.parametrize("command", ["", *cli.COMMANDS])
+@pytest.mark.parametrize("prog", ["jitprop", "python -m jitprop"])
+def test_each_help_names_its_command(prog, command, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/x/__main__.py" if "-m" in prog else "/x/bin/jitprop"])
+    with pytest.raises(SystemExit) as end:
+        cli.main([*command.split(), "--help"])
+    out = capsys.readouterr().out
+    assert end.value.code == 0
+    assert out.startswith(f"usage: {prog} {command}".rstrip() + " ")
+    assert "train.py" not in out.replace("that train.py saved", "")
+    examples = re.findall(r"^  (?:cat.*\| )?((?:python|jitprop)\b.*)", out, re.M)
+    assert all(example.startswith(f"{prog} {command}") for example in examples)
+    assert len(examples) > 2 or command in ("", "info")
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_without_a_command_is_help(capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main([])
+    assert end.value.code == 0
+    assert "commands:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("args", ["trian", "-x", "--quiet train", "train --epoch 3", "info x"])
+def test_a_wrong_word_is_one_line(args, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(args.split())
+    out, err = capsys.readouterr()
+    assert (end.value.code, out, err.count("\n")) == (2, "", 1)
+    command = args.split()[0]
+    prog = f"jitprop {command}" if command in cli.COMMANDS else "jitprop"
+    assert err.startswith(f"{prog}: error: ")
+
+
+def test_help_loads_neither_numpy_nor_numba():
+    for command in cli.COMMANDS:
+        code = f"""
+import sys
+from jitprop.cli import main
+try:
+    main([{command!r}, "--help"])
+finally:
+    print({{"numpy", "numba", "PIL"}} & {{*sys.modules}})
+"""
+        assert run("-c", code)[1].endswith("set()\n")
+
+
+def test_required_packages_are_those_of_pyproject():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {re.match(r"\w+", dependency)[0] for dependency in project["dependencies"]}
+    assert {*parser.REQUIRED} == names
+
+
+@pytest.mark.parametrize(
+    "missing", [["numpy"], ["numba"], ["safetensors"], ["tqdm"], ["numpy", "tqdm"]]
+)
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_a_missing_package_is_one_line_that_says_what_to_type(
+    missing, command, monkeypatch, capsys
+):
+    found = parser.find_spec
+    monkeypatch.setattr(parser, "find_spec", lambda name: None if name in missing else found(name))
+    with pytest.raises(SystemExit) as end:
+        cli.main([command, *["x.png"] * (command == "predict")])
+    out, err = capsys.readouterr()
+    assert (end.value.code, out) == (2, "")
+    verb = "is" if len(missing) == 1 else "are"
+    assert err == (
+        f"jitprop {command}: error: {', '.join(missing)} {verb} not installed; "
+        f"type: {sys.executable} -m pip install -e {ROOT}\n"
+    )
+
+
+def test_a_python_without_packages():
+    """As a person has it who has cloned and forgot to install: -S leaves out site-packages."""
+    for command in (
+        ["train.py"],
+        ["-m", "jitprop", "train"],
+        ["-m", "jitprop", "predict", "x.png"],
+    ):
+        code, out, err = run("-S", *command)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert "numpy, numba, safetensors, tqdm are not installed; type: " in err
+    assert run("-S", "train.py", "--help")[0] == 0
+    assert run("-S", "-m", "jitprop", "--version")[0] == 0
+
+
+def test_info(capsys, kernel_cache):
+    assert cli.main(["info"]) == 0
+    out = capsys.readouterr().out
+    rows = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert rows["jitprop"] == jitprop.__version__
+    assert rows["kernels"].endswith(f"threads {kernels.get_num_threads()}")
+    assert rows["cache"] == f"{kernel_cache}: 0 files, 0.0 MB; to empty it, delete it"
+    (cache.folder() / "jitprop.kernels.x-0.bin").write_bytes(b"\0" * 2_340_000)
+    assert cli.main(["info"]) == 0
+    assert f"{kernel_cache}: 1 files, 2.3 MB" in capsys.readouterr().out
+
+
+def test_info_without_a_cache(capsys, monkeypatch):
+    monkeypatch.setattr(cache, "folder", lambda: None)
+    assert info.main([]) == 0
+    assert "each run compiles its kernels again" in capsys.readouterr().out
+
+
+def test_the_command_is_what_is_said_to_be_typed(tmp_path, capsys):
+    """The line that goes on after Ctrl-C, of whoever was called."""
+    from jitprop.cli.train import going_on, make_parser
+
+    for prog, command in (
+        ("train.py", "python train.py"),
+        ("jitprop train", "jitprop train"),
+        ("python -m jitprop train", "python -m jitprop train"),
+    ):
+        made = make_parser(prog)
+        args = made.parse_args(["--save", "net"])
+        assert going_on(args, made.command) == f"{command} --resume net --save net"
+
+
+def test_no_function_of_the_package_prints_a_stranger_name():
+    """Nothing imports by a bare name what lies in this repository: the names are the person's."""
+    bare = {"cli", "data", "kernels", "layers", "predict", "train", "training"}
+    for path in [
+        *ROOT.glob("jitprop/**/*.py"),
+        *ROOT.glob("kernels/**/*.py"),
+        *ROOT.glob("layers/**/*.py"),
+    ]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                assert not bare & {alias.name.split(".")[0] for alias in node.names}, path
+            elif isinstance(node, ast.ImportFrom):
+                assert (node.module or "").split(".")[0] not in bare, path
+                assert not node.level, path
