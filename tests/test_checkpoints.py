@@ -219,7 +219,7 @@ OF_THE_WHOLE = {"schedule": "cosine", "warmup": 0.5, "optimizer": "adam", "rate"
 @pytest.mark.parametrize("settings", [*SETTINGS, OF_THE_WHOLE], ids=str)
 @pytest.mark.parametrize("place", [1, 2, 5, 7])
 def test_it_goes_on_to_the_same_bits(settings, place, tmp_path, monkeypatch):
-    monkeypatch.setattr("training.plan.CHUNK", 0)  # every batch is looked at
+    monkeypatch.setattr("jitprop.training.plan.CHUNK", 0)  # every batch is looked at
     whole = training(**settings)
     whole.run()
     first = training(**settings, on_batch=stop_at(place))

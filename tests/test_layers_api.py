@@ -18,7 +18,7 @@ from jitprop.layers import (
 def test_public_names_are_all_there():
     assert sorted(layers.__all__) == layers.__all__
     for name in layers.__all__:
-        assert getattr(layers, name).__module__.startswith("layers.")
+        assert getattr(layers, name).__module__.startswith("jitprop.layers.")
 
 
 def quadrants(count, rng):

@@ -26,8 +26,8 @@ CHANGES = [
     "from numba.core.compiler import CompileResult; del CompileResult._reduce",
     "from numba.core import codegen; del codegen.JITCodeLibrary",
     "from numba.core.runtime import _nrt_python; del _nrt_python.c_helpers",
-    "from numba.core.codegen import JITCPUCodegen as C; del C.magic_tuple",
-    "import sys; sys.modules['numba.misc.appdirs'] = None",
+    "from numba.core.dispatcher import _DispatcherBase as D; del D._compile_for_args",
+    "import numba.misc.appdirs as a; del a.AppDirs",
 ]
 
 

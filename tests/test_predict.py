@@ -122,7 +122,9 @@ def test_the_others_are_reported_beside_one_that_cannot_be_read(folder, run, tmp
     assert code == 2
     entries = json.loads(out)
     assert ["error" in e for e in entries] == [True, False, False, True, True]
-    assert [e["error"] for e in entries if "error" in e] == [line[19:] for line in err]
+    assert [e["error"] for e in entries if "error" in e] == [
+        line.partition(": error: ")[2] for line in err
+    ]
 
 
 def test_nothing_can_be_read(run, tmp_path):

@@ -15,5 +15,5 @@ def test_every_public_name_is_there():
 
 
 def test_no_other_name_is():
-    with pytest.raises(AttributeError, match="'training' has no attribute 'train'"):
+    with pytest.raises(AttributeError, match=r"'jitprop.training' has no attribute 'train'"):
         training.train  # noqa: B018

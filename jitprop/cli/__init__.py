@@ -1,6 +1,5 @@
 """The command `jitprop`; `python -m jitprop` is the same."""
 
-import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -16,11 +15,9 @@ COMMANDS = {
 }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; return its exit code."""
+def main(argv: Sequence[str] | None = None, prog: str = "jitprop") -> int:
+    """Run a command; return its exit code. `prog` is what messages call the program."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    as_module = os.path.basename(sys.argv[0]) == "__main__.py"
-    prog = "python -m jitprop" if as_module else "jitprop"
     rows = "".join(f"  {name:9}{what}\n" for name, what in COMMANDS.items())
     parser = Parser(
         prog=prog,
