@@ -13,6 +13,8 @@ import hashlib
 import os
 import pickle
 import platform
+import re
+import stat
 import sys
 import tempfile
 import uuid
@@ -38,6 +40,7 @@ from jitprop.kernels.numba_private import (
 PACKAGE = "jitprop.kernels"  # what is cached: its names, the machine code of its sources
 SOURCES = Path(str(sys.modules[PACKAGE].__file__)).parent
 SWITCHES = ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE")
+NAME = "jitprop-kernels"  # of the folder of all generations, where others have folders, too
 KEEP = 10  # generations of compiled kernels that stay on disk: switching branches costs nothing
 
 compile_callbacks: list[Callable[[str], None]] = []
@@ -60,6 +63,10 @@ def _generation() -> str:
     return digest.hexdigest()[:16]
 
 
+# What is removed has these names and no others; the second is also a file's while it is written.
+_GENERATION = re.compile("[0-9a-f]{16}")
+_FILE = re.compile(r"[\w.]+-[0-9a-f]{16}\.([0-9a-f]{16}|bin)")
+
 # Hashed as they are imported: what is compiled later comes from these sources, whatever has become
 # of the files by then.
 GENERATION = _generation()
@@ -72,8 +79,8 @@ def _candidates() -> list[Path]:
     """
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     if chosen:
-        return [Path(chosen).absolute() / "jitprop"]
-    user = Path(AppDirs(appname="jitprop", appauthor=False).user_cache_dir)
+        return [Path(chosen).absolute() / NAME]
+    user = Path(AppDirs(appname=NAME, appauthor=False).user_cache_dir)
     beside = SOURCES / "__pycache__" / "jit"
     in_a_clone = (SOURCES.parent / "pyproject.toml").is_file()
     folders = [beside, user] if in_a_clone else [user, beside]
@@ -87,30 +94,58 @@ def folder() -> Path | None:
     for root in _candidates():
         path = root / GENERATION
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            root.parent.mkdir(parents=True, exist_ok=True)
+            for made in (root, path):
+                made.mkdir(mode=0o700, exist_ok=True)
+                _expect_private(made, made.lstat())
+                _expect_private(made, made.stat())
             with tempfile.TemporaryFile(dir=path) as probe:
                 probe.write(b"\0" * 4096)
+        except _NotPrivateError as error:
+            _say(f"compiled kernels are not kept in {error}")
+            continue
         except (OSError, RuntimeError) as error:
             reason = error
             continue
         _prune(root, path)
         return path
-    _say(f"compiled kernels are not cached, each run compiles them again ({reason})")
+    because = f" ({reason})" if reason else ""
+    _say(f"compiled kernels are not cached, each run compiles them again{because}")
     return None
 
 
+class _NotPrivateError(OSError):
+    """Others could have put compiled kernels there, which run what they like."""
+
+
+def _expect_private(path: Path, found: os.stat_result) -> None:
+    """Raise unless what is at `path` is mine or root's, and nobody else may write to it.
+
+    Compiled kernels are pickles, which run what they say. Who can write to the folder above can put
+    something else in the place of this one, but nothing that is mine.
+    """
+    if not hasattr(os, "getuid"):  # Windows, where a person's folders are closed to others
+        return
+    if found.st_uid not in (os.getuid(), 0):
+        raise _NotPrivateError(f"{path}: it is someone else's; delete it or set NUMBA_CACHE_DIR")
+    shared = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if shared and not stat.S_ISLNK(found.st_mode):
+        raise _NotPrivateError(f"{path}: others may write to it; delete it or set NUMBA_CACHE_DIR")
+
+
 def _prune(root: Path, current: Path) -> None:
-    """Forget all but the youngest generations."""
-    try:
+    """Forget all but the youngest generations: only what is named as the cache does it."""
+    with contextlib.suppress(OSError):
         current.touch()
-        folders = [path for path in root.iterdir() if path.is_dir()]
-        generations = sorted(folders, key=lambda path: path.stat().st_mtime)
-        for path in generations[:-KEEP]:
-            for file in path.iterdir():
-                file.unlink()
-            path.rmdir()
-    except OSError:  # another process prunes, or somebody else's file: never worth a word
-        pass
+        found = [path for path in root.iterdir() if _GENERATION.fullmatch(path.name)]
+        folders = [path for path in found if path.is_dir() and not path.is_symlink()]
+        for path in sorted(folders, key=lambda path: path.stat().st_mtime)[:-KEEP]:
+            # Another process prunes as well, or there is a person's file: never worth a word.
+            with contextlib.suppress(OSError):
+                for file in path.iterdir():
+                    if _FILE.fullmatch(file.name):
+                        file.unlink()
+                path.rmdir()
 
 
 @functools.cache
@@ -163,9 +198,13 @@ class KernelCache:
         path = self._path(signature, target_context.codegen())
         try:
             if path is not None:
-                data = path.read_bytes()
+                with path.open("rb") as file:
+                    _expect_private(path, os.fstat(file.fileno()))
+                    data = file.read()
                 if hashlib.sha256(data[32:]).digest() == data[:32]:
                     return rebuild(target_context, pickle.loads(data[32:]))
+        except _NotPrivateError as error:
+            _say(f"a kernel is compiled again, not read from {error}")
         except OSError:
             pass  # not compiled yet
         for callback in compile_callbacks:
@@ -180,6 +219,7 @@ class KernelCache:
         data = dumps((_without_bitcode(library, result.fndesc), *rest))
         temporary = path.with_suffix(f".{uuid.uuid4().hex[:16]}")
         try:
+            temporary.touch(mode=0o600)
             temporary.write_bytes(hashlib.sha256(data).digest() + data)
             temporary.replace(path)
         except OSError as error:

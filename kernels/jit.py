@@ -109,9 +109,13 @@ def set_num_threads(threads: int) -> None:
         pool.resize(threads)
 
 
-def on_compile(callback: Callable[[str], None]) -> None:
-    """Call `callback(name)` each time before a kernel is compiled that was not in the cache."""
+def on_compile(callback: Callable[[str], None]) -> Callable[[], None]:
+    """Call `callback(name)` each time before a kernel is compiled that was not in the cache.
+
+    Returns a function that ends this.
+    """
     compile_callbacks.append(callback)
+    return lambda: compile_callbacks.remove(callback)
 
 
 @inline

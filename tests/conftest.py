@@ -18,7 +18,7 @@ def kernel_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
     cache.folder.cache_clear()
     cache._say.cache_clear()
-    yield tmp_path / "cache" / "jitprop"
+    yield tmp_path / "cache" / cache.NAME
     monkeypatch.undo()
     cache.folder.cache_clear()
     cache._say.cache_clear()

@@ -52,6 +52,11 @@ def assert_right(kernel):
     assert_same_bits(out, x + x)
 
 
+def test_the_folders_are_ones_own(kernel_cache):
+    for path in (cache.folder(), kernel_cache):
+        assert path.stat().st_mode & 0o777 == 0o700
+
+
 def test_second_process_loads(kernel_cache, compilations, capfd):
     assert_right(fresh_scale())
     assert compilations == [NAME]
@@ -136,11 +141,77 @@ def test_old_generations_are_forgotten(kernel_cache):
     for age in range(cache.KEEP + 3):
         old = kernel_cache / f"{age:016x}"
         old.mkdir(parents=True)
-        (old / "scale-0.bin").write_bytes(b"")
+        (old / f"jitprop.kernels.scale-{age:016x}.bin").write_bytes(b"")
+        (old / f"jitprop.kernels.scale-{age:016x}.{age:016x}").write_bytes(b"")
         os.utime(old, (10**9 - age, 10**9 - age))
     current = cache.folder()
     left = {path.name for path in kernel_cache.iterdir()}
     assert left == {current.name, *(f"{age:016x}" for age in range(cache.KEEP - 1))}
+
+
+def test_nothing_of_a_person_is_ever_removed(kernel_cache):
+    """Whatever lies where the cache is, under whatever name: a project, a link, a text."""
+    kernel_cache.mkdir(parents=True, mode=0o700)
+    outside = kernel_cache.parent / "outside"
+    outside.mkdir()
+    kept = [outside / "jitprop.kernels.scale-0123456789abcdef.bin"]
+    for place, name in enumerate((".ci", "data", "0123456789abcdeg", f"{1:016x}", f"{2:015x}")):
+        folder = kernel_cache / name
+        folder.mkdir()
+        kept += [folder / f"{file}{place}" for file in ("run.py", "notes.bin", "kernels-0.bin")]
+    kept.append(kernel_cache / f"{3:016x}")  # a file, not a folder
+    for path in kept:
+        path.write_bytes(b"a person's")
+    (kernel_cache / f"{4:016x}").symlink_to(outside)
+    for path in kernel_cache.iterdir():
+        os.utime(path, (0, 0))
+    for age in range(cache.KEEP + 1):
+        (kernel_cache / f"{age + 10:016x}").mkdir()
+    cache.folder()
+    assert all(path.read_bytes() == b"a person's" for path in kept)
+    left = [age for age in range(cache.KEEP + 1) if (kernel_cache / f"{age + 10:016x}").exists()]
+    assert len(left) == cache.KEEP - 1  # beside the current one: the pruning took place
+
+
+def test_the_folder_above_a_clone(tmp_path):
+    """NUMBA_CACHE_DIR=.. in a clone called jitprop, once, and a clone called as the cache is."""
+    for name in ("jitprop", cache.NAME):
+        clone = tmp_path / f"above {name}" / name
+        clone.mkdir(parents=True)
+        copy_of_sources(clone)
+        before = {path for path in clone.rglob("*") if "__pycache__" not in path.parts}
+        out, err = start(clone, NUMBA_CACHE_DIR="..").communicate(timeout=100)
+        assert (out, err) == ("24.0 1\n", "")
+        assert before <= {*clone.rglob("*")}
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="owners and modes as POSIX has them")
+@pytest.mark.parametrize("what", ["folder", "generation", "file"])
+@pytest.mark.parametrize("spoil", ["mode", "owner"])
+def test_what_others_may_have_written_is_not_read(what, spoil, kernel_cache, compilations, capfd):
+    if spoil == "owner" and os.getuid() != 0:
+        pytest.skip("only root gives files away")
+    assert_right(fresh_scale())
+    (file,) = kernel_cache.glob(f"*/{NAME}-*.bin")
+    spoiled = {"folder": kernel_cache, "generation": file.parent, "file": file}[what]
+    if spoil == "mode":
+        spoiled.chmod(0o720)
+    else:
+        os.chown(spoiled, 12345, 12345)
+    cache.folder.cache_clear()
+    assert_right(fresh_scale())
+    assert_right(fresh_scale())
+    out, err = capfd.readouterr()
+    assert out == ""
+    if what == "file":  # which is written anew
+        assert compilations == [NAME] * 2
+        assert err.count("\n") == 1
+        assert err.startswith(f"jitprop: a kernel is compiled again, not read from {file}: ")
+    else:
+        assert compilations == [NAME] * 3
+        first, second = err.splitlines()
+        assert first.startswith(f"jitprop: compiled kernels are not kept in {spoiled}: ")
+        assert second.startswith("jitprop: compiled kernels are not cached, each run compiles")
 
 
 def test_disk_is_full_later(kernel_cache, compilations, capfd, monkeypatch):

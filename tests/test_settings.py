@@ -49,7 +49,7 @@ def test_refuses_what_makes_no_sense(name, value):
         ({"gamma": 0.5}, "gamma is for the schedule step, not for constant"),
         ({"schedule": "linear", "step_size": 2}, "step size is for the schedule step, not for li"),
         ({"patience": 3}, "patience is for early stopping, which is off"),
-        ({"optimizer": "adam", "betas": (0.9, 1)}, r"betas must be .* not \(0.9, 1\)"),
+        ({"optimizer": "adam", "betas": (0.9, 1)}, r"betas must be .* not \(0.9, 1.0\)"),
         ({"optimizer": "adam", "betas": (0.9,)}, r"betas must be two numbers .* not \(0.9,\)"),
         ({"optimizer": "adam", "betas": (-0.1, 0.9)}, r"betas must be two numbers"),
         ({"optimizer": "adam", "eps": 0.0}, "eps must be above 0 and finite, not 0.0"),

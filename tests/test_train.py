@@ -19,7 +19,9 @@ import numpy as np
 import pytest
 
 from jitprop import kernels
-from jitprop.cli import train
+from jitprop.cli import interrupt, train
+from jitprop.kernels import cache
+from jitprop.training.progress import Progress
 from jitprop.training.settings import PRESETS
 
 ROOT = Path(__file__).parents[1]
@@ -46,13 +48,16 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def process(monkeypatch):
-    """Undo what `train.main` does to the process, and let no later test hear of its kernels."""
-    handler, threads = signal.getsignal(signal.SIGINT), kernels.get_num_threads()
-    monkeypatch.setattr(kernels, "on_compile", lambda callback: None)
+def process():
+    """`train.main` leaves the process as it was: signals, threads, who hears of kernels."""
+
+    def state():
+        handlers = [signal.getsignal(number) for number in (*interrupt.SIGNALS, signal.SIGPIPE)]
+        return handlers, kernels.get_num_threads(), [*cache.compile_callbacks], sys.stdout
+
+    before = state()
     yield
-    signal.signal(signal.SIGINT, handler)
-    kernels.set_num_threads(threads)
+    assert state() == before
 
 
 @pytest.fixture
@@ -450,13 +455,14 @@ def test_resume_with_fewer_epochs(run, folder, tmp_path, capsys):
     path = tmp_path / "run.safetensors"
     with pytest.MonkeyPatch.context() as patch:
         epochs = [0]
-        patch.setattr(train.Report, "batch", lambda self, epoch, *_: epochs.append(epoch))
+        patch.setattr(Progress, "batch", lambda self, epoch, *_: epochs.append(epoch))
         asked = property(lambda self: epochs[-1] == 2, lambda *_: None)
-        patch.setattr(train.Interrupt, "asked", asked, raising=False)
+        patch.setattr(train.Interrupt, "asked", asked)
         given = f"--data {folder} --hidden 9 --batch-size 7 --epochs 3 --lr 0.005 --save {path}"
         assert train.main(given.split()) == 130
     assert "epoch 2, after batch" in capsys.readouterr().out
     metrics = run(f"--resume {path} --epochs 1")
+    assert "\nnothing left to do: 1 of 1 epochs are done; " in capsys.readouterr().out
     (epoch,) = metrics["epochs"]
     assert train.main(["--evaluate", str(path), "--data", str(folder)]) == 0
     errors, *_ = LAST_LINE.search(capsys.readouterr().out).groups()
@@ -466,7 +472,14 @@ def test_resume_with_fewer_epochs(run, folder, tmp_path, capsys):
 def test_resume_where_all_is_done(run, saved, capsys):
     metrics = run(f"--resume {saved}")
     assert len(metrics["epochs"]) == 3
-    assert "epoch 4, after batch 0" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    *_, line, last = out.splitlines()
+    assert line == "nothing left to do: 3 of 3 epochs are done; --epochs N goes on"
+    assert LAST_LINE.fullmatch(last + "\n")
+    assert err == ""
+    run(f"--resume {saved} --epochs 2 --save {saved}")
+    assert "\nnothing left to do: 3 of 2 epochs are done; --epochs" in capsys.readouterr().out
+    assert run(f"--resume {saved} --epochs 4")["epochs"][3]["epoch"] == 4
 
 
 def test_checkpoint_every(folder, tmp_path, monkeypatch, capsys):
@@ -493,11 +506,10 @@ def test_a_checkpoint_that_cannot_be_written(folder, tmp_path, monkeypatch, caps
     monkeypatch.setattr(os, "fsync", full)
     path = tmp_path / "run"
     args = ("--data", folder, "--epochs", 2, "--save", path, "--checkpoint-every", 2)
-    with pytest.raises(SystemExit) as caught:
-        train.main(list(map(str, args)))
+    assert train.main(list(map(str, args))) == 1
     message = f"{path}: not saved: No space left on device\n"
     out, err = capsys.readouterr()
-    assert caught.value.code == 1
+    assert LAST_LINE.fullmatch(out.splitlines(keepends=True)[-1])
     assert err == f"train.py: warning: {message}train.py: error: {message}"
     assert "2/2" in out
 
@@ -665,12 +677,20 @@ def test_ctrl_c_with_save(folder, tmp_path, run):
 
 INTERRUPT = """
 import os, signal
-from jitprop.cli import train
-interrupt = train.Interrupt("train.py")
-interrupt.training = {training}
-os.kill(os.getpid(), signal.SIGINT)
-assert interrupt.asked
-os.kill(os.getpid(), signal.SIGINT)
+from jitprop import cli
+from jitprop.cli import interrupt, train
+from jitprop.kernels import cache
+from jitprop.training.progress import Progress
+def main():
+    cli.interrupted = "train.py: interrupted before training"
+    if {training}:
+        with train.Interrupt("train.py") as interrupt:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert interrupt.asked
+            assert interrupt.code == 130
+            os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGINT)
+cli.as_program(main)
 """
 
 

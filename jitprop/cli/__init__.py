@@ -1,22 +1,32 @@
 """The command `jitprop`; `python -m jitprop` is the same."""
 
+# Python's own, and small: until `as_program` runs, Ctrl-C shows a traceback.
+import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from importlib import import_module
-from typing import NoReturn
 
-from jitprop.cli.parser import Parser
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import FrameType
+    from typing import NoReturn
 
 COMMANDS = {
     "train": "train a network on handwritten digits",
     "predict": "recognise handwritten digits in your own images",
     "info": "show versions, processor, and where compiled kernels are kept",
 }
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+interrupted = "jitprop: interrupted"  # what Ctrl-C prints; commands say where they are
 
 
-def main(argv: Sequence[str] | None = None, prog: str = "jitprop") -> int:
+def main(argv: "Sequence[str] | None" = None, prog: str = "jitprop") -> int:
     """Run a command; return its exit code. `prog` is what messages call the program."""
+    from importlib import import_module
+
+    from jitprop.cli.parser import Parser
+
     argv = sys.argv[1:] if argv is None else list(argv)
     rows = "".join(f"  {name:9}{what}\n" for name, what in COMMANDS.items())
     parser = Parser(
@@ -38,17 +48,61 @@ def main(argv: Sequence[str] | None = None, prog: str = "jitprop") -> int:
     return import_module(f"jitprop.cli.{command}").main(argv[1:], f"{prog} {command}")
 
 
-def as_program(main: Callable[[], int]) -> NoReturn:
-    """Run `main` as a process does, whose output may be cut off by `| head`; end with its code."""
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+def as_program(main: "Callable[[], int]") -> "NoReturn":
+    """Run `main` as the one thing that this process does, and end with its exit code.
+
+    Ctrl-C ends it in one line, also while packages load, and whatever they make of exceptions. What
+    a stream cannot show is written as escapes. Closed streams are replaced: else the next file that
+    is opened would take their number, and get what is printed.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, end)
+    _mend_streams()
     try:
-        sys.exit(main())
+        code = main()
+        sys.stdout.flush()
     except ImportError as error:  # versions of packages that do not fit together
         print(f"jitprop: error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        code = 2
+    except OSError as error:  # of a stream: all others are answered where they come up
+        code = _without_output(error)
+    sys.exit(code)
 
 
-def run() -> NoReturn:
+def run() -> "NoReturn":
     """What the installed command calls."""
     as_program(main)
+
+
+def end(number: int, frame: "FrameType | None") -> None:
+    """End this process: as an exception, Ctrl-C would come up where nobody expects one."""
+    os.write(2, b"\n" * os.isatty(2) + f"{interrupted}\n".encode())
+    os._exit(INTERRUPTED)
+
+
+def _mend_streams() -> None:
+    """Open streams that are closed, and have them all take any text."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # it takes the lowest number that is free
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _without_output(error: OSError) -> int:
+    """Say that what was printed went nowhere, and return the exit code."""
+    # Else Python would try once more as it ends, and say so in its own words.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if isinstance(error, BrokenPipeError):  # `| head` has seen enough, and ends this as other tools
+        if hasattr(signal, "SIGPIPE"):
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGPIPE)
+        return 1
+    print(f"jitprop: error: cannot print: {error.strerror or error}", file=sys.stderr)
+    return 1

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
@@ -47,3 +48,35 @@ class Parser(argparse.ArgumentParser):
                 f"{', '.join(missing)} {verb} not installed; "
                 f"type: {sys.executable or 'python'} -m pip install {what}"
             )
+
+    def check_files(
+        self, inputs: Sequence[tuple[str, Any]], outputs: Sequence[tuple[str, Any]]
+    ) -> None:
+        """End if a file that is to be written is also read, or written by another argument.
+
+        Both are pairs of an argument and a path; a path of None is not given.
+        """
+        from jitprop.training.files import same_file
+
+        before = [(flag, path, "reads") for flag, path in inputs if path is not None]
+        for flag, path in outputs:
+            if path is None:
+                continue
+            for other, taken, does in before:
+                if same_file(path, taken):
+                    self.error(f"argument {flag}: {printable(path)} is what {other} {does}")
+            before.append((flag, path, "writes"))
+
+
+def a_path(text: str) -> str:
+    """Return an argument that names a file, which an unset variable of a shell does not."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, not ''")
+    return text
+
+
+def printable(text: object) -> str:
+    """Return the text with what a terminal or an encoding could trip over written as escapes."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text)
+    )

@@ -1,13 +1,15 @@
 """Recognise handwritten digits in one's own images: `jitprop predict`."""
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jitprop.cli.parser import Parser
+from jitprop import cli
+from jitprop.cli.parser import Parser, a_path, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from jitprop.layers import Module
 
 MODEL = Path(__file__).parents[1] / "data" / "mnist_mlp200.safetensors"
-INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 SHOWN = 100  # pictures, at most, side by side in one image
 SIDE, GAP, LINE = 140, 10, 20  # pixels of a picture, between two, of a line of text
 
@@ -38,14 +39,15 @@ def main(argv: Sequence[str] | None = None, prog: str = "jitprop predict") -> in
 
     `prog` is what messages call the command.
     """
+    cli.interrupted = f"{prog}: interrupted"
     parser = make_parser(prog)
     args = parser.parse_args(argv)
     parser.check_installed()
     try:
         return run(args, parser)
     except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        print(cli.interrupted, file=sys.stderr)
+        return cli.INTERRUPTED
 
 
 def run(args: argparse.Namespace, parser: "Parser") -> int:
@@ -60,6 +62,9 @@ def run(args: argparse.Namespace, parser: "Parser") -> int:
         parser.error("reading images needs Pillow: pip install 'jitprop[images]'")
     from jitprop.training import check_writable
 
+    found = list(images(args.images))
+    inputs = [("--model", args.model), *(("IMAGE", p) for _, p in found if isinstance(p, Path))]
+    parser.check_files(inputs, [("--show", args.show)])
     if args.show:
         try:
             check_writable(args.show)
@@ -74,7 +79,7 @@ def run(args: argparse.Namespace, parser: "Parser") -> int:
     entries: list[dict[str, Any]] = []
     digits: list[np.ndarray] = []
     given: list[Any] = []
-    for name, path in images(args.images):
+    for name, path in found:
         entries.append({"file": name})
         try:
             if isinstance(path, OSError):
@@ -181,6 +186,8 @@ def show(
     """Write a PNG: of each image what was given, left, and what the network saw, right."""
     from PIL import Image, ImageDraw, ImageFont
 
+    from jitprop.training.files import write_bytes
+
     columns = min(4, len(given))
     width, height = 2 * SIDE + 3 * GAP, SIDE + LINE + 2 * GAP
     sheet = Image.new("L", (columns * width, -(-len(given) // columns) * height), 255)
@@ -200,7 +207,9 @@ def show(
         )
         seen = Image.fromarray(digit).resize((SIDE, SIDE), Image.Resampling.NEAREST)
         sheet.paste(seen, (x + SIDE + GAP, y + LINE))
-    sheet.save(path, "PNG")
+    file = io.BytesIO()
+    sheet.save(file, "PNG")
+    write_bytes(path, file.getvalue())
 
 
 def described(error: Exception, name: str) -> str:
@@ -208,13 +217,6 @@ def described(error: Exception, name: str) -> str:
     text = error.strerror if isinstance(error, OSError) else None
     text = text or str(error).removeprefix(f"{name}: ")
     return f"{printable(name)}: {printable(' '.join(text.splitlines()))}"
-
-
-def printable(text: str) -> str:
-    """Return the text with what a terminal or an encoding could trip over written as escapes."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
-    )
 
 
 def make_parser(prog: str) -> Parser:
@@ -234,6 +236,7 @@ def make_parser(prog: str) -> Parser:
     )
     parser.add_argument(
         "--model",
+        type=a_path,
         default=str(MODEL),
         metavar="FILE",
         help="network that train.py saved (default: an mlp200, trained on MNIST)",
@@ -243,6 +246,7 @@ def make_parser(prog: str) -> Parser:
     )
     parser.add_argument(
         "--show",
+        type=a_path,
         metavar="FILE",
         help="write a PNG of what was given beside what the network saw, for the first "
         f"{SHOWN} images",

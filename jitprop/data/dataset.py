@@ -34,7 +34,7 @@ class Dataset:
     `train_images` and `test_images` are uint8, (n, rows, cols), C-contiguous, 0 is background in
     MNIST and 255 ink; rows and cols agree between the two. `train_labels` and `test_labels` are
     (n,), uint8 (QMNIST: int32), class indices below `classes`, which is the largest label plus
-    one. `name` is for people to read.
+    one. `name` is for people to read, `files` are where all this was read.
     """
 
     train_images: np.ndarray
@@ -43,6 +43,7 @@ class Dataset:
     test_labels: np.ndarray
     classes: int
     name: str
+    files: tuple[Path, ...] = ()
 
     def sha256(self) -> str:
         """Return the SHA-256, in hexadecimal, over all images and labels."""
@@ -72,7 +73,8 @@ def load_dataset(folder: str | os.PathLike[str] | None = None) -> Dataset:
     classes = 1 + max(int(train_labels.max()), int(test_labels.max()))
     root = root.resolve()
     name = "MNIST" if folder is None else root.parent.name if root.name == "raw" else root.name
-    return Dataset(train_images, train_labels, test_images, test_labels, classes, name)
+    read = tuple(files.values())
+    return Dataset(train_images, train_labels, test_images, test_labels, classes, name, read)
 
 
 def _find_files(folder: Path) -> tuple[Path, dict[str, Path]]:

@@ -148,11 +148,28 @@ def save(path: AnyPath, net: "Module", training: "Training | None" = None, **abo
 
     arrays = _of_network(path, net)
     _expect_finite(path, arrays)
-    parts = {"graph": blueprint.describe(net), "versions": versions(), "about": about}
+    parts: dict[str, Any] = {"graph": blueprint.describe(net), "versions": versions()}
     if training is not None:
         arrays |= {TRAINING + name: array for name, array in training.arrays().items()}
         parts |= {"settings": asdict(training.settings), "training": training.record()}
-    write(path, arrays, {name: json.dumps(part) for name, part in parts.items()})
+    write(path, arrays, _texts(path, about) | {n: json.dumps(part) for n, part in parts.items()})
+
+
+def _texts(path: AnyPath, about: dict[str, Any]) -> dict[str, str]:
+    """Return notes as the file holds them; raise CheckpointError if one is nothing for JSON."""
+    for name, value in about.items():
+        try:
+            json.dumps(value, default=_item)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise CheckpointError(path, f"the note {name} cannot be kept: {error}") from None
+    return {"about": json.dumps(about, default=_item)}
+
+
+def _item(value: Any) -> Any:
+    """Return the plain number in a NumPy number."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is nothing that JSON has")
 
 
 def load(path: AnyPath) -> "Module":
@@ -196,8 +213,12 @@ def read(path: AnyPath) -> Checkpoint:
     )
 
 
-def check_savable(path: AnyPath) -> None:
-    """Raise CheckpointError if `save` could not write to `path`; a file there stays as it is."""
+def check_savable(path: AnyPath, **about: Any) -> None:
+    """Raise CheckpointError if `save` could not write to `path`, or not what it will be given.
+
+    A file there stays as it is.
+    """
+    _texts(path, about)
     try:
         if os.path.exists(path) and not os.path.isfile(path):
             raise CheckpointError(path, "not a file")

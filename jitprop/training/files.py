@@ -4,8 +4,11 @@ import contextlib
 import errno
 import glob
 import os
+import stat
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 AnyPath = str | os.PathLike[str]
 
@@ -23,37 +26,72 @@ def check_writable(path: AnyPath) -> None:
 
 
 def write_bytes(path: AnyPath, data: bytes) -> None:
-    """Write a file beside, have the disk hold it, and give it the name."""
+    """Write a file beside, have the disk hold it, and give it the name.
+
+    What was there keeps its mode and its owner. Where something is mounted on the file, it can be
+    written but not replaced; then it is.
+    """
     path = Path(path)
     if _is_special(path):
         path.write_bytes(data)
         return
     target = path.resolve()  # a link stays a link, the file that it names is replaced
+    before = target.stat() if target.exists() else None
     with _beside(target) as beside:
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(target)
+        # Of a file that only its owner may read, nobody else reads the new content, either.
+        descriptor = os.open(
+            beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if before else 0o666
+        )
+        with open(descriptor, "wb") as file:
+            if before and hasattr(os, "fchown"):
+                with contextlib.suppress(PermissionError):
+                    os.fchown(descriptor, before.st_uid, before.st_gid)
+                os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
+            _write(file, data)
+        try:
+            beside.replace(target)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            with target.open("r+b") as file:
+                file.truncate(len(data))
+                _write(file, data)
     _flush_folder(target.parent)
+
+
+def _write(file: BinaryIO, data: bytes) -> None:
+    file.write(data)
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def same_file(path: AnyPath, other: AnyPath) -> bool:
+    """Whether two paths lead to one file, which need not be there yet. Devices are no files."""
+    if _is_special(Path(path)) or _is_special(Path(other)):
+        return False
+    try:
+        return os.path.samefile(path, other)
+    except OSError:
+        return os.path.normcase(os.path.realpath(path)) == os.path.normcase(os.path.realpath(other))
 
 
 def _is_special(path: Path) -> bool:
     """Whether `path` is a device or a pipe, which has to be written to and not replaced."""
-    return path.exists() and not path.is_file()
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 @contextlib.contextmanager
-def _beside(target: Path) -> Any:
+def _beside(target: Path) -> Iterator[Path]:
     """Give a name to write to, in the same folder, and leave nothing there.
 
     Processes that were killed could not clean up; what they left is removed, too.
     """
-    for left in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
+    start = f".{target.name[:40]}"  # so that a name as long as the disk takes can be written
+    for left in target.parent.glob(f"{glob.escape(start)}.*.partial"):
         process = left.name.split(".")[-2]
-        if not (process.isdecimal() and _runs(int(process))):
+        if process.isdecimal() and not _runs(int(process)):
             left.unlink(missing_ok=True)
-    beside = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    beside = target.with_name(f"{start}.{uuid.uuid4().hex[:8]}.{os.getpid()}.partial")
     try:
         yield beside
     finally:
@@ -73,8 +111,8 @@ def _runs(process: int) -> bool:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Have the disk hold the new name, too, where folders can be opened."""
-    with contextlib.suppress(PermissionError):
+    """Have the disk hold the new name, too, where folders can be opened and flushed."""
+    with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -116,7 +116,7 @@ class Training:
         if self._plan.own is not None:
             what = f"{self._plan.own!r} is not of the package layers"
             print(f"jitprop: {what}: training runs layer by layer, not compiled", file=sys.stderr)
-        while self.epoch <= self.settings.epochs and not self._stopped:
+        while self.epoch <= self.settings.epochs and not self.stopped:
             self._run_epoch()
         if self.best is not None:
             for parameter in self.net.parameters():
@@ -136,7 +136,8 @@ class Training:
         )
 
     @property
-    def _stopped(self) -> bool:
+    def stopped(self) -> bool:
+        """Whether early stopping has ended the training."""
         best = self.best
         return best is not None and self.epoch - 1 - best.epoch >= self.settings.patience
 

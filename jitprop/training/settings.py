@@ -1,7 +1,9 @@
 """Architectures by name and the settings that each is trained with unless told otherwise."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from operator import index
 from typing import Any
 
 # Widths of the hidden layers; a tanh follows each.
@@ -14,6 +16,9 @@ ARCHITECTURES: dict[str, tuple[int, ...]] = {
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("constant", "linear", "cosine", "step")
+
+MOST_EPOCHS = 10**9
+LARGEST = 3.4e38  # about as far as float32 goes
 
 # Settings that mean something with certain values of another one only.
 _FOR = (
@@ -68,13 +73,10 @@ class Settings:
     patience: int = 5
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "step_size", "patience"):
-            value = getattr(self, name)
-            full = name == "batch_size" and value is None
-            if not (full or hasattr(value, "__index__")):
-                raise TypeError(f"{_words(name)} must be an integer, not {value!r}")
-        if self.epochs < 0:
-            raise ValueError(f"epochs must be 0 or more, not {self.epochs}")
+        for name, convert in _KINDS.items():  # NumPy's numbers become Python's, as JSON has them
+            object.__setattr__(self, name, convert(name, getattr(self, name)))
+        if not 0 <= self.epochs <= MOST_EPOCHS:
+            raise ValueError(f"epochs must be 0 or more, at most {MOST_EPOCHS}, not {self.epochs}")
         if self.batch_size is not None and self.batch_size < 1:
             raise ValueError(f"the batch size must be at least 1, not {self.batch_size}")
         if not (self.rate > 0 and math.isfinite(self.rate)):
@@ -99,7 +101,6 @@ class Settings:
             raise ValueError(f"the optimizer must be one of {expected}, not {self.optimizer!r}")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must be at least 0 and below 1, not {self.momentum}")
-        object.__setattr__(self, "betas", tuple(self.betas))  # of a list, as JSON has it
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas must be two numbers from 0 to below 1, not {self.betas}")
         if not (self.eps > 0 and math.isfinite(self.eps)):
@@ -119,6 +120,61 @@ class Settings:
             raise ValueError(f"the step size must be at least 1 epoch, not {self.step_size}")
         if not 0 < self.gamma <= 1:
             raise ValueError(f"gamma must be above 0 and at most 1, not {self.gamma}")
+
+
+def _integer(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{_words(name)} must be an integer, not {value!r}")
+    return index(value)
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, str | bytes | bool) or not hasattr(value, "__float__"):
+        raise TypeError(f"{_words(name)} must be a number, not {value!r}")
+    try:
+        number = float(value)
+    except (OverflowError, TypeError, ValueError):  # 10**400; an array
+        raise ValueError(f"{_words(name)} must be a finite number, not {value!r:.40}") from None
+    if LARGEST < abs(number) < math.inf:
+        raise ValueError(f"{_words(name)} must be finite in float32, not {number}")
+    return number
+
+
+def _numbers(name: str, values: Any) -> tuple[float, ...]:
+    if isinstance(values, str | bytes) or not hasattr(values, "__iter__"):
+        raise TypeError(f"{_words(name)} must be two numbers, not {values!r}")
+    return tuple(_number(name, value) for value in values)
+
+
+def _switch(name: str, value: Any) -> bool:
+    if type(value).__name__ not in ("bool", "bool_"):  # NumPy's, which need not be loaded
+        raise TypeError(f"{_words(name)} must be True or False, not {value!r}")
+    return bool(value)
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"the {_words(name)} must be a text, not {value!r}")
+    return str(value)
+
+
+_KINDS: dict[str, Callable[[str, Any], Any]] = {
+    "epochs": _integer,
+    "batch_size": lambda name, value: None if value is None else _integer(name, value),
+    "rate": _number,
+    "momentum": _number,
+    "nesterov": _switch,
+    "optimizer": _text,
+    "betas": _numbers,
+    "eps": _number,
+    "weight_decay": _number,
+    "schedule": _text,
+    "warmup": _number,
+    "step_size": _integer,
+    "gamma": _number,
+    "early_stopping": _switch,
+    "patience": _integer,
+}
 
 
 def _words(name: str) -> str:

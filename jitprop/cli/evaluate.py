@@ -1,0 +1,115 @@
+"""`jitprop train --evaluate FILE`: what each digit is taken for."""
+
+import argparse
+import contextlib
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from jitprop.cli.parser import Parser
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from jitprop.training import Checkpoint
+
+
+def evaluate(args: argparse.Namespace, checkpoint: "Checkpoint", parser: Parser) -> int:
+    """Report what the network of a checkpoint takes the test images for; return the exit code."""
+    from jitprop import training
+    from jitprop.data import DataError, load_dataset
+    from jitprop.training.progress import Progress
+
+    try:
+        dataset = load_dataset(args.data)
+        net = checkpoint.net()
+    except (DataError, training.CheckpointError) as error:
+        parser.error(str(error))
+    inputs = [("--evaluate", args.evaluate), *(("--data", file) for file in dataset.files)]
+    parser.check_files(inputs, [("--metrics", args.metrics)])
+    check_metrics(args, parser)
+    labels = dataset.test_labels
+    progress = Progress(args.quiet)
+    progress.line(
+        f"data      {dataset.name}: {len(labels)} test\nnetwork   {args.evaluate}: {net!r}\n"
+    )
+    try:
+        with use_threads(args.threads), progress:
+            counts = training.confusion(net, dataset.test_images, labels)
+    except (TypeError, ValueError) as error:
+        parser.error(f"{args.evaluate}: does not take {dataset.name}: {error}")
+    images = counts.sum(axis=1)
+    found = counts.diagonal()
+    recall = [n / of if of else math.nan for n, of in zip(found, images, strict=True)]
+    progress.line(table(counts, recall))
+    errors = int(len(labels) - found.sum())
+    progress.always(errors_line(errors, len(labels)))
+    if args.metrics:
+        record = {
+            "evaluated": args.evaluate,
+            "data": dataset.name,
+            "test_errors": errors,
+            "test_images": len(labels),
+            "confusion": counts.tolist(),
+            "recall": [None if math.isnan(share) else share for share in recall],
+            "weights_sha256": training.weights_sha256(net),
+            "versions": training.versions(),
+        }
+        write_metrics(args, record, parser)
+    if progress.lost:
+        raise progress.lost
+    return 0
+
+
+@contextlib.contextmanager
+def use_threads(threads: int | None) -> Iterator[None]:
+    """Let kernels use so many threads, if a number is given, and then as many as before."""
+    from jitprop import kernels
+
+    before = kernels.get_num_threads()
+    if threads:
+        kernels.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        kernels.set_num_threads(before)
+
+
+def table(counts: "np.ndarray", recall: list[float]) -> str:
+    """Return the lines of a table of images by their class, a row, and what they are taken for."""
+    width = max(6, len(str(counts.max())) + 2)
+    head = "".join(f"{digit:{width}}" for digit in range(counts.shape[1]))
+    lines = [
+        "images of each digit (rows) by what they are taken for (columns)\n",
+        f"     {head}    recall",
+    ]
+    for digit, row in enumerate(counts):
+        cells = "".join(f"{count:{width}}" for count in row)
+        lines.append(f"{digit:5}{cells}{recall[digit]:10.2%}")
+    return "\n".join([*lines, ""])
+
+
+def errors_line(errors: int, images: int) -> str:
+    """Return the last line of every run."""
+    return f"test errors: {errors} / {images} ({errors / images:.2%})"
+
+
+def check_metrics(args: argparse.Namespace, parser: Parser) -> None:
+    """End if the file of --metrics cannot be written."""
+    from jitprop.training import check_writable
+
+    if args.metrics:
+        try:
+            check_writable(args.metrics)
+        except OSError as error:
+            parser.error(f"argument --metrics: {args.metrics}: {error.strerror}")
+
+
+def write_metrics(args: argparse.Namespace, record: dict[str, Any], parser: Parser) -> None:
+    """Write the file of --metrics, or end."""
+    from jitprop import training
+
+    try:
+        training.write_json(args.metrics, record)
+    except OSError as error:
+        parser.fail(f"argument --metrics: {args.metrics}: {error.strerror}")

@@ -1,0 +1,78 @@
+"""Ctrl-C and other requests to end, while a command trains."""
+
+import contextlib
+import os
+import signal
+import threading
+from threading import Timer
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from jitprop import cli
+
+# A closed terminal and `kill` ask for the same as Ctrl-C.
+SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+
+
+class Interrupt:
+    """While training, the first signal asks for an end after this batch, the second ends at once.
+
+    Before and after training, signals do what they did before. So they do for a caller in another
+    thread than the main one, which alone may handle them.
+
+    Attributes:
+        code: exit code of a run that was asked to end, as shells report it; 0 of one that was not.
+    """
+
+    def __init__(self, prog: str) -> None:
+        self.code = 0
+        # Of a long batch: most end before anybody could read it. A terminal shows "^C" before it.
+        text = f"{prog}: ends after this batch; Ctrl-C again ends at once\n".encode()
+        self._hint = Timer(0.15, self._say, (text,))
+        self._hint.daemon = True
+        self._before: dict[int, Any] = {}
+
+    @property
+    def asked(self) -> bool:
+        """Whether the run shall end."""
+        return bool(self.code)
+
+    def ask(self, code: int) -> None:
+        """Ask for an end after this batch."""
+        self.code = self.code or code
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                before = signal.getsignal(number)
+                # What is ignored stays so: nohup, and programs that a shell started behind others.
+                if before not in (signal.SIG_IGN, None):
+                    self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.answered()
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def answered(self) -> None:
+        """Say no more that the batch will end: it has."""
+        self._hint.cancel()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        for other, before in self._before.items():
+            signal.signal(other, signal.SIG_DFL if before is cli.end else before)
+        self.ask(128 + number)
+        self._hint.start()
+
+    @staticmethod
+    def _say(text: bytes) -> None:
+        with contextlib.suppress(OSError):  # of a closed terminal
+            os.write(2, b"\n" * os.isatty(2) + text)

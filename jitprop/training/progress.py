@@ -1,0 +1,127 @@
+"""What a person sees of a training: lines, a table of epochs and, on a terminal, a bar."""
+
+import contextlib
+import sys
+from collections.abc import Callable
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Self
+
+from jitprop.kernels import on_compile
+
+if TYPE_CHECKING:
+    from jitprop.training.loop import Epoch
+
+
+class Progress:
+    """Lines on stdout and, on a terminal, a progress bar below.
+
+    A training goes on to its end, and keeps what it has learned, where nothing can be printed.
+
+    Args:
+        quiet: whether only `always` prints.
+        epochs: how many there will be.
+        batches: of each epoch.
+        counts: how many examples there are of "train", "validation", "test".
+        on_lost: called once, when a line cannot be printed.
+
+    Attributes:
+        lost: why lines were lost, the first time; or None.
+    """
+
+    def __init__(
+        self,
+        quiet: bool,
+        epochs: int = 0,
+        batches: int = 0,
+        counts: dict[str, int] | None = None,
+        on_lost: Callable[[], None] | None = None,
+    ) -> None:
+        self.quiet = quiet
+        self.epochs = epochs
+        self.batches = batches
+        self.counts = counts or {}
+        self.on_lost = on_lost
+        self.lost: OSError | None = None
+        self.bar: Any = None
+        self.loss = 0.0
+        self.compiling_since: float | None = None
+
+    def line(self, text: str) -> None:
+        """Print a line, unless quiet."""
+        if not self.quiet:
+            self.always(text)
+
+    def always(self, text: str) -> None:
+        """Print a line."""
+        if self.bar:
+            self.bar.clear()
+        if self.lost:
+            return
+        try:
+            print(text, flush=True)
+        except OSError as error:  # a full disk, a terminal or a pipe that was closed
+            self.lost = error
+            if self.on_lost:
+                self.on_lost()
+
+    def __enter__(self) -> Self:
+        """Say from now on when kernels are compiled."""
+        self._forget = on_compile(self.compiling)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._forget()
+
+    def compiling(self, kernel: str) -> None:
+        """Say, before the first kernel that is not in the cache, why nothing moves."""
+        if self.compiling_since is None:
+            self.compiling_since = perf_counter()
+            self.line("compiling kernels for this CPU, once ...")
+
+    def compiled(self) -> float:
+        """Say how long that took; return the seconds."""
+        if self.compiling_since is None:
+            return 0.0
+        seconds = perf_counter() - self.compiling_since
+        self.line(f"compiled in {seconds:.1f} s")
+        return seconds
+
+    def start(self) -> None:
+        """Begin the table of epochs, and the bar."""
+        errors = "".join(f"{name + ' errors':>19}" for name in self.counts)
+        self.line(f"\n{'epoch':>7}{'train loss':>12}{errors}{'seconds':>9}")
+        if not self.quiet and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self.bar = tqdm(
+                total=self.epochs * self.batches,
+                bar_format="{desc} {percentage:3.0f}% {bar} {remaining} left{postfix}",
+                leave=False,
+                dynamic_ncols=True,
+            )
+
+    def batch(self, epoch: int, batch: int, loss: float) -> None:
+        """Move the bar."""
+        if self.bar:
+            self.loss += (loss - self.loss) / 5 if self.loss else loss  # steady enough to read
+            self.bar.set_description_str(f"epoch {epoch}/{self.epochs}", refresh=False)
+            self.bar.set_postfix_str(f"loss {self.loss:#.3g}", refresh=False)
+            try:
+                self.bar.update((epoch - 1) * self.batches + batch - self.bar.n)
+            except OSError:  # the terminal was closed
+                self.bar = None
+
+    def epoch(self, epoch: "Epoch") -> None:
+        """Add a line to the table."""
+        columns = [f"{f'{epoch.epoch}/{self.epochs}':>7}{epoch.train_loss:#12.4g}"]
+        for name, count in self.counts.items():
+            errors = getattr(epoch, f"{name}_errors")
+            columns.append(f"{f'{errors} ({errors / count:.2%})':>19}")
+        self.line("".join(columns) + f"{epoch.train_seconds:9.2f}")
+
+    def stop(self) -> None:
+        """Take the bar away."""
+        if self.bar:
+            with contextlib.suppress(OSError):  # the terminal was closed
+                self.bar.close()
+            self.bar = None
