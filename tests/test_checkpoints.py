@@ -595,3 +595,19 @@ def test_arrays_that_the_format_does_not_have(tmp_path):
     broken(
         tmp_path / "net", "not saved: w is <U4", lambda path: checkpoints.write(path, arrays, {})
     )
+
+
+def test_notes_of_numpy_are_plain(path):
+    save(path, network(), score=np.float32(0.5), seed=np.int64(3), best=np.bool_(True))
+    about = read(path).about
+    assert about == {"score": 0.5, "seed": 3, "best": True}
+    assert [type(value) for value in about.values()] == [float, int, bool]
+
+
+@pytest.mark.parametrize("note", [object(), {1, 2}, np.ones(3), b"bytes", {"deep": [print]}])
+def test_notes_that_cannot_be_kept_are_refused_before_training(path, note):
+    """`check_savable` knows before training what `save` would say after it."""
+    message = "the note what cannot be kept: "
+    broken(path, message, lambda path: check_savable(path, seed=3, what=note))
+    broken(path, message, lambda path: save(path, network(), seed=3, what=note))
+    assert read(path).about == {}

@@ -182,3 +182,61 @@ def test_no_function_of_the_package_prints_a_stranger_name():
             elif isinstance(node, ast.ImportFrom):
                 assert (node.module or "").split(".")[0] not in bare, path
                 assert not node.level, path
+
+
+@pytest.mark.parametrize("module", ["numpy", "numba", "safetensors"])
+@pytest.mark.parametrize("command", ["train.py", *(f"-m jitprop {name}" for name in cli.COMMANDS)])
+def test_ctrl_c_while_packages_load(command, module, tmp_path):
+    """The module stands for any: Ctrl-C comes in the midst of its import, and an error after it."""
+    package = tmp_path / module
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nraise ImportError('half loaded')"
+    )
+    words = [*command.split(), *["x.png"] * command.endswith("predict")]
+    words += ["--save", str(tmp_path / "net")] * ("train" in command)
+    code, out, err = run(*words, PYTHONPATH=str(tmp_path))
+    if module == "safetensors" and command.endswith("info"):
+        assert code == 0  # which does not load it
+        return
+    assert (code, out) == (130, "")
+    assert re.fullmatch(r"(train\.py|python -m jitprop \w+): interrupted( before training)?\n", err)
+
+
+@pytest.mark.parametrize("command", ["train.py", "-m jitprop info"])
+def test_ctrl_c_ignored_stays_ignored(command, tmp_path):
+    """As a shell has it for programs that it starts in the background of a script."""
+    code = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "from jitprop.cli import as_program\n"
+        "as_program(lambda: os.kill(os.getpid(), signal.SIGINT) or 3)"
+    )
+    assert run("-c", code) == (3, "", "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a full disk as Linux has it")
+@pytest.mark.parametrize("command", ["info", "--version", "--help", "predict x.png"])
+def test_output_into_a_full_disk(command):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "jitprop", *command.split()],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode in (1, 2)  # 2 of the picture that is not there
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", ">&-", "<&- >&- 2>&-"])
+def test_closed_streams(closed):
+    for command in ("info", "predict -", "predict x.png --json"):
+        words = f'exec "$0" -m jitprop {command} {closed}'
+        done = subprocess.run(
+            ["sh", "-c", words, sys.executable], cwd=ROOT, capture_output=True, text=True
+        )
+        assert done.returncode == (0 if command == "info" else 2)
+        assert "Traceback" not in done.stderr
+        assert done.stderr.count("\n") == ("predict" in command and "2>" not in closed)

@@ -302,3 +302,22 @@ def test_help():
     assert done.returncode == 0
     assert all(word in done.stdout for word in ("--model", "--json", "--show", "exit code is 0"))
     assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("show", ["a.JPG", "../scans/b.png", "link.png", "model"])
+def test_what_it_reads_is_not_written_over(show, folder, run, tmp_path):
+    (folder / "link.png").symlink_to("a.JPG")
+    (folder / "model").write_bytes(b"a network")
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    code, out, err = run(folder, "--model", folder / "model", "--show", folder / show)
+    assert (code, out, len(err)) == (2, "", 1)
+    reads = "--model reads" if show == "model" else "IMAGE reads"
+    assert err[0] == f"jitprop predict: error: argument --show: {folder / show} is what {reads}"
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("flag", ["--model", "--show"])
+def test_an_unset_variable_is_no_file(flag, folder, run):
+    code, out, err = run(folder, flag, "")
+    assert (code, out) == (2, "")
+    assert err == [f"jitprop predict: error: argument {flag}: expected a path, not ''"]

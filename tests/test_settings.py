@@ -1,5 +1,9 @@
 """Settings and the tables of architectures and defaults."""
 
+import json
+from dataclasses import asdict
+
+import numpy as np
 import pytest
 
 from jitprop.training import ARCHITECTURES, DEFAULTS, Settings, settings_for
@@ -97,3 +101,56 @@ def test_defaults_lie_in_the_ranges_of_the_slides(arch):
 
 def test_mlp200_trains_for_at_most_ten_epochs():
     assert DEFAULTS["mlp200"].epochs <= 10
+
+
+def test_numbers_of_numpy_are_plain_numbers():
+    """As they come out of a search over arrays: a checkpoint holds them as JSON."""
+    given = Settings(
+        epochs=np.int64(3),
+        batch_size=np.uint8(10),
+        rate=np.float32(0.5),
+        nesterov=np.bool_(True),
+        momentum=np.array(0.5),
+        weight_decay=np.float64(0.25),
+        optimizer=np.str_("sgd"),
+        warmup=np.int32(1),
+        early_stopping=np.bool_(False),
+    )
+    plain = Settings(3, 10, 0.5, 0.5, nesterov=True, weight_decay=0.25, warmup=1.0)
+    assert given == plain
+    assert [type(value) for value in vars(given).values()] == [
+        type(value) for value in vars(plain).values()
+    ]
+    assert json.loads(json.dumps(asdict(given)))["rate"] == 0.5
+    betas = Settings(1, 1, 1.0, optimizer="adam", betas=np.array([0.5, 0.75], np.float32)).betas
+    assert repr(betas) == "(0.5, 0.75)"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("epochs", 1.5, "epochs must be an integer, not 1.5"),
+        ("epochs", "3", "epochs must be an integer, not '3'"),
+        ("epochs", True, "epochs must be an integer, not True"),
+        ("batch_size", np.float64(3), r"batch size must be an integer, not .*3.0"),
+        ("rate", "0.1", "rate must be a number, not '0.1'"),
+        ("rate", None, "rate must be a number, not None"),
+        ("rate", [0.1, 0.2], "rate must be a number, not"),
+        ("rate", np.ones(3), "rate must be a finite number, not array"),
+        ("momentum", True, "momentum must be a number, not True"),
+        ("nesterov", 1, "nesterov must be True or False, not 1"),
+        ("early_stopping", "yes", "early stopping must be True or False, not 'yes'"),
+        ("optimizer", None, "the optimizer must be a text, not None"),
+        ("schedule", 3, "the schedule must be a text, not 3"),
+        ("betas", 0.9, "betas must be two numbers, not 0.9"),
+        ("betas", "ab", "betas must be two numbers, not 'ab'"),
+        ("weight_decay", 1e42, "weight decay must be finite in float32, not 1e[+]42"),
+        ("rate", 10**400, "rate must be a finite number, not 1000"),
+        ("epochs", 10**400, "epochs must be 0 or more, at most 1000000000, not a number far above"),
+    ],
+)
+def test_refuses_what_is_no_setting(name, value, message):
+    with pytest.raises((TypeError, ValueError), match=message) as caught:
+        Settings(**{**GOOD, name: value})
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 120

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ import pytest
 from jitprop import kernels
 from jitprop.cli import interrupt, train
 from jitprop.kernels import cache
+from jitprop.training import load, read, weights_sha256
 from jitprop.training.progress import Progress
 from jitprop.training.settings import PRESETS
 
@@ -769,3 +771,242 @@ def test_a_preset_goes_on(folder, tmp_path, capsys):
     saved = str(tmp_path / "net.safetensors")
     train_to(2, "--preset", "best", "--schedule", "constant", "--save", saved)
     assert train_to(4, "--resume", saved)["weights_sha256"] == whole["weights_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("--save same --metrics same", "argument --metrics: {}/same is what --save writes"),
+        ("--save same --metrics ./x/../same", "argument --metrics: {}/./x/../same is what --save"),
+        ("--save same --metrics link", "argument --metrics: {}/link is what --save writes"),
+        ("--save new --metrics nowhere", "argument --metrics: {}/nowhere is what --save writes"),
+        ("--resume saved --metrics saved", "argument --metrics: {}/saved is what --resume reads"),
+        ("--resume saved --save s2 --metrics saved", "--metrics: {}/saved is what --resume reads"),
+        ("--evaluate saved --metrics saved", "--metrics: {}/saved is what --evaluate reads"),
+        ("--report x --metrics x/index.html", "--report: {}/x/index.html is what --metrics writes"),
+        ("--report x --save x/weights.png", "--report: {}/x/weights.png is what --save writes"),
+        ("--metrics data", "argument --metrics: {}/data is what --data reads"),
+        ("--save data", "argument --save: {}/data is what --data reads"),
+    ],
+)
+def test_no_file_is_written_that_a_run_reads_or_writes(
+    args, message, folder, saved, tmp_path, capsys
+):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "same").write_bytes(b"a person's")
+    (tmp_path / "link").symlink_to("same")
+    (tmp_path / "nowhere").symlink_to("new")
+    (tmp_path / "saved").write_bytes(saved.read_bytes())
+    (tmp_path / "data").symlink_to(folder / "train-labels-idx1-ubyte")
+    before = {path: path.read_bytes() for path in (*tmp_path.glob("*a*"), *folder.iterdir())}
+    words = [f"{tmp_path}/{word}" if word[0] != "-" else word for word in args.split()]
+    out, err = refused(capsys, *words, "--data", folder)
+    assert out == ""
+    assert message.format(tmp_path) in err
+    assert {path: path.read_bytes() for path in before} == before
+    assert not list((tmp_path / "x").iterdir())
+
+
+@pytest.mark.parametrize("flag", ["save", "resume", "evaluate", "metrics", "report", "data"])
+def test_an_unset_variable_is_no_file(flag, capsys):
+    assert f"argument --{flag}: expected a path, not ''" in refused(capsys, f"--{flag}", "")[1]
+
+
+def test_a_network_that_cannot_be_saved_is_saved_elsewhere(folder, tmp_path, monkeypatch, capsys):
+    """And all else that was asked for is given."""
+    (tmp_path / "gone").mkdir()
+    (tmp_path / "run").mkdir()
+    path = tmp_path / "gone" / "net"
+    monkeypatch.setattr(Progress, "start", lambda self: (tmp_path / "gone").rmdir())
+    args = ["--data", folder, "--epochs", 1, "--save", path]
+    args += ["--metrics", tmp_path / "run" / "run.json", "--report", tmp_path / "run"]
+    assert train.main(list(map(str, args))) == 1
+    out, err = capsys.readouterr()
+    assert LAST_LINE.search(out)
+    metrics = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (tmp_path / "run" / "index.html").exists()
+    (rescued,) = (tmp_path / "run").glob("rescued-*-net")
+    reason = f"train.py: error: {path}: not saved: No such file or directory"
+    assert err == f"{reason}; it is saved to {rescued} instead\n"
+    assert weights_sha256(load(rescued)) == metrics["weights_sha256"]
+    (tmp_path / "gone").mkdir()
+    assert train.main(["--resume", str(rescued), "--data", str(folder), "--epochs", "2"]) == 0
+
+
+def test_without_metrics_it_is_saved_in_the_temporary_folder(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "gone").mkdir()
+    monkeypatch.setattr(Progress, "start", lambda self: (tmp_path / "gone").rmdir())
+    args = ["--data", folder, "--epochs", 1, "--save", tmp_path / "gone" / "net"]
+    assert train.main(list(map(str, args))) == 1
+    (rescued,) = tmp_path.glob("rescued-*-net")
+    assert capsys.readouterr().err.endswith(f"; it is saved to {rescued} instead\n")
+    load(rescued)
+
+
+def test_what_resume_does_not_keep_is_said(folder, saved, capsys):
+    args = ["--data", str(folder), "--resume", str(saved), "--epochs", "4", "--quiet"]
+    assert train.main(args) == 0
+    warning = f"train.py: warning: nothing will be kept; --save {saved} goes on in that file\n"
+    assert capsys.readouterr().err == warning
+    assert train.main([*args, "--save", str(saved)]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "constant", "step"])
+def test_a_schedule_of_other_epochs_is_said(schedule, folder, tmp_path, capsys):
+    path = str(tmp_path / "net")
+    args = ["--data", str(folder), "--save", path, "--quiet"]
+    assert train.main([*args, "--schedule", schedule, "--epochs", "2"]) == 0
+    assert train.main([*args, "--resume", path, "--epochs", "2"]) == 0
+    assert capsys.readouterr().err == ""
+    assert train.main([*args, "--resume", path, "--epochs", "4"]) == 0
+    said = (
+        f"train.py: warning: the {schedule} schedule was made for 2 epochs; "
+        "the rate goes on as if there had been 4 from the beginning\n"
+    )
+    assert capsys.readouterr().err == (said if schedule in ("cosine", "linear") else "")
+
+
+def long_run(folder, path):
+    """A run that ends when it is asked to, and prints as it goes."""
+    return "--data", folder, "--epochs", 10**8, "--save", path, "--hidden", 3
+
+
+def assert_goes_on(path, folder, run):
+    """What was saved is whole: it goes on to the bits of a run that nobody disturbed."""
+    done = len(read(path).record["history"])
+    whole = run(f"--hidden 3 --epochs {done + 1}")
+    assert run(f"--resume {path} --epochs {done + 1}")["weights_sha256"] == whole["weights_sha256"]
+
+
+def test_a_full_disk_ends_training_as_ctrl_c_does(folder, tmp_path, run):
+    path = tmp_path / "net"
+    with (
+        open("/dev/full", "w") as full,
+        started(*long_run(folder, path), stdout=full, stderr=subprocess.PIPE) as process,
+    ):
+        assert process.stderr.read() == "jitprop: error: cannot print: No space left on device\n"
+        assert process.wait() == 1
+    assert_goes_on(path, folder, run)
+
+
+def test_a_closed_pipe_ends_training_as_ctrl_c_does(folder, tmp_path, run):
+    path = tmp_path / "net"
+    with started(*long_run(folder, path)) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait() == -signal.SIGPIPE
+    assert_goes_on(path, folder, run)
+
+
+def test_a_closed_terminal_ends_training_as_ctrl_c_does(folder, tmp_path, run):
+    path = tmp_path / "net"
+    ours, theirs = pty.openpty()
+    with started(*long_run(folder, path), stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        os.read(ours, 100)
+        os.close(ours)
+        assert process.wait() == 1
+    assert_goes_on(path, folder, run)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_end_training_as_ctrl_c_does(number, folder, tmp_path, run):
+    path = tmp_path / "net"
+    with started(*long_run(folder, path)) as process:
+        while "train loss" not in process.stdout.readline():
+            pass
+        process.send_signal(number)
+        out, err = process.communicate()
+    assert process.returncode == 128 + number
+    assert f"\nto go on: python train.py --resume {path} --save {path}\n" in out
+    assert err == ""
+    assert_goes_on(path, folder, run)
+
+
+def test_what_is_ignored_stays_so(folder, tmp_path):
+    """As with nohup, where a closed terminal ends nothing."""
+    code = (
+        "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "from jitprop.cli import train\n"
+        "from jitprop.training.progress import Progress\n"
+        "Progress.start = lambda self: os.kill(os.getpid(), signal.SIGHUP)\n"
+        "sys.exit(train.main(sys.argv[1:]))"
+    )
+    args = ["--data", folder, "--epochs", "2", "--quiet"]
+    done = subprocess.run([sys.executable, "-c", code, *args], cwd=ROOT, timeout=100)
+    assert done.returncode == 0
+
+
+def test_it_trains_in_another_thread(folder, capsys):
+    codes = []
+    args = ["--data", str(folder), "--epochs", "1", "--quiet"]
+    thread = threading.Thread(target=lambda: codes.append(train.main(args)))
+    thread.start()
+    thread.join()
+    assert codes == [0]
+
+
+def test_a_handler_is_back_however_it_ends(folder, capsys, monkeypatch):
+    """Also after an error that nobody expected; the fixture `process` looks at all of them."""
+
+    def fail(self):
+        raise RuntimeError("unexpected")
+
+    monkeypatch.setattr("jitprop.training.Training.run", fail)
+    with pytest.raises(RuntimeError, match="unexpected"):
+        train.main(["--data", str(folder), "--epochs", "1", "--threads", "1"])
+
+
+@pytest.mark.parametrize("number", [*"12"])
+def test_a_stream_that_is_closed(number, folder, tmp_path):
+    """What would be printed is not written to the file that is opened next."""
+    path = tmp_path / "net"
+    command = f'exec "$@" {number}>&-'
+    args = ["train.py", "--data", folder, "--epochs", "1", "--save", path]
+    shell = ["sh", "-c", command, "sh", sys.executable, *map(str, args)]
+    done = subprocess.run(shell, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert (done.stdout == "") == (number == "1")
+    assert done.stderr == ""
+    load(path)
+
+
+def test_names_that_nothing_can_show(folder, tmp_path):
+    """Bytes that are no UTF-8, letters that the terminal does not have: written as escapes."""
+    data = os.fsencode(tmp_path) + b"/r\xff\xc3\xa9\x1b[31m"
+    os.mkdir(data)
+    for name in os.listdir(folder):
+        os.symlink(os.fsencode(folder / name), data + b"/" + os.fsencode(name))
+    out = os.fsencode(tmp_path) + b"/out\xff"
+    args = [b"--data", data, b"--epochs", b"1", b"--report", out, b"--save", out + b".net"]
+    args += [b"--metrics", out + b".json"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    command = [sys.executable, "train.py", *args]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\x1b" not in done.stdout
+    assert os.path.getsize(out + b"/index.html") > 10_000
+    assert json.loads(Path(os.fsdecode(out + b".json")).read_text())["test_images"] == 100
+
+
+@pytest.mark.parametrize("epochs", ["1" + "0" * 400, "1" + "0" * 5000, "1000000001"])
+def test_far_too_many_epochs(epochs, capsys):
+    _, err = refused(capsys, "--epochs", epochs)
+    assert "epochs" in err
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        "--weight-decay 1e42",
+        "--lr 1e42",
+        "--optimizer adam --eps 1e42",
+        "--lr 1e400",
+        "--schedule cosine --warmup 1e42",
+    ],
+)
+def test_numbers_beyond_float32(args, capsys):
+    refused(capsys, *args.split())

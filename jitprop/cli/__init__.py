@@ -58,8 +58,12 @@ def as_program(main: "Callable[[], int]") -> "NoReturn":
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, end)
     _mend_streams()
+    code: int | str | None
     try:
-        code = main()
+        try:
+            code = main()
+        except SystemExit as asked:
+            code = asked.code
         sys.stdout.flush()
     except ImportError as error:  # versions of packages that do not fit together
         print(f"jitprop: error: {' '.join(str(error).split())}", file=sys.stderr)

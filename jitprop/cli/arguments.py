@@ -261,7 +261,8 @@ def add_ways_to_run(parser: Parser) -> None:
         type=a_path,
         metavar="FILE",
         help="go on where it was saved, with the settings in it, to the same bits as a run that "
-        "never stopped; --epochs may be another, but not with early stopping",
+        "never stopped; --epochs may be another, but not with early stopping; the schedules linear "
+        "and cosine then go on as if that many had been meant from the beginning",
     )
     group.add_argument(
         "--evaluate",

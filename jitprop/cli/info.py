@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from jitprop import cli
 from jitprop.cli.parser import Parser
 
 
@@ -14,6 +15,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "jitprop info") -> int:
     )
     parser.parse_args(argv)
     parser.check_installed()
+    cli.interrupted = f"{prog}: interrupted"
     import llvmlite
 
     from jitprop import __version__, kernels, training

@@ -1,11 +1,14 @@
 """Arguments of a command line, refused in one line."""
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
+
+from jitprop.training.text import printable
 
 REQUIRED = ("numpy", "numba", "safetensors", "tqdm")
 
@@ -29,13 +32,26 @@ class Parser(argparse.ArgumentParser):
         """What a person types to run this."""
         return f"python {self.prog}" if self.prog.endswith(".py") else self.prog
 
+    def print_help(self, file: Any = None) -> None:
+        """Print the page of help; argparse would be silent where that cannot be."""
+        print(self.format_help(), end="", file=file or sys.stdout, flush=True)
+
     def error(self, message: str) -> NoReturn:
         """End because of what was asked for."""
-        self.exit(2, f"{self.prog}: error: {self.of}{message}\n")
+        self.exit(2, f"{self.prog}: error: {printable(self.of + message)}\n")
 
     def fail(self, message: str) -> NoReturn:
         """End because of what came out."""
-        self.exit(1, f"{self.prog}: error: {message}\n")
+        self.exit(1, f"{self.prog}: error: {printable(message)}\n")
+
+    def warn(self, message: str) -> None:
+        """Say what a person may not expect; where that cannot be said, go on all the same."""
+        self.say(f"warning: {message}")
+
+    def say(self, message: str) -> None:
+        """Print a line on stderr, if that can be."""
+        with contextlib.suppress(OSError):
+            print(f"{self.prog}: {printable(message)}", file=sys.stderr, flush=True)
 
     def check_installed(self) -> None:
         """End if a package is missing that every command needs."""
@@ -64,7 +80,7 @@ class Parser(argparse.ArgumentParser):
                 continue
             for other, taken, does in before:
                 if same_file(path, taken):
-                    self.error(f"argument {flag}: {printable(path)} is what {other} {does}")
+                    self.error(f"argument {flag}: {path} is what {other} {does}")
             before.append((flag, path, "writes"))
 
 
@@ -73,10 +89,3 @@ def a_path(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("expected a path, not ''")
     return text
-
-
-def printable(text: object) -> str:
-    """Return the text with what a terminal or an encoding could trip over written as escapes."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text)
-    )

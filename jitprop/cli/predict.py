@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jitprop import cli
-from jitprop.cli.parser import Parser, a_path, printable
+from jitprop.cli.parser import Parser, a_path
+from jitprop.training.text import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,7 +89,7 @@ def run(args: argparse.Namespace, parser: "Parser") -> int:
             digits.append(normalise(grey, name))
         except (OSError, ImageError) as error:
             entries[-1]["error"] = described(error, name)
-            print(f"{parser.prog}: error: {entries[-1]['error']}", file=sys.stderr)
+            parser.say(f"error: {entries[-1]['error']}")
             continue
         if args.show and len(given) < SHOWN:
             given.append(thumbnail(grey))

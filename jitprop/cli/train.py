@@ -240,7 +240,7 @@ class Run:
             try:
                 self.save(self.args.save)
             except CheckpointError as error:  # perhaps the next one can be
-                print(f"{self.parser.prog}: warning: {error}", file=sys.stderr)
+                self.parser.warn(str(error))
 
     def save(self, path: str) -> None:
         """Write the network and its training."""
@@ -273,7 +273,7 @@ class Run:
 
     def describe_what_goes_on(self, checkpoint: "Checkpoint") -> None:
         """Print where the training stands, and warn of what a person may not expect."""
-        args, session, prog = self.args, self.session, self.parser.prog
+        args, session, parser = self.args, self.session, self.parser
         settings, done = self.settings, len(session.history)
         self.left = session.epoch <= settings.epochs and not session.stopped
         if not self.left:
@@ -286,16 +286,12 @@ class Run:
             f"goes on   {args.resume}: epoch {session.epoch}, after batch {session.batch}"
         )
         if not args.save:
-            print(
-                f"{prog}: warning: nothing will be kept; --save {args.resume} goes on in that file",
-                file=sys.stderr,
-            )
+            parser.warn(f"nothing will be kept; --save {args.resume} goes on in that file")
         before = (checkpoint.settings or {}).get("epochs")
         if before != settings.epochs and settings.schedule in ("linear", "cosine"):
-            print(
-                f"{prog}: warning: the {settings.schedule} schedule was made for {before} epochs; "
-                f"the rate goes on as if there had been {settings.epochs} from the beginning",
-                file=sys.stderr,
+            parser.warn(
+                f"the {settings.schedule} schedule was made for {before} epochs; "
+                f"the rate goes on as if there had been {settings.epochs} from the beginning"
             )
 
     def compile(self) -> None:
@@ -344,7 +340,7 @@ class Run:
             self.save(path)
         except CheckpointError as error:
             self.failed = True
-            print(f"{self.parser.prog}: error: {error}{self.rescued(path)}", file=sys.stderr)
+            self.parser.say(f"error: {error}{self.rescued(path)}")
             return
         self.progress.line(f"saved to {path}")
         if self.interrupt.asked:

@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Self
 
 from jitprop.kernels import on_compile
+from jitprop.training.text import printable
 
 if TYPE_CHECKING:
     from jitprop.training.loop import Epoch
@@ -58,7 +59,7 @@ class Progress:
         if self.lost:
             return
         try:
-            print(text, flush=True)
+            print("\n".join(map(printable, text.split("\n"))), flush=True)
         except OSError as error:  # a full disk, a terminal or a pipe that was closed
             self.lost = error
             if self.on_lost:

@@ -144,7 +144,11 @@ def write_report(
     drawn = {file: pictures.png(figure) for file, figure in figures.items()}
     drawn["model.svg"] = draw_svg(net, len(x) if isinstance(x, tuple) else 1).encode()
     page = _page(drawn, found, history, settings, sets)
-    written = {**drawn, "history.csv": _csv(history).encode(), "index.html": page.encode()}
+    written = {
+        **drawn,
+        "history.csv": _csv(history).encode(),
+        "index.html": page.encode("utf-8", "backslashreplace"),
+    }
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for file in FILES:

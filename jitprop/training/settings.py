@@ -76,7 +76,8 @@ class Settings:
         for name, convert in _KINDS.items():  # NumPy's numbers become Python's, as JSON has them
             object.__setattr__(self, name, convert(name, getattr(self, name)))
         if not 0 <= self.epochs <= MOST_EPOCHS:
-            raise ValueError(f"epochs must be 0 or more, at most {MOST_EPOCHS}, not {self.epochs}")
+            given = str(self.epochs) if self.epochs < 10**20 else "a number far above"
+            raise ValueError(f"epochs must be 0 or more, at most {MOST_EPOCHS}, not {given}")
         if self.batch_size is not None and self.batch_size < 1:
             raise ValueError(f"the batch size must be at least 1, not {self.batch_size}")
         if not (self.rate > 0 and math.isfinite(self.rate)):
