@@ -277,6 +277,22 @@ def test_a_failure_to_draw_leaves_the_old_report(tmp_path, monkeypatch):
     assert before == {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)}
 
 
+@pytest.mark.parametrize("name", ["index.html", "weights.png", "history.csv"])
+def test_a_persons_own_files_are_not_replaced(tmp_path, name):
+    """A report knows a folder that a report wrote, also one that was moved."""
+    net = mlp(25, [6], 4, 0)
+    (tmp_path / name).write_bytes(b"<title>my page</title>")
+    for use in (check_report, lambda folder: write_report(folder, net, trained(net), {}, SETS)):
+        with pytest.raises(FileExistsError, match="no report wrote it; choose another") as caught:
+            use(tmp_path)
+        assert caught.value.filename == str(tmp_path / name)
+        assert os.listdir(tmp_path) == [name]
+    (tmp_path / name).unlink()
+    for _ in range(2):
+        write_report(tmp_path, net, trained(net), {}, SETS)
+        check_report(tmp_path)
+
+
 def test_without_matplotlib(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "jitprop.training.pictures", raising=False)
     for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:

@@ -6,6 +6,7 @@ beside it as files. They need matplotlib, the extra `plots`.
 
 import base64
 import csv
+import errno
 import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,6 +59,7 @@ PICTURES = {  # file: title, what one sees
     ),
 }
 PAGE = 1400  # pixels: wider pictures are scrolled, not shrunk until nobody can read them
+TITLE = b"<title>Training report</title>"
 FILES = (*PICTURES, "history.csv", "index.html")  # a reader finds all the others behind the last
 
 STYLE = """\
@@ -90,9 +92,21 @@ def check_report(folder: str | os.PathLike[str]) -> None:
         import jitprop.training.pictures  # noqa: F401
     except ImportError as error:
         raise ImportError(f"pictures need {error.name}: pip install 'jitprop[plots]'") from None
+    _expect_ours(Path(folder))
     Path(folder).mkdir(parents=True, exist_ok=True)
     for name in FILES:
         check_writable(Path(folder) / name)
+
+
+def _expect_ours(folder: Path) -> None:
+    """Raise FileExistsError if files would be replaced that are a person's: beside no report."""
+    page = folder / "index.html"
+    if page.is_file() and TITLE in page.read_bytes():
+        return
+    for name in FILES:
+        if (folder / name).is_file():
+            what = "is there, and no report wrote it; choose another folder"
+            raise FileExistsError(errno.EEXIST, what, str(folder / name))
 
 
 def write_report(
@@ -104,7 +118,8 @@ def write_report(
 ) -> None:
     """Write `index.html`, its pictures and `history.csv` to `folder`.
 
-    Those of an earlier report are replaced, other files stay. What cannot be drawn is left out:
+    Those of an earlier report are replaced, other files stay; a file of such a name that no report
+    wrote is not touched but an error. What cannot be drawn is left out:
     learning curves without an epoch; mistakes where the targets are no class labels; images and
     weights where the inputs are no images, uint8 (n, rows, columns), or no Linear comes first.
 
@@ -150,6 +165,7 @@ def write_report(
         "index.html": page.encode("utf-8", "backslashreplace"),
     }
     folder = Path(folder)
+    _expect_ours(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for file in FILES:
         if file in written:
@@ -227,7 +243,7 @@ def _page(
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Training report</title>\n<style>\n{STYLE}</style>\n</head>\n"
+        f"{TITLE.decode()}\n<style>\n{STYLE}</style>\n</head>\n"
         f"<body>\n{body}\n</body>\n</html>\n"
     )
 
