@@ -82,10 +82,3 @@ class Parser(argparse.ArgumentParser):
                 if same_file(path, taken):
                     self.error(f"argument {flag}: {path} is what {other} {does}")
             before.append((flag, path, "writes"))
-
-
-def a_path(text: str) -> str:
-    """Return an argument that names a file, which an unset variable of a shell does not."""
-    if not text:
-        raise argparse.ArgumentTypeError("expected a path, not ''")
-    return text

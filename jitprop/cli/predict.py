@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jitprop import cli
-from jitprop.cli.parser import Parser, a_path
+from jitprop.cli.parser import Parser
+from jitprop.cli.values import a_path
 from jitprop.training.text import printable
 
 if TYPE_CHECKING:
