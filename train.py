@@ -1,16 +1,111 @@
-"""Train a network on handwritten digits: `python train.py --help`."""
+"""Train a network on handwritten digits: `python train.py --help`.
+
+This file is also what the installed command `jitprop train` runs.
+"""
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-from jitprop.cli import as_program
+from jitprop import cli
+
+if TYPE_CHECKING:
+    from jitprop.cli.request import Request
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return 0, 1 if training failed, or 130 after Ctrl-C."""
-    from jitprop.cli.train import main as train  # late: Ctrl-C is answered while it loads
+def main(argv: Sequence[str] | None = None, prog: str = "train.py") -> int:
+    """Run the command line; return 0, 1 if training failed, or 130 after Ctrl-C.
 
-    return train(argv)
+    `prog` is what messages call the command.
+    """
+    cli.interrupted = f"{prog}: interrupted before training"
+    from jitprop.cli.evaluate import evaluate  # late: Ctrl-C is answered while this loads
+    from jitprop.cli.request import Request
+
+    request = Request(argv, prog)  # the arguments, and a checkpoint to go on with
+    try:
+        return evaluate(request) if request.args.evaluate else train(request)
+    except MemoryError as error:
+        request.parser.error(f"not enough memory: {error}")
+
+
+def train(request: "Request") -> int:
+    """Read, build, train, keep and show what was asked for; return the exit code."""
+    import numpy as np
+
+    import jitprop
+    from jitprop.cli.evaluate import use_threads
+    from jitprop.cli.interrupt import Interrupt
+    from jitprop.cli.keep import Keeper
+    from jitprop.cli.sets import read_sets
+    from jitprop.cli.show import describe, gradients, used
+    from jitprop.training.progress import Progress
+
+    args, settings, prog = request.args, request.settings, request.parser.prog
+
+    # What is read.
+    dataset, sets = read_sets(request)
+    images, labels = sets["train"]
+    keeper = Keeper(request, dataset, sets)
+    keeper.check()  # whatever will be written can be
+
+    # What is built. Whoever watches may ask for an end after a batch.
+    interrupt = Interrupt(prog)
+    counts = {name: len(labels) for name, (_, labels) in sets.items()}
+    progress = Progress(args.quiet, settings, counts, on_lost=lambda: interrupt.ask(1))
+
+    def on_batch(epoch: int, batch: int, loss: float) -> None:
+        progress.batch(epoch, batch, loss)
+        if interrupt.asked:
+            raise KeyboardInterrupt(f"interrupted in epoch {epoch}, after batch {batch}")
+
+    def on_epoch(epoch: jitprop.Epoch) -> None:
+        progress.epoch(epoch)
+        if args.checkpoint_every and epoch.epoch % args.checkpoint_every == 0:
+            keeper.checkpoint(session)
+
+    with use_threads(args.threads):
+        rng = np.random.default_rng(args.seed)
+        net = jitprop.mlp(
+            images[0].size, request.hidden, dataset.classes, rng, dropout=args.dropout
+        )
+        loss = jitprop.SoftmaxCrossEntropy(args.label_smoothing)
+        session = jitprop.Training(
+            net,
+            loss,
+            images,
+            labels,
+            settings,
+            rng=rng,
+            validation=sets.get("validation"),
+            test=sets["test"],
+            input=args.input or "auto",
+            on_epoch=on_epoch,
+            on_batch=on_batch,
+        )
+        request.resume(session)
+
+        # What is shown before.
+        progress.line(describe(request, dataset, session, sets))
+        with progress:  # says when kernels are compiled
+            if args.gradcheck:
+                progress.line(gradients(request))
+            jitprop.warm_up(net, loss, images, labels, input=used(session), **asdict(settings))
+        compile_seconds = progress.compiled()
+
+        # What is trained, and kept whatever ends it.
+        with interrupt:
+            if not session.done:
+                interrupt.watch(session, progress, request.parser)
+            keeper.save(session, progress, interrupt)
+        cli.interrupted = f"{prog}: interrupted after training"
+
+        # What is shown after.
+        keeper.tell(session, progress, interrupt, compile_seconds)
+    if progress.lost:
+        raise progress.lost
+    return interrupt.code or int(keeper.failed)
 
 
 if __name__ == "__main__":
-    as_program(main)
+    cli.as_program(main)

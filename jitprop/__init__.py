@@ -96,15 +96,12 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "__version__":
-        value: Any = _version()
-    elif name in ("data", "kernels", "layers", "training"):
+        return _version()
+    if name in ("data", "kernels", "layers", "training"):
         return import_module(f"{__name__}.{name}")
-    else:
-        training = import_module(f"{__name__}.training")
-        home = training if name in training.__all__ else import_module(f"{__name__}.layers")
-        value = getattr(home, name)
-    globals()[name] = value
-    return value
+    training = import_module(f"{__name__}.training")
+    home = training if name in training.__all__ else import_module(f"{__name__}.layers")
+    return getattr(home, name)
 
 
 def __dir__() -> list[str]:

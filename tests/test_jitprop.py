@@ -64,7 +64,7 @@ def test_importing_all_compiles_nothing():
 import os
 from jitprop import *
 from jitprop.kernels import jit
-import jitprop.cli.train, jitprop.cli.predict, jitprop.cli.info
+import jitprop.train, jitprop.cli.predict, jitprop.cli.info
 entries = [value.entry for value in vars(kernels).values() if isinstance(value, jit.Kernel)]
 assert len(entries) > 30
 print(sum(bool(entry and entry.overloads) for entry in entries), jit.pool.started)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jitprop.cli import train
+from jitprop import train
 from jitprop.cli.predict import MODEL
 from jitprop.data import load_dataset
 from jitprop.training import load, weights_sha256

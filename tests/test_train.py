@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jitprop import kernels
-from jitprop.cli import interrupt, train
+from jitprop import kernels, train
+from jitprop.cli import arguments, interrupt
 from jitprop.kernels import cache
 from jitprop.training import load, read, weights_sha256
 from jitprop.training.progress import Progress
@@ -459,7 +459,7 @@ def test_resume_with_fewer_epochs(run, folder, tmp_path, capsys):
         epochs = [0]
         patch.setattr(Progress, "batch", lambda self, epoch, *_: epochs.append(epoch))
         asked = property(lambda self: epochs[-1] == 2, lambda *_: None)
-        patch.setattr(train.Interrupt, "asked", asked)
+        patch.setattr(interrupt.Interrupt, "asked", asked)
         given = f"--data {folder} --hidden 9 --batch-size 7 --epochs 3 --lr 0.005 --save {path}"
         assert train.main(given.split()) == 130
     assert "epoch 2, after batch" in capsys.readouterr().out
@@ -632,8 +632,8 @@ def test_the_examples_of_the_page_of_help_are_good(capsys):
         train.main(["--help"])
     examples = re.findall(r"^  python train.py (.*?)(?:   .*)?$", capsys.readouterr().out, re.M)
     for example in examples:
-        args = train.make_parser().parse_args(example.split())
-        assert train.settings_of(args).epochs >= 1
+        args = arguments.make_parser().parse_args(example.split())
+        assert arguments.settings_of(args).epochs >= 1
 
 
 def test_ctrl_c(folder, tmp_path):
@@ -680,13 +680,11 @@ def test_ctrl_c_with_save(folder, tmp_path, run):
 INTERRUPT = """
 import os, signal
 from jitprop import cli
-from jitprop.cli import interrupt, train
-from jitprop.kernels import cache
-from jitprop.training.progress import Progress
+from jitprop.cli.interrupt import Interrupt
 def main():
     cli.interrupted = "train.py: interrupted before training"
     if {training}:
-        with train.Interrupt("train.py") as interrupt:
+        with Interrupt("train.py") as interrupt:
             os.kill(os.getpid(), signal.SIGINT)
             assert interrupt.asked
             assert interrupt.code == 130
@@ -930,7 +928,7 @@ def test_what_is_ignored_stays_so(folder, tmp_path):
     """As with nohup, where a closed terminal ends nothing."""
     code = (
         "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
-        "from jitprop.cli import train\n"
+        "from jitprop import train\n"
         "from jitprop.training.progress import Progress\n"
         "Progress.start = lambda self: os.kill(os.getpid(), signal.SIGHUP)\n"
         "sys.exit(train.main(sys.argv[1:]))"

@@ -45,7 +45,9 @@ def main(argv: "Sequence[str] | None" = None, prog: str = "jitprop") -> int:
         print(f"jitprop {__version__}")
         return 0
     command = parser.parse_args(argv[:1] or ["--help"]).command
-    return import_module(f"jitprop.cli.{command}").main(argv[1:], f"{prog} {command}")
+    # train.py stands at the top of a clone; what is installed has it as jitprop.train.
+    module = "jitprop.train" if command == "train" else f"jitprop.cli.{command}"
+    return import_module(module).main(argv[1:], f"{prog} {command}")
 
 
 def as_program(main: "Callable[[], int]") -> "NoReturn":

@@ -1,25 +1,24 @@
 """`jitprop train --evaluate FILE`: what each digit is taken for."""
 
-import argparse
 import contextlib
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from jitprop.cli.parser import Parser
+from jitprop.cli.request import Request
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from jitprop.training import Checkpoint
 
-
-def evaluate(args: argparse.Namespace, checkpoint: "Checkpoint", parser: Parser) -> int:
+def evaluate(request: Request) -> int:
     """Report what the network of a checkpoint takes the test images for; return the exit code."""
     from jitprop import training
     from jitprop.data import DataError, load_dataset
     from jitprop.training.progress import Progress
 
+    args, parser, checkpoint = request.args, request.parser, request.checkpoint
+    assert checkpoint is not None
     try:
         dataset = load_dataset(args.data)
         net = checkpoint.net()
@@ -27,7 +26,7 @@ def evaluate(args: argparse.Namespace, checkpoint: "Checkpoint", parser: Parser)
         parser.error(str(error))
     inputs = [("--evaluate", args.evaluate), *(("--data", file) for file in dataset.files)]
     parser.check_files(inputs, [("--metrics", args.metrics)])
-    check_metrics(args, parser)
+    check_metrics(request)
     labels = dataset.test_labels
     progress = Progress(args.quiet)
     progress.line(
@@ -55,7 +54,7 @@ def evaluate(args: argparse.Namespace, checkpoint: "Checkpoint", parser: Parser)
             "weights_sha256": training.weights_sha256(net),
             "versions": training.versions(),
         }
-        write_metrics(args, record, parser)
+        write_metrics(request, record)
     if progress.lost:
         raise progress.lost
     return 0
@@ -94,10 +93,11 @@ def errors_line(errors: int, images: int) -> str:
     return f"test errors: {errors} / {images} ({errors / images:.2%})"
 
 
-def check_metrics(args: argparse.Namespace, parser: Parser) -> None:
+def check_metrics(request: Request) -> None:
     """End if the file of --metrics cannot be written."""
     from jitprop.training import check_writable
 
+    args, parser = request.args, request.parser
     if args.metrics:
         try:
             check_writable(args.metrics)
@@ -105,10 +105,11 @@ def check_metrics(args: argparse.Namespace, parser: Parser) -> None:
             parser.error(f"argument --metrics: {args.metrics}: {error.strerror}")
 
 
-def write_metrics(args: argparse.Namespace, record: dict[str, Any], parser: Parser) -> None:
+def write_metrics(request: Request, record: dict[str, Any]) -> None:
     """Write the file of --metrics, or end."""
     from jitprop import training
 
+    args, parser = request.args, request.parser
     try:
         training.write_json(args.metrics, record)
     except OSError as error:

@@ -6,9 +6,14 @@ import signal
 import threading
 from threading import Timer
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from jitprop import cli
+from jitprop.cli.parser import Parser
+
+if TYPE_CHECKING:
+    from jitprop.training import Training
+    from jitprop.training.progress import Progress
 
 # A closed terminal and `kill` ask for the same as Ctrl-C.
 SIGNALS = [
@@ -61,6 +66,26 @@ class Interrupt:
         self.answered()
         for number, before in self._before.items():
             signal.signal(number, before)
+
+    def watch(self, session: "Training", progress: "Progress", parser: Parser) -> None:
+        """Train until all is done, or an end is asked for."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        from jitprop.training import DivergedError
+
+        progress.start()
+        try:
+            # Not on the main thread: it alone can answer Ctrl-C while compiled code runs a batch.
+            with ThreadPoolExecutor(1) as elsewhere:
+                elsewhere.submit(session.run).result()
+        except KeyboardInterrupt as stop:
+            self.ask(cli.INTERRUPTED)
+            progress.line(str(stop) or "interrupted")
+        except DivergedError as error:
+            parser.fail(f"{error}; try a lower --lr than {session.settings.rate:g}")
+        finally:
+            self.answered()
+            progress.stop()
 
     def answered(self) -> None:
         """Say no more that the batch will end: it has."""

@@ -116,7 +116,7 @@ class Training:
         if self._plan.own is not None:
             what = f"{self._plan.own!r} is not of the package layers"
             print(f"jitprop: {what}: training runs layer by layer, not compiled", file=sys.stderr)
-        while self.epoch <= self.settings.epochs and not self.stopped:
+        while not self.done:
             self._run_epoch()
         if self.best is not None:
             for parameter in self.net.parameters():
@@ -136,10 +136,11 @@ class Training:
         )
 
     @property
-    def stopped(self) -> bool:
-        """Whether early stopping has ended the training."""
+    def done(self) -> bool:
+        """Whether nothing is left to do: all epochs are done, or early stopping has ended them."""
         best = self.best
-        return best is not None and self.epoch - 1 - best.epoch >= self.settings.patience
+        stopped = best is not None and self.epoch - 1 - best.epoch >= self.settings.patience
+        return stopped or self.epoch > self.settings.epochs
 
     def _run_epoch(self) -> None:
         plan, epoch, done = self._plan, self.epoch, self.batch

@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,6 +11,7 @@ from jitprop.training.text import printable
 
 if TYPE_CHECKING:
     from jitprop.training.loop import Epoch
+    from jitprop.training.settings import Settings
 
 
 class Progress:
@@ -20,8 +21,7 @@ class Progress:
 
     Args:
         quiet: whether only `always` prints.
-        epochs: how many there will be.
-        batches: of each epoch.
+        settings: of the training, if there is one.
         counts: how many examples there are of "train", "validation", "test".
         on_lost: called once, when a line cannot be printed.
 
@@ -32,15 +32,16 @@ class Progress:
     def __init__(
         self,
         quiet: bool,
-        epochs: int = 0,
-        batches: int = 0,
-        counts: dict[str, int] | None = None,
+        settings: "Settings | None" = None,
+        counts: Mapping[str, int] | None = None,
         on_lost: Callable[[], None] | None = None,
     ) -> None:
         self.quiet = quiet
-        self.epochs = epochs
-        self.batches = batches
-        self.counts = counts or {}
+        self.epochs = settings.epochs if settings else 0
+        self.counts = dict(counts or {})
+        images = self.counts.get("train", 0)
+        size = (settings.batch_size if settings else None) or images
+        self.batches = -(-images // max(1, size))
         self.on_lost = on_lost
         self.lost: OSError | None = None
         self.bar: Any = None

@@ -1,0 +1,104 @@
+"""What a run of `jitprop train` was asked for, and the checkpoint that it goes on with."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any
+
+from jitprop.cli.arguments import make_parser, own_command, settings_of, ways_to_run
+from jitprop.training.settings import ARCHITECTURES, Settings
+
+# numba takes half a second to load: a page of help and a refused argument do not wait for it.
+if TYPE_CHECKING:
+    from jitprop.training import Checkpoint, Training
+
+
+class Request:
+    """A command line, understood.
+
+    Attributes
+    ----------
+    parser : ends the process where something cannot be
+    args : the arguments; those of the checkpoint, unless given anew
+    settings : of the training
+    hidden : widths of the hidden layers
+    checkpoint : what --resume or --evaluate named, or None
+    command : all words that say what is trained, for a checkpoint to hold
+    """
+
+    def __init__(self, argv: Sequence[str] | None, prog: str) -> None:
+        given = sys.argv[1:] if argv is None else list(argv)
+        self.parser = make_parser(prog)
+        self.args = self.parser.parse_args(given)
+        self.parser.check_installed()
+        self.checkpoint: Checkpoint | None = None
+        self.command = own_command(given)
+        if self.args.resume or self.args.evaluate:
+            self._continue(given)
+        try:
+            self.settings = settings_of(self.args)
+        except (TypeError, ValueError) as error:
+            self.parser.error(str(error))
+        self.hidden = self.args.hidden or ARCHITECTURES[self.args.arch]
+        if self.args.checkpoint_every and not self.args.save:
+            self.parser.error("argument --checkpoint-every: needs --save FILE")
+
+    def _continue(self, argv: Sequence[str]) -> None:
+        """Read the checkpoint, and take from it the arguments that are not given anew."""
+        from jitprop.training import CheckpointError, read
+
+        args, parser = self.args, self.parser
+        path = args.resume or args.evaluate
+        if args.evaluate and (args.save or args.resume):
+            flag = "save" if args.save else "resume"
+            parser.error(f"argument --evaluate: not allowed with --{flag}")
+        try:
+            checkpoint = read(path)
+            found = checkpoint.about.get("command", [] if args.evaluate else None)
+            words = found if isinstance(found, list) else [found]
+            command = [word for word in words if isinstance(word, str)]
+            if command != found or {"-h", "--help"} & {*command}:
+                raise CheckpointError(path, "not saved by train.py")
+        except CheckpointError as error:
+            parser.error(str(error))
+        free = {*vars(ways_to_run()), "data"}
+        parser.of = f"{path}: its command line: "
+        saved = vars(parser.parse_args(own_command(command)))
+        parser.of = ""
+        known = {name: value for name, value in saved.items() if name not in free or name == "data"}
+        args = parser.parse_args(argv, argparse.Namespace(**known))
+        # Settings that can change, such as epochs, are for the checkpoint to say.
+        for name, value in vars(args).items():
+            other = name not in free and value != known.get(name)
+            if other and (args.evaluate or name not in {field.name for field in fields(Settings)}):
+                flag = "--lr" if name == "rate" else f"--{name.replace('_', '-')}"
+                parser.error(f"argument {flag}: not what {path} was trained with")
+        self.args, self.checkpoint = args, checkpoint
+        self.command = [*own_command(command), *own_command(argv)]
+
+    def resume(self, session: "Training") -> None:
+        """Put a new training where the checkpoint stands, if there is one."""
+        from jitprop.training import CheckpointError
+
+        if self.checkpoint:
+            try:
+                self.checkpoint.resume(session)
+            except CheckpointError as error:
+                self.parser.error(str(error))
+
+    def chosen(self, data: str, used: str) -> dict[str, Any]:
+        """Return all settings by the names of their arguments."""
+        args, settings = self.args, self.settings
+        return {
+            "arch": None if args.hidden else args.arch,
+            "hidden": self.hidden,
+            "data": data,
+            "dropout": args.dropout,
+            "label_smoothing": args.label_smoothing,
+            "validation": args.validation,
+            **{"lr" if name == "rate" else name: v for name, v in asdict(settings).items()},
+            "batch_size": settings.batch_size or "full",
+            "seed": args.seed,
+            "input": used,
+        }

@@ -1,0 +1,90 @@
+"""What a run prints before it trains."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from jitprop.cli.request import Request
+from jitprop.training.settings import Settings
+
+if TYPE_CHECKING:
+    from jitprop.cli.sets import Sets
+    from jitprop.data import Dataset
+    from jitprop.training import Checkpoint, Training
+
+
+def used(session: "Training") -> str:
+    """Return how the first layer gets its input."""
+    return "dense" if session.density is None else "sparse"
+
+
+def describe(request: Request, dataset: "Dataset", session: "Training", sets: "Sets") -> str:
+    """Return the lines that say what is trained, on what, and how; warn of what may surprise."""
+    from jitprop import kernels, training
+
+    image, density = dataset.train_images[0], session.density
+    share = "" if density is None else f", {density:.0%} of the pixels are not zero"
+    pixels = "x".join(map(str, image.shape))
+    split = ", ".join(f"{len(labels)} {name}" for name, (_, labels) in sets.items())
+    widths = "-".join(map(str, (image.size, *request.hidden, dataset.classes)))
+    parameters = sum(parameter.value.size for parameter in session.net.parameters())
+    settings, images = request.settings, len(sets["train"][0])
+    size = min(settings.batch_size or images, images)
+    lines = [
+        f"data      {dataset.name}: {split}, {pixels} pixels, {dataset.classes} classes",
+        f"network   {widths}{', tanh' if request.hidden else ''}, {parameters} parameters",
+        f"training  {', '.join(summary(request.args, settings, size))}",
+        f"input     {used(session)}{share}",
+        f"machine   {training.cpu_model()}, threads {kernels.get_num_threads()}",
+    ]
+    if request.checkpoint:
+        lines.append(_going_on(request, request.checkpoint, session))
+    return "\n".join(lines)
+
+
+def _going_on(request: Request, checkpoint: "Checkpoint", session: "Training") -> str:
+    """Return where the training stands, and warn of what a person may not expect."""
+    args, settings, parser = request.args, request.settings, request.parser
+    if session.done:
+        line = f"{len(session.history)} of {settings.epochs} epochs are done"
+        more = "" if settings.early_stopping else "; --epochs N goes on"
+        return f"nothing left to do: {line}{more}"
+    if not args.save:
+        parser.warn(f"nothing will be kept; --save {args.resume} goes on in that file")
+    before = (checkpoint.settings or {}).get("epochs")
+    if before != settings.epochs and settings.schedule in ("linear", "cosine"):
+        parser.warn(
+            f"the {settings.schedule} schedule was made for {before} epochs; "
+            f"the rate goes on as if there had been {settings.epochs} from the beginning"
+        )
+    return f"goes on   {args.resume}: epoch {session.epoch}, after batch {session.batch}"
+
+
+def summary(args: argparse.Namespace, settings: Settings, size: int) -> list[str]:
+    """Return how is trained, without what is switched off."""
+    words = [f"epochs {settings.epochs}", f"batch size {size}", f"learning rate {settings.rate:g}"]
+    if settings.optimizer == "sgd":
+        words.append(f"{'Nesterov ' * settings.nesterov}momentum {settings.momentum:g}")
+    else:
+        words.append(settings.optimizer)
+    if settings.schedule != "constant":
+        words.append(f"{settings.schedule} schedule")
+    if settings.early_stopping:
+        words.append(f"early stopping with patience {settings.patience}")
+    for name, value in (
+        ("warm-up", settings.warmup),
+        ("weight decay", settings.weight_decay),
+        ("dropout", args.dropout),
+        ("label smoothing", args.label_smoothing),
+    ):
+        words += [f"{name} {value:g}"] if value else []
+    return [*words, f"seed {args.seed}"]
+
+
+def gradients(request: Request) -> str:
+    """Compare bprop with numerical differentiation; return a line, or end if they differ."""
+    from jitprop import training
+
+    checked = training.gradcheck_mlp(len(request.hidden))
+    if not checked:
+        request.parser.fail(f"gradient check failed: {checked}")
+    return f"gradient check passed, worst: {checked}"
