@@ -1,6 +1,7 @@
 """All settings are in pyproject.toml; this builds in a new folder each time.
 
-In ./build, setuptools would find what an older version left there, and put it into the wheel.
+In ./build and ./jitprop.egg-info, setuptools would find what an older version left there, and put
+it into the wheel or the source distribution.
 """
 
 import atexit
@@ -21,4 +22,7 @@ class BuildPy(build_py):
 
 folder = tempfile.mkdtemp(prefix="jitprop-build-")
 atexit.register(shutil.rmtree, folder, ignore_errors=True)
-setup(cmdclass={"build_py": BuildPy}, options={"build": {"build_base": folder}})
+setup(
+    cmdclass={"build_py": BuildPy},
+    options={"build": {"build_base": folder}, "egg_info": {"egg_base": folder}},
+)

@@ -3,9 +3,14 @@
 This file is also what the installed command `jitprop train` runs.
 """
 
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+if __name__ == "__main__" and sys.flags.safe_path:  # python -P does not look beside this file
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from jitprop import cli
 

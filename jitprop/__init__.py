@@ -4,7 +4,9 @@ The names of `jitprop.layers` and `jitprop.training` are here, too: `jitprop.Lin
 A name loads its module when it is first used: `import jitprop` loads neither NumPy nor numba.
 """
 
+import sys
 from importlib import import_module
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,24 +86,41 @@ __all__ = [
 ]
 
 _HERE = Path(__file__).parent
-_PYPROJECT = _HERE.parent / "pyproject.toml"
+_CLONE = _HERE.parent
+# In a clone, these stand beside this folder; in what is installed, they lie in it.
+_BESIDE = [f"{__name__}.{name}" for name in ("kernels", "layers", "train")]
+_IN_A_CLONE = (_CLONE / "kernels" / "__init__.py").is_file() and not (
+    _HERE / "kernels" / "__init__.py"
+).is_file()
 
-# In a clone, `kernels` and `layers` lie beside this folder; in what is installed, they lie in it.
-_IN_A_CLONE = _PYPROJECT.is_file() and not (_HERE / "kernels").is_dir()
+
+class _Beside:
+    """Finds what stands beside this folder, and nothing else there."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> Any:
+        return PathFinder.find_spec(name, [str(_CLONE)]) if name in _BESIDE else None
+
+
 if _IN_A_CLONE:
-    __path__.append(str(_HERE.parent))
+    sys.meta_path[:] = [
+        _Beside,
+        *(f for f in sys.meta_path if getattr(f, "__name__", "") != "_Beside"),
+    ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name == "__version__":
-        return _version()
-    if name in ("data", "kernels", "layers", "training"):
-        return import_module(f"{__name__}.{name}")
-    training = import_module(f"{__name__}.training")
-    home = training if name in training.__all__ else import_module(f"{__name__}.layers")
-    return getattr(home, name)
+if not TYPE_CHECKING:  # to a type checker, a name that is not above is an error
+
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name == "__version__":
+            return _version()
+        if name in ("data", "kernels", "layers", "training"):
+            return import_module(f"{__name__}.{name}")
+        training = import_module(f"{__name__}.training")
+        home = training if name in training.__all__ else import_module(f"{__name__}.layers")
+        return getattr(home, name)
 
 
 def __dir__() -> list[str]:
@@ -110,10 +129,18 @@ def __dir__() -> list[str]:
 
 def _version() -> str:
     """Return the version of these sources: in a clone, another may be installed as well."""
+    from importlib.metadata import PackageNotFoundError, version
+
     if _IN_A_CLONE:
         import tomllib
 
-        return tomllib.loads(_PYPROJECT.read_text(encoding="utf-8"))["project"]["version"]
-    from importlib.metadata import version
-
-    return version(__name__)
+        try:
+            project = tomllib.loads((_CLONE / "pyproject.toml").read_text("utf-8"))["project"]
+            if project["name"] == __name__:  # not that of a project which holds a copy
+                return project["version"]
+        except (OSError, KeyError, ValueError):
+            pass
+    try:
+        return version(__name__)
+    except PackageNotFoundError:
+        return "unknown"

@@ -16,9 +16,11 @@ import numba
 from jitprop.kernels.cache import folder
 
 JITPROP = sys.modules["jitprop"]
-# The other process imports these very sources, wherever they lie and whatever else has their name.
+# The other process imports these very sources, wherever they lie and whatever else has their name;
+# what they need, it may find last where this one does.
 START = f"""\
 import importlib.util, sys
+sys.path += sys.argv[2:]
 spec = importlib.util.spec_from_file_location("{JITPROP.__name__}", sys.argv[1])
 sys.modules[spec.name] = package = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(package)
@@ -44,7 +46,7 @@ def helper(calls: list[tuple]) -> Iterator[None]:
     if len(missing) > FEW and not alone and folder():
         with contextlib.suppress(OSError):  # then alone
             process = subprocess.Popen(
-                [sys.executable, "-P", "-c", START, str(JITPROP.__file__)],
+                [sys.executable, "-P", "-c", START, str(JITPROP.__file__), *map(str, sys.path)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

@@ -47,8 +47,9 @@ compile_callbacks: list[Callable[[str], None]] = []
 
 
 def sources() -> list[Path]:
-    """All sources of this package, those in folders below it, too."""
-    return sorted(SOURCES.rglob("*.py"))
+    """All sources of this package, those in folders below it, too; none in a zip archive."""
+    found = SOURCES.rglob("*.py")
+    return sorted(path for path in found if path.is_file() and not path.name.startswith("."))
 
 
 def _generation() -> str:
@@ -90,7 +91,10 @@ def _candidates() -> list[Path]:
 @functools.cache
 def folder() -> Path | None:
     """The folder of this generation, made if need be; None where nothing can be written."""
-    reason: Exception | None = None
+    reason: Exception | str | None = None
+    if not sources():  # a change of them could not be seen
+        _say("compiled kernels are not cached: their sources are not on disk")
+        return None
     for root in _candidates():
         path = root / GENERATION
         try:

@@ -258,7 +258,7 @@ class Kernel:
 
 def kernel(
     signature: str, units: Callable = elements, inplace: str = "", shared: Shared | None = None
-):
+) -> Callable[[Callable], Kernel]:
     """Make a serial core `f(*arrays, start, stop)` into a `Kernel`.
 
     Parameters

@@ -12,6 +12,17 @@ from jitprop.kernels import cache
 MARGIN = 67  # elements on either side: more than a vector, and no multiple of one
 
 
+def pytest_collection_modifyitems(items):
+    """Mark as quick the first case of each test that is not slow."""
+    seen = set()
+    for item in items:
+        test = item.path, getattr(item, "originalname", item.name)
+        slow = item.get_closest_marker("slow") or item.get_closest_marker("ci")
+        if test not in seen and not slow:
+            item.add_marker("quick")
+        seen.add(test)
+
+
 @pytest.fixture
 def kernel_cache(tmp_path, monkeypatch):
     """The folder of an empty cache of compiled kernels, for this test."""

@@ -6,6 +6,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numba
@@ -127,6 +128,32 @@ def test_any_change_of_any_source_is_noticed(tmp_path, monkeypatch):
     assert len(seen) == 4 + len(SOURCES)
     (cache.SOURCES / "formulas/more/scale.py").write_bytes(b"#")
     assert cache._generation() not in seen
+
+
+def test_what_an_editor_leaves_is_no_source(tmp_path, monkeypatch):
+    """Emacs marks a file that it edits with a link to nowhere."""
+    monkeypatch.setattr(cache, "SOURCES", copy_of_sources(tmp_path))
+    before = cache._generation()
+    (cache.SOURCES / ".#scale.py").symlink_to("me@host.1:2")
+    (cache.SOURCES / "gone.py").symlink_to("nowhere")
+    (cache.SOURCES / "old.py").mkdir()
+    assert cache._generation() == before
+
+
+def test_without_sources_on_disk_nothing_is_cached(tmp_path):
+    """In a zip archive, or compiled alone, a change of them could not be seen."""
+    copy_of_sources(tmp_path, installed=True)
+    archive = tmp_path / "wheel.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in (tmp_path / "jitprop").rglob("*.py"):
+            file.write(path, path.relative_to(tmp_path))
+    shutil.rmtree(tmp_path / "jitprop")
+    variables = {"PYTHONPATH": str(archive), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    for _ in range(2):
+        out, err = start(tmp_path, **variables).communicate(timeout=100)
+        assert out == "24.0 1\n"
+        assert err == "jitprop: compiled kernels are not cached: their sources are not on disk\n"
+    assert not (tmp_path / "cache").exists()
 
 
 @pytest.mark.parametrize("what", ["numba.__version__", "np.__version__", "platform.machine"])

@@ -133,6 +133,7 @@ def test_tiles_of_sparse_products_stay_in_registers(kernel):
 
 
 @pytest.mark.skipif(INSTRUCTIONS != "avx512", reason="this CPU has AVX2 itself, or has it not")
+@pytest.mark.ci
 def test_products_for_avx2():
     environment = {k: v for k, v in os.environ.items() if k != "NUMBA_CPU_FEATURES"}
     command = [sys.executable, "-m", "pytest", "-k", "products and not avx2", __file__]

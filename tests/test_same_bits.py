@@ -83,6 +83,7 @@ def here(*what, **sizes):
     return result
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("cpu", "instructions"), [("haswell", "avx2"), ("skylake-avx512", "avx512")]
 )
@@ -92,6 +93,7 @@ def test_other_cpus(cpu, instructions, elsewhere):
     assert there == here("float32", FLOAT64)
 
 
+@pytest.mark.ci
 def test_cpu_without_fused_instructions(elsewhere):
     """Each fused multiply-add is a call then: slow, so these are few and small."""
     there = elsewhere("x86-64")

@@ -1,4 +1,4 @@
-""".ci/types.py: the type checker sees all that the wheel installs."""
+""".ci/check_types.py: the type checker sees all that the wheel installs."""
 
 import shutil
 import subprocess
@@ -23,9 +23,23 @@ def test_a_planted_error_is_found_wherever_it_is(tmp_path):
             file.write('\nplanted: int = "a text"\n')
     with open(tmp_path / "layers/relu.py", "a") as file:
         file.write("\nimport a_package_that_is_not_named\n")
-    command = [sys.executable, tmp_path / ".ci" / "types.py"]
+    command = [sys.executable, tmp_path / ".ci" / "check_types.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
     errors = [line for line in done.stdout.splitlines() if ": error: " in line]
     assert {line.partition(":")[0] for line in errors} == {*planted, "layers/relu.py"}
     assert len(errors) == 5
+
+
+def test_a_misspelt_name_is_found(tmp_path):
+    """In a program of somebody else's, though names load when they are first used."""
+    for folder in ("kernels", "layers"):
+        shutil.copytree(ROOT / folder, tmp_path / "jitprop" / folder)
+    shutil.copytree(ROOT / "jitprop", tmp_path / "jitprop", dirs_exist_ok=True)
+    lines = ["import jitprop", "from jitprop import Linear, Lineal", "jitprop.sav", "jitprop.save"]
+    lines += ["from jitprop.training import lodd, load", "jitprop.kernels.tanh_fprop.cor"]
+    (tmp_path / "user.py").write_text("\n".join(lines))
+    command = [sys.executable, "-m", "mypy", "--config-file", ROOT / "pyproject.toml", "user.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    errors = [line for line in done.stdout.splitlines() if ": error: " in line]
+    assert [line.split(":")[1] for line in errors] == ["2", "3", "5", "6"]

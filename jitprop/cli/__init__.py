@@ -68,10 +68,17 @@ def as_program(main: "Callable[[], int]") -> "NoReturn":
             code = asked.code
         sys.stdout.flush()
     except ImportError as error:  # versions of packages that do not fit together
-        print(f"jitprop: error: {' '.join(str(error).split())}", file=sys.stderr)
+        from jitprop.cli.parser import to_install
+
+        hint = f"; type: {to_install()}" if isinstance(error, ModuleNotFoundError) else ""
+        print(f"jitprop: error: {' '.join(str(error).split())}{hint}", file=sys.stderr)
         code = 2
-    except OSError as error:  # of a stream: all others are answered where they come up
-        code = _without_output(error)
+    except OSError as error:
+        if error.filename is None:  # of a stream
+            code = _without_output(error)
+        else:
+            print(f"jitprop: error: {error.filename}: {error.strerror}", file=sys.stderr)
+            code = 1
     sys.exit(code)
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import shlex
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -57,13 +58,8 @@ class Parser(argparse.ArgumentParser):
         """End if a package is missing that every command needs."""
         missing = [name for name in REQUIRED if find_spec(name) is None]
         if missing:
-            root = Path(__file__).parents[2]
-            what = f"-e {root}" if (root / "pyproject.toml").is_file() else "jitprop"
             verb = "is" if len(missing) == 1 else "are"
-            self.error(
-                f"{', '.join(missing)} {verb} not installed; "
-                f"type: {sys.executable or 'python'} -m pip install {what}"
-            )
+            self.error(f"{', '.join(missing)} {verb} not installed; type: {to_install()}")
 
     def check_files(
         self, inputs: Sequence[tuple[str, Any]], outputs: Sequence[tuple[str, Any]]
@@ -82,3 +78,10 @@ class Parser(argparse.ArgumentParser):
                 if same_file(path, taken):
                     self.error(f"argument {flag}: {path} is what {other} {does}")
             before.append((flag, path, "writes"))
+
+
+def to_install() -> str:
+    """Return what a person types to install what these sources need."""
+    root = Path(__file__).parents[2]
+    what = ["-e", str(root)] if (root / "pyproject.toml").is_file() else ["jitprop"]
+    return shlex.join([sys.executable or "python", "-m", "pip", "install", *what])

@@ -1,4 +1,4 @@
-"""Check the types of all that the wheel installs, and of perf: `python .ci/types.py`.
+"""Check the types of all that the wheel installs, and of perf: `python .ci/check_types.py`.
 
 From the root of a clone mypy would look for `jitprop.kernels` in ./jitprop, not find it, and be
 content with half of the files. So the files are laid out as a wheel lays them out, and checked
