@@ -416,7 +416,8 @@ class Graph(Module):
 
     def train(self, mode: bool = True) -> Self:
         """Switch this graph, and all within it, to training or to evaluation; return it."""
-        for module in (*self.modules, *(step.module for step in self.steps)):
+        everywhere = (*self.modules, *(step.module for step in self.steps))
+        for module in {id(module): module for module in everywhere}.values():
             module.train(mode)
         self.training = mode
         return self

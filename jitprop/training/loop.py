@@ -4,6 +4,7 @@ import copy
 import math
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from time import perf_counter
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jitprop.layers import Loss, Module
+from jitprop.layers.mode import undisturbed
 from jitprop.training import schedules
 from jitprop.training.batches import Array, Batches, Rows
 from jitprop.training.evaluation import BATCH, evaluate_plan, summary
@@ -150,12 +152,12 @@ class Training:
         order = self._draw_order() if self._order is None else self._order
         start = perf_counter()
         try:
-            for _ in plan.run(order, done):
-                if plan.diverged:
-                    place = f"in epoch {epoch}, batch {plan.done}"
-                    raise DivergedError(f"the loss became {plan.last_loss} {place}")
-                if self._on_batch:
-                    self._on_batch(epoch, plan.done, plan.last_loss)
+            with closing(plan.run(order, done)) as chunks:
+                for _ in chunks:
+                    if plan.diverged:
+                        place = f"in epoch {epoch}, batch {plan.done}"
+                        raise DivergedError(f"the loss became {plan.last_loss} {place}")
+                    self._tell(self._on_batch, epoch, plan.done, plan.last_loss)
         finally:
             self._seconds += perf_counter() - start
         found = summary(plan)
@@ -171,8 +173,13 @@ class Training:
             for parameter in self.net.parameters():
                 self._best_weights[f"best.{parameter.name}"][...] = parameter.value
         self.epoch, self._order, self._seconds = epoch + 1, None, 0.0
-        if self._on_epoch:
-            self._on_epoch(result)
+        self._tell(self._on_epoch, result)
+
+    def _tell(self, callback: Callable[..., None] | None, *news: Any) -> None:
+        """Call a person's function. It may look at all there is, and changes nothing by that."""
+        if callback:
+            with undisturbed(self.net):
+                callback(*news)
 
     def _draw_order(self) -> Array:
         self._before_order = self._rng.bit_generator.state
@@ -253,9 +260,11 @@ def fit(
         input: "auto", "dense" or "sparse", see `Batches`; the results are the same bits.
         rng: a Generator, a seed or None; gives one permutation of the images for each epoch.
         validation, test: images and labels to evaluate after each epoch.
-        on_epoch: called after each epoch.
+        on_epoch: called after each epoch. It may run the network and switch its mode: what is
+            trained stays the same.
         on_batch: called after a batch, several times a second, with the epoch, the batch (both
-            from 1) and its mean loss. What it raises ends the training between two steps.
+            from 1) and its mean loss; may do what `on_epoch` may. What it raises ends the
+            training between two steps.
         settings: epochs, batch_size, rate, and what else `Settings` has. A last short batch is
             trained, too, on the mean over its own images.
 
