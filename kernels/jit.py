@@ -176,6 +176,7 @@ class Kernel:
     """A checked, threaded, lazily compiled kernel. Call it; `core` is its serial core."""
 
     __name__: str
+    __qualname__: str
 
     def __init__(
         self,
@@ -254,6 +255,10 @@ class Kernel:
             raise
         if not fitting:
             self.signature.explain(self.__name__, args)
+
+    def __reduce__(self) -> str:
+        """A kernel is copied, and pickled, by its name."""
+        return self.__qualname__
 
     def run_plain(self, args) -> None:
         """Without the compiler: the core, interpreted, in one piece."""

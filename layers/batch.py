@@ -35,6 +35,10 @@ class Buffer:
             self._memory = memory = kernels.aligned_zeros(shape, dtype)
         return memory[: shape[0]]
 
+    def __reduce__(self) -> tuple[type["Buffer"], tuple[()]]:
+        """A copy is a new one: what was computed is nobody else's."""
+        return Buffer, ()
+
 
 def as_input(
     layer: object,

@@ -22,6 +22,9 @@ class Bias(Module):
         db: its gradient from the last `bprop`, zeros before it.
     """
 
+    _of_a_run = ("_last_y",)
+    _gradients = ("db",)
+
     def __init__(self, features: int, dtype: npt.DTypeLike = np.float32) -> None:
         self.features = index(features)
         if self.features < 1:

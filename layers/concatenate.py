@@ -25,6 +25,8 @@ from jitprop.layers.module import Module
 class Concatenate(Module):
     """`y = [x0 x1 ...]`: (batch, n0), (batch, n1), ... become (batch, n0 + n1 + ...)."""
 
+    _of_a_run = ("_last_y",)
+
     def __init__(self) -> None:
         self._widths: tuple[int, ...] = ()
         self._columns: list[Array] = []
@@ -64,6 +66,8 @@ class Split(Module):
     Args:
         widths: n0, n1, ..., each at least 1.
     """
+
+    _of_a_run = ("_last_ys",)
 
     def __init__(self, widths: Sequence[int]) -> None:
         self.widths = tuple(map(index, widths))

@@ -19,6 +19,8 @@ from jitprop.layers.module import Loss
 class CrossEntropy(Loss):
     """Cross-entropy of probabilities."""
 
+    _of_a_run = ("_last",)
+
     def __init__(self) -> None:
         self._last: tuple[Array, Array] | None = None
         self._rows = Buffer()
@@ -48,6 +50,8 @@ class SoftmaxCrossEntropy(Loss):
         label_smoothing: share of the target that all classes have in equal parts, from 0 to 1; the
             rest is the label's. For targets that are class indices.
     """
+
+    _of_a_run = ("_last_gradient",)
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         self.label_smoothing = float(label_smoothing)

@@ -24,6 +24,8 @@ class Dropout(Module):
             that is continued draws the masks that it would have drawn.
     """
 
+    _of_a_run = ("_last_y",)
+
     def __init__(self, p: float = 0.5, rng: np.random.Generator | int | None = None) -> None:
         self.p = float(p)
         if not 0 <= self.p < 1:

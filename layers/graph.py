@@ -163,6 +163,8 @@ class Graph(Module):
         results: the numbers of the outputs.
     """
 
+    _of_a_run = ("_values",)
+
     def __init__(self, inputs: Node | Sequence[Node], outputs: Node | Sequence[Node]) -> None:
         input_nodes, output_nodes = _nodes("inputs", inputs), _nodes("outputs", outputs)
         calls = _in_order(input_nodes, output_nodes)
@@ -501,20 +503,23 @@ def _nodes(name: str, given: Node | Sequence[Node]) -> list[Node]:
     nodes = [given] if isinstance(given, Node) else given
     if not isinstance(nodes, (list, tuple)) or not nodes:
         raise TypeError(f"Graph: {name} is {given!r}, expected a node or a list of nodes")
+    seen: set[Node] = set()
     for at, node in enumerate(nodes):
         if not isinstance(node, Node):
             raise TypeError(f"Graph: {name}[{at}] is {what(node)}, expected a node")
         if name == "inputs" and not isinstance(node, Input):
             raise TypeError(f"Graph: inputs[{at}] is the output of {node!r}, expected an Input")
-        if name == "inputs" and node in nodes[:at]:
+        if name == "inputs" and node in seen:
             raise ValueError(f"Graph: inputs[{nodes.index(node)}] and [{at}] are one {node!r}")
+        seen.add(node)
     return list(nodes)
 
 
 def _in_order(inputs: list[Node], outputs: list[Node]) -> list[_Call]:
     """Return all calls that the outputs depend on, each behind those that it depends on."""
     order: list[_Call] = []
-    unused = set(inputs).difference(outputs)
+    known = set(inputs)
+    unused = known.difference(outputs)
     done: set[_Call] = set()
     begun: set[_Call] = set()
     last = _Call(_Outputs(), tuple(outputs), ())
@@ -524,7 +529,7 @@ def _in_order(inputs: list[Node], outputs: list[Node]) -> list[_Call]:
         for node in rest:
             made = node.call
             if made is None:
-                if node not in inputs:
+                if node not in known:
                     raise ValueError(
                         f"Graph: {current.module!r} takes {node!r}, which is not among the inputs "
                         f"{inputs}: a node of another graph?"

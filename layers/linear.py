@@ -37,6 +37,9 @@ class Linear(Module):
         dw, db: their gradients from the last `bprop`, zeros before it.
     """
 
+    _of_a_run = ("_x",)
+    _gradients = ("dw", "db")
+
     def __init__(
         self,
         in_features: int,

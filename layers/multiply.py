@@ -24,6 +24,8 @@ class Multiply(Module):
         constant: a number: then there is one input, `y = x * constant`.
     """
 
+    _of_a_run = ("_xs",)
+
     def __init__(self, constant: float | None = None) -> None:
         self.constant = None if constant is None else float(constant)
         self._xs: list[Array] | None = None

@@ -103,6 +103,13 @@ class Training:
         self._before_order: Any = None
         self._seconds = 0.0
 
+    def __reduce__(self) -> Any:
+        """Refuse to be copied: compiled code works on the very arrays of this training."""
+        raise TypeError(
+            "a Training cannot be copied or pickled, it holds its images: "
+            "jitprop.save(path, net, training) keeps it, jitprop.resume(path, training) goes on"
+        )
+
     @property
     def density(self) -> float | None:
         """Share of pixels that are not zero, if the network gets these alone; else None."""
