@@ -19,6 +19,7 @@ from jitprop.training.evaluation import BATCH, evaluate_plan, summary
 from jitprop.training.optimisers import optimiser
 from jitprop.training.plan import Plan
 from jitprop.training.settings import Settings
+from jitprop.training.text import printable
 
 Examples = tuple[Rows, Rows]
 
@@ -124,7 +125,8 @@ class Training:
         """Train until all is done, from where it stands; return the history."""
         if self._plan.own is not None:
             what = f"{self._plan.own!r} is not of the package layers"
-            print(f"jitprop: {what}: training runs layer by layer, not compiled", file=sys.stderr)
+            line = f"jitprop: {what}: training runs layer by layer, not compiled"
+            print(printable(line), file=sys.stderr)
         while not self.done:
             self._run_epoch()
         if self.best is not None:
