@@ -5,7 +5,6 @@ Each is the other's gradient.
 
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
-from operator import index
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from jitprop.layers.batch import (
     as_gradient,
     as_input,
     as_inputs,
+    as_integer,
     remembered,
 )
 from jitprop.layers.module import Module
@@ -70,7 +70,9 @@ class Split(Module):
     _of_a_run = ("_last_ys",)
 
     def __init__(self, widths: Sequence[int]) -> None:
-        self.widths = tuple(map(index, widths))
+        if not isinstance(widths, Iterable) or isinstance(widths, str | bytes):
+            raise TypeError(f"Split: widths is {widths!r}, expected a list of integers")
+        self.widths = tuple(as_integer("Split", "a width", width) for width in widths)
         if not self.widths or min(self.widths) < 1:
             raise ValueError(f"{self!r}: expected widths of at least 1, and at least one of them")
         self.outputs = len(self.widths)

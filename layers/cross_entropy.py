@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jitprop import kernels
-from jitprop.layers.batch import Array, Buffer, as_input, remembered
+from jitprop.layers.batch import Array, Buffer, as_input, as_number, remembered
 from jitprop.layers.module import Loss
 
 
@@ -54,7 +54,7 @@ class SoftmaxCrossEntropy(Loss):
     _of_a_run = ("_last_gradient",)
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
-        self.label_smoothing = float(label_smoothing)
+        self.label_smoothing = as_number("SoftmaxCrossEntropy", "label_smoothing", label_smoothing)
         if not 0 <= self.label_smoothing <= 1:
             raise ValueError(f"label smoothing must be from 0 to 1, not {label_smoothing}")
         self._last_gradient: Array | None = None

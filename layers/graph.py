@@ -17,13 +17,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from numbers import Real
-from operator import index
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from jitprop import kernels
-from jitprop.layers.batch import Array, Buffer, as_input, remembered
+from jitprop.layers.batch import Array, Buffer, as_input, as_integer, remembered
 from jitprop.layers.module import Module, Parameter, State
 
 Widths = tuple[int | None, ...]
@@ -79,9 +78,10 @@ class Input(Node):
     """
 
     def __init__(self, features: int | None = None) -> None:
-        if features is not None and index(features) < 1:
-            raise ValueError(f"Input({features}): the width must be at least 1")
-        super().__init__(None, 0, None if features is None else index(features))
+        width = None if features is None else as_integer("Input", "features", features)
+        if width is not None and width < 1:
+            raise ValueError(f"Input({width}): the width must be at least 1")
+        super().__init__(None, 0, width)
 
     def __repr__(self) -> str:
         return f"Input({'' if self.features is None else self.features})"
