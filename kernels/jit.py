@@ -21,6 +21,7 @@ from numba import types
 
 import jitprop.kernels.cpu  # noqa: F401 - says which CPU, before anything is compiled
 from jitprop.kernels import threads
+from jitprop.kernels.apart import apart
 from jitprop.kernels.cache import PACKAGE, KernelCache, compile_callbacks
 from jitprop.kernels.checks import PREDICATES, Signature
 from jitprop.kernels.inline import FLAGS, inline
@@ -68,10 +69,11 @@ class _Late:
         self.signature = signature
 
     def compile(self):
-        self.dispatcher.compile(self.signature)
+        apart(self.dispatcher.compile, self.signature)
 
     def __call__(self, *args):
-        self.compile()
+        if not self.dispatcher.overloads:  # else a worker would wait for who starts it
+            self.compile()
         return self.dispatcher(*args)
 
 
@@ -112,7 +114,8 @@ def set_num_threads(threads: int) -> None:
 def on_compile(callback: Callable[[str], None]) -> Callable[[], None]:
     """Call `callback(name)` each time before a kernel is compiled that was not in the cache.
 
-    Returns a function that ends this.
+    It is called on the thread that compiles, one call after another. Returns a function that ends
+    this.
     """
     compile_callbacks.append(callback)
     return lambda: compile_callbacks.remove(callback)
@@ -173,6 +176,7 @@ class Kernel:
     """A checked, threaded, lazily compiled kernel. Call it; `core` is its serial core."""
 
     __name__: str
+    __qualname__: str
 
     def __init__(
         self,
@@ -214,6 +218,9 @@ class Kernel:
 
     def compile(self, kinds):
         """Compile for arguments of these numba types, or load; return what Python calls."""
+        return apart(self._compile, kinds)
+
+    def _compile(self, kinds):
         if self.shared:
             self.shared.prepare(as_dtype(kinds[-1].dtype))
         return self.entry.compile((types.int64, types.int64, *kinds))
@@ -248,6 +255,10 @@ class Kernel:
             raise
         if not fitting:
             self.signature.explain(self.__name__, args)
+
+    def __reduce__(self) -> str:
+        """A kernel is copied, and pickled, by its name."""
+        return self.__qualname__
 
     def run_plain(self, args) -> None:
         """Without the compiler: the core, interpreted, in one piece."""

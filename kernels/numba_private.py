@@ -20,9 +20,11 @@ try:
     # Numba would import the first two for the first kernel that is loaded from the cache.
     import numba.cpython.charseq
     import numba.np.arrayobj
+    from llvmlite.binding import ffi
     from numba.core import cgutils
     from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
     from numba.core.compiler import CompilerBase, CompileResult, DefaultPassBuilder
+    from numba.core.compiler_lock import global_compiler_lock as compiler_lock
     from numba.core.dispatcher import Dispatcher
     from numba.core.registry import cpu_target
     from numba.core.runtime import _nrt_python
@@ -42,10 +44,12 @@ __all__ = [
     "as_dtype",
     "cgutils",
     "codegen",
+    "compiler_lock",
     "dumps",
     "host",
     "infer_global",
     "keep_in",
+    "llvm_lock",
     "on_new_types",
     "rebuild",
     "reduce",
@@ -54,6 +58,8 @@ __all__ = [
 ]
 
 _USED = {
+    type(compiler_lock): ("acquire", "release", "is_locked"),
+    type(ffi.lib): ("_lock",),
     CompileResult: ("_reduce", "_rebuild"),
     Dispatcher: ("compile", "_compile_for_args", "enable_caching"),
     JITCPUCodegen: ("magic_tuple", "_get_host_cpu_name"),
@@ -66,6 +72,8 @@ for _owner, _names in _USED.items():
     for _name in _names:
         if not hasattr(_owner, _name):
             raise _unfit(f"{_owner.__name__} has no {_name}")
+
+llvm_lock: Any = ffi.lib._lock  # which each call into LLVM takes
 
 
 def _expect(owner: Any, *names: str) -> None:

@@ -22,6 +22,7 @@ apart. Compiled code reads and writes them with sequentially consistent atomics.
 import atexit
 import ctypes
 import os
+import sys
 import threading
 
 import numba
@@ -30,6 +31,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from jitprop.kernels.apart import apart
 from jitprop.kernels.inline import inline
 from jitprop.kernels.numba_private import cgutils
 
@@ -341,45 +343,57 @@ class Pool:
         self.threads = int(numba.config.NUMBA_NUM_THREADS)  # the variable, or the CPUs we may use
         self.workers: list[threading.Thread] = []
         self.started = False
-        self.lock = threading.Lock()
         self.memory = np.zeros(SLOTS + LINE, np.int64)
         skip = -self.memory.ctypes.data // 8 % LINE  # to the next multiple of 64 bytes
         self.mailbox = self.memory[skip : skip + SLOTS]
         self.address = self.mailbox.ctypes.data
         self.nobody = np.zeros(SLOTS, np.int64)  # a mailbox without workers
-        atexit.register(self._dismiss)
+        atexit.register(self.close)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget)
 
     def start(self):
-        with self.lock:
-            if self.started:
-                return
-            count = min(self.threads, THREADS) - 1 if HAVE_WORKERS else 0
-            if count:
-                self.serve.compile()  # not in a worker: a fork must not copy a locked compiler
-            self.mailbox[QUIT] = 0
-            self.mailbox[SUBMIT] = self.submit()
-            try:
-                for number in range(1, count + 1):
-                    arguments = (self.address, number)
-                    worker = threading.Thread(target=self.serve, args=arguments, daemon=True)
-                    worker.start()
-                    self.workers.append(worker)
-            except RuntimeError:
-                pass  # the system has no more threads: those that are there do the work
-            self.mailbox[WORKERS] = len(self.workers)
-            self.mailbox[BUSY] = 0  # which resize took
-            self.started = True
+        """Start the workers, unless they are there."""
+        apart(self._start)
 
     def resize(self, threads):
         """Use `threads` threads from the next kernel on."""
-        with self.lock:
-            if self.workers:
-                self.take(self.address)
-                self._dismiss()
-            self.threads = threads
-            self.started = False
+        apart(self._resize, threads)
+
+    def close(self):
+        """End: what is begun is done, workers leave, and none will come."""
+        apart(self._close)
+
+    def _start(self):
+        if self.started:
+            return
+        count = min(self.threads, THREADS) - 1 if HAVE_WORKERS and not sys.is_finalizing() else 0
+        if count:
+            self.serve.compile()  # not in a worker: a fork must not copy a locked compiler
+        self.mailbox[QUIT] = 0
+        self.mailbox[SUBMIT] = self.submit()
+        try:
+            for number in range(1, count + 1):
+                arguments = (self.address, number)
+                worker = threading.Thread(target=self.serve, args=arguments, daemon=True)
+                worker.start()
+                self.workers.append(worker)
+        except RuntimeError:
+            pass  # the system has no more threads: those that are there do the work
+        self.mailbox[WORKERS] = len(self.workers)
+        self.mailbox[BUSY] = 0  # which resize took
+        self.started = True
+
+    def _resize(self, threads):
+        if self.workers:
+            self.take(self.address)
+            self._dismiss()
+        self.threads = threads
+        self.started = False
+
+    def _close(self):
+        self._dismiss()
+        self.threads = 1
 
     def _dismiss(self):
         self.mailbox[WORKERS] = 0
@@ -390,7 +404,6 @@ class Pool:
 
     def _forget(self):
         """In a forked child: the workers did not come along."""
-        self.lock = threading.Lock()
         self.workers = []
         self.started = False
         self.mailbox[:CONTROL] = 0

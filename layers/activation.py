@@ -18,6 +18,8 @@ class Activation(Module):
     forwards: ClassVar[Kernel]
     backwards: ClassVar[Kernel]
 
+    _of_a_run = ("_last_y",)
+
     def __init__(self) -> None:
         self._last_y: Array | None = None
         self._y = Buffer()

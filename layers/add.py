@@ -16,6 +16,8 @@ from jitprop.layers.module import Module
 class Add(Module):
     """`y = x0 + x1 + ...`, of two inputs or more, all (batch, features) of one shape and dtype."""
 
+    _of_a_run = ("_last",)
+
     def __init__(self) -> None:
         self._last: tuple[Array, int] | None = None
         self._y = Buffer()

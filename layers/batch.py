@@ -4,6 +4,8 @@ A check is a few comparisons, under a microsecond, so it is made at every call: 
 seen before may still differ in dtype or layout.
 """
 
+from numbers import Real
+from operator import index
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -17,6 +19,27 @@ Array = npt.NDArray[Any]
 # every other caller an assertion.
 MaybeNone: TypeAlias = Any
 T = TypeVar("T")
+
+
+def as_integer(layer: str, name: str, given: Any) -> int:
+    """Return an argument of a layer as a plain integer; NumPy's are taken, a bool is refused."""
+    if isinstance(given, bool | np.bool_) or not hasattr(given, "__index__"):
+        raise TypeError(f"{layer}: {name} is {given!r}, expected an integer")
+    try:
+        return index(given)
+    except TypeError:  # an array of several, or of floats
+        raise TypeError(f"{layer}: {name} is {given!r}, expected an integer") from None
+
+
+def as_number(layer: str, name: str, given: Any) -> float:
+    """Return an argument of a layer as a plain float; NumPy's are taken, a bool is refused."""
+    one = given.item() if isinstance(given, np.ndarray) and given.ndim == 0 else given
+    if isinstance(one, bool | np.bool_) or not isinstance(one, Real):
+        raise TypeError(f"{layer}: {name} is {given!r}, expected a number")
+    try:
+        return float(one)
+    except OverflowError:
+        raise ValueError(f"{layer}: {name} is beyond the numbers of float64") from None
 
 
 class Buffer:
@@ -34,6 +57,10 @@ class Buffer:
         if len(memory) < shape[0] or memory.shape[1:] != shape[1:] or memory.dtype != dtype:
             self._memory = memory = kernels.aligned_zeros(shape, dtype)
         return memory[: shape[0]]
+
+    def __reduce__(self) -> tuple[type["Buffer"], tuple[()]]:
+        """A copy is a new one: what was computed is nobody else's."""
+        return Buffer, ()
 
 
 def as_input(

@@ -1,12 +1,18 @@
 """Bias: `y = x + b`, `b` added to every row; `db` = column sums of `dy`, `dx = dy`."""
 
-from operator import index
-
 import numpy as np
 import numpy.typing as npt
 
 from jitprop import kernels
-from jitprop.layers.batch import Array, Buffer, MaybeNone, as_gradient, as_input, remembered
+from jitprop.layers.batch import (
+    Array,
+    Buffer,
+    MaybeNone,
+    as_gradient,
+    as_input,
+    as_integer,
+    remembered,
+)
 from jitprop.layers.module import Module, Parameter
 
 
@@ -22,8 +28,11 @@ class Bias(Module):
         db: its gradient from the last `bprop`, zeros before it.
     """
 
+    _of_a_run = ("_last_y",)
+    _gradients = ("db",)
+
     def __init__(self, features: int, dtype: npt.DTypeLike = np.float32) -> None:
-        self.features = index(features)
+        self.features = as_integer("Bias", "features", features)
         if self.features < 1:
             raise ValueError(f"{self!r}: the width must be at least 1")
         dtype = np.dtype(dtype)

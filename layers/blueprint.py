@@ -19,6 +19,8 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from jitprop import layers
 from jitprop.layers.graph import Graph, Input, call
 from jitprop.layers.module import Module, Parameter, State
@@ -91,6 +93,8 @@ def _entry(module: Module, numbers: dict[int, int], names: dict[int, str]) -> En
             arguments[name] = str(kept[0].value.dtype)
         else:
             given = getattr(module, name)
+            if isinstance(given, np.generic):  # which a person has put there
+                given = given.item()
             arguments[name] = list(given) if isinstance(given, tuple) else given
     return {"kind": kind.__name__, "arguments": arguments, "arrays": arrays}
 

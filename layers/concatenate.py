@@ -5,7 +5,6 @@ Each is the other's gradient.
 
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
-from operator import index
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from jitprop.layers.batch import (
     as_gradient,
     as_input,
     as_inputs,
+    as_integer,
     remembered,
 )
 from jitprop.layers.module import Module
@@ -24,6 +24,8 @@ from jitprop.layers.module import Module
 
 class Concatenate(Module):
     """`y = [x0 x1 ...]`: (batch, n0), (batch, n1), ... become (batch, n0 + n1 + ...)."""
+
+    _of_a_run = ("_last_y",)
 
     def __init__(self) -> None:
         self._widths: tuple[int, ...] = ()
@@ -65,8 +67,12 @@ class Split(Module):
         widths: n0, n1, ..., each at least 1.
     """
 
+    _of_a_run = ("_last_ys",)
+
     def __init__(self, widths: Sequence[int]) -> None:
-        self.widths = tuple(map(index, widths))
+        if not isinstance(widths, Iterable) or isinstance(widths, str | bytes):
+            raise TypeError(f"Split: widths is {widths!r}, expected a list of integers")
+        self.widths = tuple(as_integer("Split", "a width", width) for width in widths)
         if not self.widths or min(self.widths) < 1:
             raise ValueError(f"{self!r}: expected widths of at least 1, and at least one of them")
         self.outputs = len(self.widths)

@@ -12,12 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from jitprop import kernels
-from jitprop.layers.batch import Array, Buffer, as_input, remembered
+from jitprop.layers.batch import Array, Buffer, as_input, as_number, remembered
 from jitprop.layers.module import Loss
 
 
 class CrossEntropy(Loss):
     """Cross-entropy of probabilities."""
+
+    _of_a_run = ("_last",)
 
     def __init__(self) -> None:
         self._last: tuple[Array, Array] | None = None
@@ -49,8 +51,10 @@ class SoftmaxCrossEntropy(Loss):
             rest is the label's. For targets that are class indices.
     """
 
+    _of_a_run = ("_last_gradient",)
+
     def __init__(self, label_smoothing: float = 0.0) -> None:
-        self.label_smoothing = float(label_smoothing)
+        self.label_smoothing = as_number("SoftmaxCrossEntropy", "label_smoothing", label_smoothing)
         if not 0 <= self.label_smoothing <= 1:
             raise ValueError(f"label smoothing must be from 0 to 1, not {label_smoothing}")
         self._last_gradient: Array | None = None

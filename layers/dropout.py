@@ -7,7 +7,15 @@ a step counter: the same seed draws the same masks, on any number of threads.
 import numpy as np
 
 from jitprop import kernels
-from jitprop.layers.batch import Array, Buffer, MaybeNone, as_gradient, as_input, remembered
+from jitprop.layers.batch import (
+    Array,
+    Buffer,
+    MaybeNone,
+    as_gradient,
+    as_input,
+    as_number,
+    remembered,
+)
 from jitprop.layers.module import Module, State
 
 
@@ -24,8 +32,10 @@ class Dropout(Module):
             that is continued draws the masks that it would have drawn.
     """
 
+    _of_a_run = ("_last_y",)
+
     def __init__(self, p: float = 0.5, rng: np.random.Generator | int | None = None) -> None:
-        self.p = float(p)
+        self.p = as_number("Dropout", "p", p)
         if not 0 <= self.p < 1:
             raise ValueError(f"{self!r}: p must be at least 0 and below 1")
         self.state = np.array([np.random.default_rng(rng).integers(2**63), 0])

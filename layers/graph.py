@@ -17,13 +17,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from numbers import Real
-from operator import index
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from jitprop import kernels
-from jitprop.layers.batch import Array, Buffer, as_input, remembered
+from jitprop.layers.batch import Array, Buffer, as_input, as_integer, remembered
 from jitprop.layers.module import Module, Parameter, State
 
 Widths = tuple[int | None, ...]
@@ -79,9 +78,10 @@ class Input(Node):
     """
 
     def __init__(self, features: int | None = None) -> None:
-        if features is not None and index(features) < 1:
-            raise ValueError(f"Input({features}): the width must be at least 1")
-        super().__init__(None, 0, None if features is None else index(features))
+        width = None if features is None else as_integer("Input", "features", features)
+        if width is not None and width < 1:
+            raise ValueError(f"Input({width}): the width must be at least 1")
+        super().__init__(None, 0, width)
 
     def __repr__(self) -> str:
         return f"Input({'' if self.features is None else self.features})"
@@ -162,6 +162,8 @@ class Graph(Module):
         steps: how they are connected; `takes` and `gives` number the values, the inputs first.
         results: the numbers of the outputs.
     """
+
+    _of_a_run = ("_values",)
 
     def __init__(self, inputs: Node | Sequence[Node], outputs: Node | Sequence[Node]) -> None:
         input_nodes, output_nodes = _nodes("inputs", inputs), _nodes("outputs", outputs)
@@ -416,7 +418,8 @@ class Graph(Module):
 
     def train(self, mode: bool = True) -> Self:
         """Switch this graph, and all within it, to training or to evaluation; return it."""
-        for module in (*self.modules, *(step.module for step in self.steps)):
+        everywhere = (*self.modules, *(step.module for step in self.steps))
+        for module in {id(module): module for module in everywhere}.values():
             module.train(mode)
         self.training = mode
         return self
@@ -500,20 +503,23 @@ def _nodes(name: str, given: Node | Sequence[Node]) -> list[Node]:
     nodes = [given] if isinstance(given, Node) else given
     if not isinstance(nodes, (list, tuple)) or not nodes:
         raise TypeError(f"Graph: {name} is {given!r}, expected a node or a list of nodes")
+    seen: set[Node] = set()
     for at, node in enumerate(nodes):
         if not isinstance(node, Node):
             raise TypeError(f"Graph: {name}[{at}] is {what(node)}, expected a node")
         if name == "inputs" and not isinstance(node, Input):
             raise TypeError(f"Graph: inputs[{at}] is the output of {node!r}, expected an Input")
-        if name == "inputs" and node in nodes[:at]:
+        if name == "inputs" and node in seen:
             raise ValueError(f"Graph: inputs[{nodes.index(node)}] and [{at}] are one {node!r}")
+        seen.add(node)
     return list(nodes)
 
 
 def _in_order(inputs: list[Node], outputs: list[Node]) -> list[_Call]:
     """Return all calls that the outputs depend on, each behind those that it depends on."""
     order: list[_Call] = []
-    unused = set(inputs).difference(outputs)
+    known = set(inputs)
+    unused = known.difference(outputs)
     done: set[_Call] = set()
     begun: set[_Call] = set()
     last = _Call(_Outputs(), tuple(outputs), ())
@@ -523,7 +529,7 @@ def _in_order(inputs: list[Node], outputs: list[Node]) -> list[_Call]:
         for node in rest:
             made = node.call
             if made is None:
-                if node not in inputs:
+                if node not in known:
                     raise ValueError(
                         f"Graph: {current.module!r} takes {node!r}, which is not among the inputs "
                         f"{inputs}: a node of another graph?"

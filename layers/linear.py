@@ -7,14 +7,21 @@ The exercise's slides 6 to 12 derive these, there with one sample a column.
 """
 
 from math import sqrt
-from operator import index
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from jitprop import kernels
-from jitprop.layers.batch import Array, Buffer, MaybeNone, as_gradient, as_input, remembered
+from jitprop.layers.batch import (
+    Array,
+    Buffer,
+    MaybeNone,
+    as_gradient,
+    as_input,
+    as_integer,
+    remembered,
+)
 from jitprop.layers.module import Module, Parameter
 from jitprop.layers.sparse import SparseBatch
 
@@ -37,6 +44,9 @@ class Linear(Module):
         dw, db: their gradients from the last `bprop`, zeros before it.
     """
 
+    _of_a_run = ("_x",)
+    _gradients = ("dw", "db")
+
     def __init__(
         self,
         in_features: int,
@@ -44,7 +54,8 @@ class Linear(Module):
         rng: np.random.Generator | int | None = None,
         dtype: npt.DTypeLike = np.float32,
     ) -> None:
-        self.in_features, self.out_features = index(in_features), index(out_features)
+        self.in_features = as_integer("Linear", "in_features", in_features)
+        self.out_features = as_integer("Linear", "out_features", out_features)
         if self.in_features < 1 or self.out_features < 1:
             raise ValueError(f"{self!r}: both sizes must be at least 1")
         dtype = np.dtype(dtype)

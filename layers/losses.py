@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jitprop import kernels
-from jitprop.layers.batch import Array, Buffer
+from jitprop.layers.batch import Array, Buffer, as_number
 from jitprop.layers.module import Loss
 
 
@@ -27,7 +27,9 @@ class Losses(Loss):
                     f"Losses: argument {place} is {pair!r}, expected a pair (loss, weight) such as "
                     "(MeanSquaredError(), 0.1)"
                 )
-        self.weighted = tuple((loss, float(weight)) for loss, weight in weighted)
+        self.weighted = tuple(
+            (loss, as_number("Losses", "a weight", weight)) for loss, weight in weighted
+        )
         self._rows = Buffer()
         self._weighted = Buffer()
 

@@ -14,6 +14,8 @@ from jitprop.layers.module import Loss
 class MeanSquaredError(Loss):
     """Squared error of (batch, n), the mean over the n features, summed over the batch."""
 
+    _of_a_run = ("_last",)
+
     def __init__(self) -> None:
         self._last: tuple[Array, Array] | None = None
         self._rows = Buffer()

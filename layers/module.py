@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from jitprop import kernels
 from jitprop.layers.batch import Array
+from jitprop.layers.copies import Copied
 
 if TYPE_CHECKING:
     from jitprop.layers.graph import Node
@@ -42,13 +43,16 @@ class State:
     value: Array
 
 
-class Module(ABC):
+class Module(Copied, ABC):
     """A differentiable function with parameters, run on a batch with one sample a row.
 
     What `fprop` and `bprop` return lies in a buffer of the module and is valid until the next call
     of the same method; where there is nothing to compute, it is the argument itself. A module
     remembers its last `fprop` by reference, so leave `x` and `y` as they are until `bprop` is done.
     `bprop` may be called several times after one `fprop`.
+
+    A copy, by `copy.deepcopy` or `pickle`, has parameters, states and settings, and remembers no
+    `fprop`; attributes of a person's own are copied as they are.
 
     Called on nodes, a module becomes a part of a graph: see `Graph`.
 
@@ -128,7 +132,7 @@ class Module(ABC):
         return f"{type(self).__name__}()"
 
 
-class Loss(ABC):
+class Loss(Copied, ABC):
     """A criterion at the end of a network: how far the output is from the targets.
 
     A loss of one's own defines `bprop`, and `rows` or, where no row has a loss of its own, `fprop`.

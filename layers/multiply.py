@@ -10,6 +10,7 @@ from jitprop.layers.batch import (
     MaybeNone,
     as_gradient,
     as_inputs,
+    as_number,
     expect_inputs,
     remembered,
     same_features,
@@ -24,8 +25,10 @@ class Multiply(Module):
         constant: a number: then there is one input, `y = x * constant`.
     """
 
+    _of_a_run = ("_xs",)
+
     def __init__(self, constant: float | None = None) -> None:
-        self.constant = None if constant is None else float(constant)
+        self.constant = None if constant is None else as_number("Multiply", "constant", constant)
         self._xs: list[Array] | None = None
         self._y = Buffer()
         self._dxs = Buffer(), Buffer()

@@ -17,6 +17,8 @@ from jitprop.layers.module import Module
 class Subtract(Module):
     """`y = x0 - x1`, both (batch, features) of one shape and dtype."""
 
+    _of_a_run = ("_last_y",)
+
     def __init__(self) -> None:
         self._last_y: Array | None = None
         self._y = Buffer()

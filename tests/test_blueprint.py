@@ -18,6 +18,7 @@ from jitprop.layers import (
     LogSoftmax,
     Module,
     Multiply,
+    Node,
     ReLU,
     Sequential,
     Sigmoid,
@@ -144,6 +145,72 @@ def test_own_modules_are_named_but_not_built():
 def test_a_chain_of_thousands():
     net = Sequential(*(Tanh() for _ in range(3000)))
     assert len(again(net)) == 3000
+
+
+@pytest.mark.parametrize("outputs", ["one", "all"])
+def test_time_grows_with_the_size_of_a_graph_and_no_faster(outputs, monkeypatch):
+    """No list of all nodes is searched for each of them."""
+    compared = []
+
+    def equal(a, b):
+        compared.append(1)
+        return a is b
+
+    monkeypatch.setattr(Node, "__eq__", equal, raising=False)
+    count = 2000
+    entries = [
+        {"kind": "Concatenate", "arguments": {}, "arrays": {}},
+        {
+            "kind": "Graph",
+            "inputs": [1] * count,
+            "steps": [{"module": 0, "takes": list(range(count))}],
+            "outputs": count if outputs == "one" else list(range(count + 1)),
+        },
+    ]
+    assert build(entries, {}).out_width(*[1] * count) is not None
+    entries[1]["inputs"].append(1)
+    if outputs == "one":
+        with pytest.raises(ValueError, match="is never used"):
+            build(entries, {})
+    assert len(compared) < 5 * count
+
+
+def test_modes_are_switched_once_in_a_graph_of_graphs():
+    """However deep: not twice for each graph around."""
+    switched = []
+
+    class Counted(Tanh):
+        def train(self, mode=True):
+            switched.append(mode)
+            return super().train(mode)
+
+    net = Counted()
+    for _ in range(40):
+        net = Sequential(net)
+    assert not net.eval().training
+    assert switched == [False]
+
+
+def test_strange_numbers():
+    net = Sequential(Linear(4, 4, rng), Dropout(0.5, rng), Multiply(2), Split([4]))
+    for number, name, value in [
+        (0, "in_features", 10**400),
+        (0, "in_features", float("inf")),
+        (0, "out_features", True),
+        (0, "out_features", "4"),
+        (1, "p", float("nan")),
+        (1, "p", 10**400),
+        (1, "p", "0.5"),
+        (2, "constant", 10**400),
+        (2, "constant", [2]),
+        (3, "widths", [4.0]),
+        (3, "widths", [True]),
+        (3, "widths", "4"),
+        (3, "widths", [float("inf")]),
+    ]:
+        with pytest.raises(ValueError, match=r".") as caught:
+            again(net, lambda entries: entries[number]["arguments"].update({name: value}))  # noqa: B023
+        assert "\n" not in str(caught.value)
 
 
 def huge(entries):

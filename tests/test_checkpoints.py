@@ -561,11 +561,53 @@ def test_other_formats(path):
     safetensors.numpy.save_file(arrays, path, {"format": "jitprop 2"})
     broken(path, "of format 'jitprop 2', expected 'jitprop 1'")
     safetensors.numpy.save_file(arrays, path, {"format": "jitprop 1"})
-    broken(path, "damaged: its SHA-256")
+    broken(path, "damaged, or edited by another program: its SHA-256")
     safetensors.numpy.save_file({"w": np.ones(3, np.complex64)}, path, {"format": "jitprop 1"})
     broken(path, "w is C64")
     path.write_bytes(b"GIF89a" * 20)
     broken(path, "no safetensors")
+
+
+def test_weights_that_another_program_has_edited(path):
+    """Are refused, and come in as the message says."""
+    with safetensors.safe_open(path, "numpy") as file:
+        metadata = file.metadata()
+    arrays = safetensors.numpy.load_file(path)
+    arrays["0.w"] = 2 * arrays["0.w"]
+    edited = path.with_name("edited")
+    safetensors.numpy.save_file(arrays, edited, metadata)
+    match = (
+        r"edited by another program: .* copy safetensors\.numpy\.load_file\(path\)\[p\.name\] into"
+    )
+    broken(edited, match)
+    net = network(1)
+    for p in net.parameters():
+        p.value[...] = safetensors.numpy.load_file(edited)[p.name]
+    save(path, net)
+    np.testing.assert_array_equal(load(path)[0].w, 2 * network()[0].w)
+
+
+def test_nothing_in_a_file_commands_the_terminal(path):
+    """Nor does it fill it."""
+    evil = "\x1b]0;title\x07\x1b[2J\u202e\udc80"
+    changes = {
+        "own": lambda arrays, parts: parts.update(graph=[{"own": evil}]),
+        "kind": lambda arrays, parts: parts["graph"][0].update(kind=evil),
+        "array": lambda arrays, parts: arrays.update({evil[:-1]: np.zeros(2)}),
+        "argument": lambda arrays, parts: parts["graph"][0]["arguments"].update({evil: 3}),
+        "long": lambda arrays, parts: parts.update(graph=[{"own": "m" * 10**6}]),
+    }
+    for change in changes.values():
+        save(path, network())
+        rewrite(path, change)
+        broken(path, r".", load)
+        with pytest.raises(CheckpointError) as caught:
+            load(path)
+        assert len(str(caught.value)) < 1200 + len(str(path))
+    other = path.with_name(evil[:-1])
+    with pytest.raises(CheckpointError) as caught:
+        read(other)
+    assert str(caught.value).isprintable()
 
 
 def test_what_is_no_file(tmp_path):

@@ -1,7 +1,9 @@
 """The training loop, against the slides' loop typed out and against NumPy in float64."""
 
+import copy
 import json
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -19,14 +21,17 @@ from jitprop.layers import (
     Sequential,
     Softmax,
     SoftmaxCrossEntropy,
+    gradcheck,
 )
 from jitprop.training import (
     DivergedError,
     Settings,
     Training,
+    confusion,
     evaluate,
     fit,
     mlp,
+    save,
     warm_up,
     weights_sha256,
 )
@@ -506,6 +511,72 @@ def test_no_best_epoch_yet():
     assert training.best is None
     assert training.run() == []
     assert weights_sha256(training.net) == weights_sha256(network((20,)))
+
+
+def looks(net, tmp_path):
+    """Everything that a callback may do without changing what is learned."""
+    x = PIXELS.astype(np.float32) / 255
+    yield lambda: net.eval()
+    yield lambda: net.eval().fprop(x)
+    yield lambda: net.train().fprop(x[:7])
+    yield lambda: (net.fprop(x[:3]), net.bprop(np.ones((3, 4), np.float32)))
+    yield lambda: net[2].eval()
+    yield lambda: evaluate(net, SoftmaxCrossEntropy(), IMAGES, LABELS)
+    yield lambda: confusion(net, IMAGES, LABELS)
+    yield lambda: save(tmp_path / "net", net)
+    yield lambda: copy.deepcopy(net).fprop(x)
+    yield lambda: pickle.loads(pickle.dumps(net)).fprop(x)
+    yield lambda: gradcheck(net, x[:1], tolerance=1)
+    yield lambda: train(network())
+    yield lambda: train(copy.deepcopy(net))
+    yield lambda: kernels.set_num_threads(1 + kernels.get_num_threads() % 3)
+
+
+@pytest.mark.parametrize("kind", ["compiled", "layer by layer"])
+@pytest.mark.parametrize("callback", ["on_batch", "on_epoch"])
+def test_looking_changes_nothing(kind, callback, every_batch, tmp_path, capfd):
+    def begin():
+        """With a module that was in evaluation, and stays."""
+        net = mlp(24, [9, 5], 4, 0, dropout=0.3).eval()
+        net[5].train()
+        return net, {"compiled": SoftmaxCrossEntropy, "layer by layer": Loss}[kind]()
+
+    def run(net, loss, **more):
+        fit(net, loss, IMAGES, LABELS, epochs=3, batch_size=10, rate=0.1, rng=1, **more)
+        modes = [module.training for module in (net, *net)]
+        return weights_sha256(net), [one.value.tolist() for one in net.states()], modes
+
+    undisturbed = run(*begin())
+    assert undisturbed[2] == [False] * 6 + [True, False]
+    threads = kernels.get_num_threads()
+    for at in range(len(list(looks(network(), tmp_path)))):
+        net, loss = begin()
+        look = list(looks(net, tmp_path))[at]
+        calls = []
+
+        def look_twice(*news, look=look, calls=calls):
+            calls.append(news)
+            if len(calls) < 3:
+                look()
+
+        assert run(net, loss, **{callback: look_twice}) == undisturbed, at
+        assert len(calls) == (33 if callback == "on_batch" else 3)
+        kernels.set_num_threads(threads)
+
+
+def test_a_callback_that_raises_leaves_the_mode_as_it_was(every_batch):
+    def fail(*news):
+        net.train()
+        raise KeyError
+
+    for callback in ("on_batch", "on_epoch"):
+        net = mlp(24, [9], 4, 0, dropout=0.3).eval()
+        net[2].train()
+        try:
+            train(net, **{callback: fail})
+        except KeyError:  # whose traceback still holds what was running
+            assert [module.training for module in (net, *net)] == [False] * 3 + [True, False]
+            assert net.states()[0].value[1] == (1 if callback == "on_batch" else 11)
 
 
 def test_warm_up_compiles_what_the_settings_need():

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from jitprop import cli
 from jitprop.cli.parser import Parser
+from jitprop.training.text import printable
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "jitprop info") -> int:
@@ -39,5 +40,5 @@ def main(argv: Sequence[str] | None = None, prog: str = "jitprop info") -> int:
         size = sum(path.stat().st_size for path in files) / 1e6
         rows["cache"] = f"{folder}: {len(files)} files, {size:.1f} MB; to empty it, delete it"
     for name, value in rows.items():
-        print(f"{name:10}{value}")
+        print(f"{name:10}{printable(value)}")
     return 0

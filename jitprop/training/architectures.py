@@ -1,6 +1,6 @@
 """Networks of the exercise: linear layers with a tanh between each two."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -16,6 +16,7 @@ from jitprop.layers import (
     Tanh,
     gradcheck,
 )
+from jitprop.layers.batch import as_number
 
 
 def mlp(
@@ -33,7 +34,10 @@ def mlp(
     which are the same with it and without.
     """
     rng = np.random.default_rng(rng)
+    if not isinstance(hidden, Iterable) or isinstance(hidden, str | bytes):
+        raise TypeError(f"mlp: hidden is {hidden!r}, expected a list of widths such as [200]")
     widths = [in_features, *hidden, classes]
+    dropout = as_number("mlp", "dropout", dropout)
     linears = [Linear(n, m, rng, dtype) for n, m in pairwise(widths)]
     modules: list[Module] = [linears[0]]
     for linear in linears[1:]:

@@ -4,6 +4,12 @@ The weights have the names of the parameters, so that other programs find them:
 `safetensors.torch.load_file(path)["0.w"]`. Beside them are the states of modules, and under
 "training." what the training needs to go on. The metadata say, in JSON, how the modules are
 connected and all else; a SHA-256 over everything tells whether the file is as it was written.
+Weights that another program has changed come in by way of a network of the same modules:
+
+    arrays = safetensors.numpy.load_file("edited.safetensors")
+    for parameter in net.parameters():
+        parameter.value[...] = arrays[parameter.name]
+    save("net.safetensors", net)
 
 A file is written beside, flushed to the disk and renamed: whenever the process or the machine dies,
 the old one or the new one is there, whole.
@@ -21,6 +27,7 @@ import numpy.typing as npt
 import safetensors.numpy
 
 from jitprop.training.files import AnyPath, check_writable, write_bytes
+from jitprop.training.text import printable
 
 if TYPE_CHECKING:  # which load numba; writing and reading arrays does not need it
     from jitprop.layers import Module
@@ -30,6 +37,7 @@ Array = npt.NDArray[Any]
 
 FORMAT = "jitprop 1"
 TRAINING = "training."
+LONGEST = 1000  # characters of a message
 DTYPES = {
     "F32": "float32",
     "F64": "float64",
@@ -49,10 +57,10 @@ class CheckpointError(ValueError):
     """A checkpoint cannot be written, read or used; the message, one line, names the file."""
 
     def __init__(self, path: AnyPath, message: object) -> None:
-        text = os.fspath(path)
-        if not text.isprintable():
-            text = repr(text)
-        super().__init__(f"{text}: {' '.join(str(message).split())}")
+        text = printable(" ".join(str(message).split()))
+        if len(text) > LONGEST:  # names in a file may be of any length
+            text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 4 :]}"
+        super().__init__(f"{printable(os.fspath(path))}: {text}")
 
 
 @dataclass(frozen=True)
@@ -266,7 +274,12 @@ def read_arrays(path: AnyPath) -> tuple[dict[str, Array], dict[str, str]]:
         reason = str(error).removeprefix("Error while deserializing header: ")
         raise CheckpointError(path, f"truncated, damaged or no safetensors: {reason}") from None
     if metadata.pop("sha256", None) != _digest(arrays, metadata):
-        raise CheckpointError(path, "damaged: its SHA-256 is not that of its content")
+        message = (
+            "damaged, or edited by another program: its SHA-256 is not that of its content; to use "
+            "edited weights, copy safetensors.numpy.load_file(path)[p.name] into p.value for each "
+            "p of net.parameters() of a network of the same modules, and save that"
+        )
+        raise CheckpointError(path, message)
     del metadata["format"]
     return arrays, metadata
 

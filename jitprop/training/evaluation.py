@@ -1,11 +1,13 @@
 """How well a network does on labelled images."""
 
+from contextlib import closing
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from jitprop.layers import Loss, Module
+from jitprop.layers.mode import in_mode
 from jitprop.training.batches import Array, Batches, Rows
 from jitprop.training.plan import Plan
 
@@ -33,15 +35,11 @@ def outputs(net: Module, x: Rows, t: Rows) -> Array:
     """
     batches = Batches(net, x, t, BATCH)
     rows = []
-    training = net.training
-    net.eval()
-    try:
+    with in_mode(net, False):
         for start in range(0, len(batches), BATCH):
             index = np.arange(start, min(start + BATCH, len(batches)))
             z = net.fprop(*batches.take(index)[0])
             rows.append(np.array(z[0] if isinstance(z, tuple) else z))
-    finally:
-        net.train(training)
     return np.concatenate(rows)
 
 
@@ -64,8 +62,9 @@ def confusion(net: Module, x: npt.ArrayLike, t: npt.ArrayLike) -> npt.NDArray[np
 
 def evaluate_plan(plan: Plan) -> Evaluation:
     """Run a plan without an optimiser over its examples."""
-    for _ in plan.run(np.arange(len(plan.batches))):
-        pass
+    with closing(plan.run(np.arange(len(plan.batches)))) as batches:
+        for _ in batches:
+            pass
     return summary(plan)
 
 

@@ -4,6 +4,7 @@ import copy
 import math
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from time import perf_counter
 from typing import Any
@@ -11,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from jitprop.layers import Loss, Module
+from jitprop.layers.mode import undisturbed
 from jitprop.training import schedules
 from jitprop.training.batches import Array, Batches, Rows
 from jitprop.training.evaluation import BATCH, evaluate_plan, summary
 from jitprop.training.optimisers import optimiser
 from jitprop.training.plan import Plan
 from jitprop.training.settings import Settings
+from jitprop.training.text import printable
 
 Examples = tuple[Rows, Rows]
 
@@ -101,6 +104,13 @@ class Training:
         self._before_order: Any = None
         self._seconds = 0.0
 
+    def __reduce__(self) -> Any:
+        """Refuse to be copied: compiled code works on the very arrays of this training."""
+        raise TypeError(
+            "a Training cannot be copied or pickled, it holds its images: "
+            "jitprop.save(path, net, training) keeps it, jitprop.resume(path, training) goes on"
+        )
+
     @property
     def density(self) -> float | None:
         """Share of pixels that are not zero, if the network gets these alone; else None."""
@@ -115,7 +125,8 @@ class Training:
         """Train until all is done, from where it stands; return the history."""
         if self._plan.own is not None:
             what = f"{self._plan.own!r} is not of the package layers"
-            print(f"jitprop: {what}: training runs layer by layer, not compiled", file=sys.stderr)
+            line = f"jitprop: {what}: training runs layer by layer, not compiled"
+            print(printable(line), file=sys.stderr)
         while not self.done:
             self._run_epoch()
         if self.best is not None:
@@ -150,12 +161,12 @@ class Training:
         order = self._draw_order() if self._order is None else self._order
         start = perf_counter()
         try:
-            for _ in plan.run(order, done):
-                if plan.diverged:
-                    place = f"in epoch {epoch}, batch {plan.done}"
-                    raise DivergedError(f"the loss became {plan.last_loss} {place}")
-                if self._on_batch:
-                    self._on_batch(epoch, plan.done, plan.last_loss)
+            with closing(plan.run(order, done)) as chunks:
+                for _ in chunks:
+                    if plan.diverged:
+                        place = f"in epoch {epoch}, batch {plan.done}"
+                        raise DivergedError(f"the loss became {plan.last_loss} {place}")
+                    self._tell(self._on_batch, epoch, plan.done, plan.last_loss)
         finally:
             self._seconds += perf_counter() - start
         found = summary(plan)
@@ -171,8 +182,13 @@ class Training:
             for parameter in self.net.parameters():
                 self._best_weights[f"best.{parameter.name}"][...] = parameter.value
         self.epoch, self._order, self._seconds = epoch + 1, None, 0.0
-        if self._on_epoch:
-            self._on_epoch(result)
+        self._tell(self._on_epoch, result)
+
+    def _tell(self, callback: Callable[..., None] | None, *news: Any) -> None:
+        """Call a person's function. It may look at all there is, and changes nothing by that."""
+        if callback:
+            with undisturbed(self.net):
+                callback(*news)
 
     def _draw_order(self) -> Array:
         self._before_order = self._rng.bit_generator.state
@@ -253,9 +269,11 @@ def fit(
         input: "auto", "dense" or "sparse", see `Batches`; the results are the same bits.
         rng: a Generator, a seed or None; gives one permutation of the images for each epoch.
         validation, test: images and labels to evaluate after each epoch.
-        on_epoch: called after each epoch.
+        on_epoch: called after each epoch. It may run the network and switch its mode: what is
+            trained stays the same.
         on_batch: called after a batch, several times a second, with the epoch, the batch (both
-            from 1) and its mean loss. What it raises ends the training between two steps.
+            from 1) and its mean loss; may do what `on_epoch` may. What it raises ends the
+            training between two steps.
         settings: epochs, batch_size, rate, and what else `Settings` has. A last short batch is
             trained, too, on the mean over its own images.
 

@@ -48,12 +48,24 @@ class Optimiser(ABC):
         self._before = 0
         self._place = np.zeros(1, np.int64)
         self._now = np.zeros(numbers)
-        self._numbers: Any = [self._now[at : at + 1].reshape(()) for at in range(numbers)]
-        self._parameters = net.parameters()
+        self._tie()
         self._memories = [
             {name: kernels.aligned_zeros(p.value.shape, p.value.dtype) for name in memories}
             for p in self._parameters
         ]
+
+    def _tie(self) -> None:
+        """Look at arrays of this optimiser and its network, which a copy would have twice."""
+        self._numbers: Any = [self._now[at : at + 1].reshape(()) for at in range(len(self._now))]
+        self._parameters = self.net.parameters()
+
+    def __getstate__(self) -> dict[str, Any]:
+        tied = ("_numbers", "_parameters")
+        return {name: value for name, value in vars(self).items() if name not in tied}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._tie()
 
     def arrays(self) -> dict[str, Array]:
         """Return what the rule remembers of earlier steps, "velocity.0.w"; part of a checkpoint."""

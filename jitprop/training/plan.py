@@ -8,17 +8,19 @@ the same calls are made from Python, batch by batch, with the same results to th
 """
 
 from abc import ABC
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from jitprop import kernels, layers
+from jitprop.kernels.apart import apart
 from jitprop.kernels.fuse import fused
 from jitprop.kernels.jit import Kernel
 from jitprop.layers import Graph, Loss, Losses, Module
 from jitprop.layers.graph import what
+from jitprop.layers.mode import in_mode
 from jitprop.training.batches import Array, Batches
 from jitprop.training.optimisers import Optimiser
 
@@ -107,17 +109,16 @@ class Plan:
         """Stand where the first `done` batches of a pass are done."""
         self._state[:] = done * self.size, done, 0
 
-    def run(self, order: Array, done: int = 0) -> Iterator[None]:
+    def run(self, order: Array, done: int = 0) -> Generator[None]:
         """Run all batches of `order`, a permutation of the examples, but the first `done`.
 
         Yields several times a second, between two batches; `done` says how many there were. Ends
-        where the loss diverges.
+        where the loss diverges. The network is in training, or in evaluation, until the end; who
+        stops early has to close the iterator.
         """
         self._order[:] = order
         self.rewind(done)
-        mode = self.net.training
-        self.net.train(self.optimiser is not None)
-        try:
+        with in_mode(self.net, self.optimiser is not None):
             whole, rest = divmod(len(self._order), self.size)
             while self.done < whole and not self.diverged:
                 alone, times = self._pace.choose()
@@ -129,8 +130,6 @@ class Plan:
             if self.done == whole and rest and not self.diverged:
                 self._repeat(rest, 1, alone=False)
                 yield
-        finally:
-            self.net.train(mode)
 
     def _repeat(self, size: int, times: int, alone: bool) -> None:
         if self.own is not None:
@@ -140,10 +139,13 @@ class Plan:
                     return
             return
         if size not in self._tapes:
-            with kernels.Tape(self._state[2:] if self.optimiser else None) as tape:
-                self._step(size)
-            self._tapes[size] = fused(tape)
+            self._tapes[size] = apart(self._record, size)  # without the kernels of a handler
         self._tapes[size].run(times, alone)
+
+    def _record(self, size: int) -> kernels.Tape:
+        with kernels.Tape(self._state[2:] if self.optimiser else None) as tape:
+            self._step(size)
+        return fused(tape)
 
     def _step(self, size: int) -> None:
         index = self._index[:size]

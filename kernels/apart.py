@@ -1,0 +1,102 @@
+"""Work that nothing may come into the midst of: to compile, and to start or stop the workers.
+
+A signal handler and a `__del__` run wherever their thread happens to be, and Ctrl-C raises there.
+Numba's compiler cannot begin another function in the midst of one. So such work is done on a thread
+of its own, where Python runs no handlers, and with garbage collection put off; who needs it waits.
+A handler that needs a kernel meanwhile waits, too, and gets it.
+
+One lock, numba's own, keeps all such work apart from each other, and from a fork: the child has no
+thread but the one that forked, so nothing may be half done in another.
+"""
+
+import _thread
+import gc
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from jitprop.kernels.numba_private import compiler_lock, llvm_lock
+
+
+class _Job:
+    """A call that is done on a thread of its own."""
+
+    def __init__(self, function: Callable[..., Any], args: tuple) -> None:
+        self.function, self.args = function, args
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.lost = False  # by a fork
+        self.done = _thread.allocate_lock()
+        self.done.acquire()
+
+    def run(self) -> None:
+        try:
+            with compiler_lock:
+                collects = gc.isenabled()
+                gc.disable()
+                try:
+                    self.result = self.function(*self.args)
+                finally:
+                    if collects:
+                        gc.enable()
+        except BaseException as error:
+            self.error = error
+        self.done.release()
+
+
+_awaited: list[_Job] = []
+
+
+def apart(function: Callable[..., Any], *args: Any) -> Any:
+    """Return `function(*args)`, done from beginning to end with nothing in its midst.
+
+    Ctrl-C ends the wait, not the work.
+    """
+    if compiler_lock.is_locked():  # by this thread: it works apart already, or waits for no other
+        return function(*args)
+    job = _Job(function, args)
+    _awaited.append(job)
+    try:
+        if sys.is_finalizing():  # a new thread would never run
+            job.run()
+        else:
+            try:
+                # Not of `threading`, whose own locks a handler may find taken by its own thread.
+                _thread.start_new_thread(job.run, ())
+            except RuntimeError:  # there are no more threads
+                job.run()
+        job.done.acquire()
+    finally:
+        _awaited.remove(job)
+    if job.lost:
+        return apart(function, *args)
+    if job.error is not None:
+        error, job.error = job.error, None
+        raise error
+    return job.result
+
+
+def _before_fork() -> None:
+    compiler_lock.acquire()
+    llvm_lock.__enter__()
+
+
+def _after_fork() -> None:
+    llvm_lock.__exit__(None, None, None)
+    compiler_lock.release()
+
+
+def _in_the_child() -> None:
+    """Have who forked while waiting, in a handler, do the work itself."""
+    for job in _awaited:
+        if job.done.locked():
+            job.lost = True
+            job.done.release()
+    _after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_the_child
+    )

@@ -1,0 +1,61 @@
+"""The mode of a network, training or evaluation, for a while: afterwards each part has its own."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from jitprop.layers.graph import Graph
+from jitprop.layers.module import Module
+
+
+@contextmanager
+def in_mode(net: Module, training: bool) -> Iterator[None]:
+    """Switch a network, and all within it, to training or to evaluation."""
+    modes = [(part, part.training) for part in _parts(net)]
+    net.train(training)
+    try:
+        yield
+    finally:
+        _restore(modes)
+
+
+@contextmanager
+def undisturbed(net: Module) -> Iterator[None]:
+    """Let someone run a network and switch its mode; modes and states are then what they were."""
+    modes = [(part, part.training) for part in _parts(net)]
+    states = [(state.value, state.value.copy()) for state in net.states()]
+    try:
+        yield
+    finally:
+        _restore(modes)
+        for value, before in states:
+            value[...] = before
+
+
+def _restore(modes: list[tuple[Module, bool]]) -> None:
+    for part, mode in modes:  # by their own methods, the outermost first
+        if part.training != mode:
+            part.train(mode)
+    for part, mode in modes:  # what stands in two graphs was switched by both
+        if part.training != mode:
+            part.training = mode
+
+
+def _parts(net: Module) -> list[Module]:
+    """Return a module and all within it, each once, the outermost first."""
+    found: dict[int, Module] = {}
+    left: list[Any] = [net]
+    while left:
+        one = left.pop()
+        if isinstance(one, (list, tuple)):
+            left += one
+        elif isinstance(one, dict):
+            left += one.values()
+        elif isinstance(one, Module) and id(one) not in found:
+            found[id(one)] = one
+            if isinstance(one, Graph):
+                left += one.modules
+                left += (step.module for step in one.steps)
+            else:  # a person's own may hold others
+                left += vars(one).values()
+    return list(found.values())
