@@ -233,13 +233,14 @@ def _units_linear(x, w, b, out):
 
 @inline
 def _row(x):
-    """Elements from one row to the next. (Numbers, no literals: _product has one type of them.)"""
-    return x.strides[0] // x.itemsize
+    """Elements from one row to the next. Not the stride, which is anything for a single row."""
+    return x.shape[1]
 
 
 @inline
 def _column(x):
-    return x.strides[1] // x.itemsize
+    """Elements from one column to the next, no literal: _product has one type of them."""
+    return np.int64(1)
 
 
 @inline
