@@ -22,7 +22,7 @@ from numba import types
 import jitprop.kernels.cpu  # noqa: F401 - says which CPU, before anything is compiled
 from jitprop.kernels import threads
 from jitprop.kernels.cache import PACKAGE, KernelCache, compile_callbacks
-from jitprop.kernels.checks import PREDICATES, Signature
+from jitprop.kernels.checks import PLAIN, PREDICATES, Signature, is_number
 from jitprop.kernels.inline import FLAGS, inline
 from jitprop.kernels.numba_private import as_dtype, keep_in, on_new_types
 from jitprop.kernels.threads import (
@@ -32,6 +32,7 @@ from jitprop.kernels.threads import (
     on_stack,
     peek,
     pointer,
+    poke,
     submit,
     trampoline,
     words,
@@ -91,7 +92,7 @@ recorder = _Recorder()
 pool = Pool(
     compiled(f"{PACKAGE}.serve", types.void(types.int64, types.int64))(threads.serve),
     compiled(f"{PACKAGE}.take", types.void(types.int64))(threads.take),
-    compiled(f"{PACKAGE}.submit", types.int64())(lambda: trampoline(submit, (0, 0, 0, 0, 0, 0, 0))),
+    compiled(f"{PACKAGE}.submit", types.int64())(lambda: trampoline(submit, (0,) * 8)),
 )
 
 
@@ -111,6 +112,8 @@ def set_num_threads(threads: int) -> None:
 
 def on_compile(callback: Callable[[str], None]) -> None:
     """Call `callback(name)` each time before a kernel is compiled that was not in the cache."""
+    if not callable(callback):
+        raise TypeError(f"callback is {type(callback).__name__}, expected a function of a name")
     compile_callbacks.append(callback)
 
 
@@ -129,7 +132,7 @@ def elements(*args):
 
 def _number(value):
     """A number as kernels take it; what is none stays, for them to refuse."""
-    if isinstance(value, (float, int, np.floating, np.integer)) and not isinstance(value, bool):
+    if is_number(value):
         try:
             return np.asarray(value, np.float64)
         except OverflowError:
@@ -181,9 +184,9 @@ class Kernel:
         self.signature = signature
         self.units = units
         self.numbers = [i for i, a in enumerate(signature.arguments) if a.dims is None]
-        scope: dict[str, Any] = {"units": units, "__name__": __name__, **PREDICATES}
+        scope: dict[str, Any] = {"units": units, "__name__": __name__, **PREDICATES, **PLAIN}
         scope |= {"SUBMIT": SUBMIT, "call": call, "on_stack": on_stack, "peek": peek}
-        scope |= {"pointer": pointer, "words": words}
+        scope |= {"pointer": pointer, "poke": poke, "trampoline": trampoline, "words": words}
         if shared:
             function = f"peek(mailbox, {shared.slot} + args[0].itemsize // 8)"
             exec(signature.source("arrange({})", function), scope)
@@ -192,7 +195,8 @@ class Kernel:
         else:
             exec(signature.source("({},)", "trampoline(core, args)"), scope)
             self.core = scope["core"] = inline(source)
-            scope["trampoline"] = trampoline
+        scope["bounds"] = inline(scope["bounds"])
+        self.fits = scope["fits"]
         self.shared = shared
         self.entry: Any = None if DISABLED else self._make_entry(scope["entry"])
 
@@ -223,7 +227,11 @@ class Kernel:
         if named:
             raise TypeError(f"{self.__name__}: arguments are positional: {self.signature.text}")
         if self.numbers and not DISABLED:
-            args = tuple(_number(x) if i in self.numbers else x for i, x in enumerate(args))
+            given = [*args]
+            for place in self.numbers:
+                if place < len(given):
+                    given[place] = _number(given[place])
+            args = tuple(given)
         if recorder.tape is not None:
             self.signature.explain(self.__name__, args)
             recorder.tape.calls.append((self, args))
@@ -233,17 +241,22 @@ class Kernel:
         else:
             self.submit(0, args)
 
+    def refuse(self, args: tuple) -> None:
+        """Raise TypeError or ValueError for arguments that do not fit."""
+        self.signature.explain(self.__name__, args)
+        raise ValueError(f"{self.__name__}: an argument changed while the call looked at it")
+
     def submit(self, record: int, args: tuple) -> None:
         """Run the call, or have it written down at the address `record`, if that is not 0."""
         if not pool.started:
             pool.start()
         try:
-            fitting = self.entry(pool.address, record, *args)
-        except TypeError:
+            fitting = self.fits(*args) and self.entry(pool.address, record, *args)
+        except Exception:  # numba has many for arguments that it cannot name
             self.signature.explain(self.__name__, args)
             raise
         if not fitting:
-            self.signature.explain(self.__name__, args)
+            self.refuse(args)
 
     def run_plain(self, args) -> None:
         """Without the compiler: the core, interpreted, in one piece."""

@@ -55,8 +55,9 @@ SLOTS = NEXT + THREADS * LINE
 MOST_CALLS = LINE  # of a job
 RECORD = 1024  # bytes from one recorded call to the next
 FUNCTION, DATA, UNITS, GRAIN = range(4)  # of a record: trampoline, where its arguments are, units,
-TOGETHER = 4  # units per piece, number of calls in the job that this one begins
-RECORD_ARGS = 40  # bytes before its arguments
+CHECK = 4  # units per piece, trampoline that looks at values in the caller's memory, or 0,
+TOGETHER = 5  # number of calls in the job that this one begins
+RECORD_ARGS = 48  # bytes before its arguments
 
 SPINS = 64  # reads before the first yield: a piece of work is often shorter than a system call
 YIELDS = 1000  # yields before the first nap, 0.2 to 0.5 ms: the gap between two kernels in Python
@@ -273,7 +274,7 @@ def parallel(mailbox, records, count):
 
 
 @inline
-def submit(mailbox, record, function, units, grain, data, size, start, stop):
+def submit(mailbox, record, function, check, units, grain, data, size, start, stop):
     """Run a trampoline for its units, or write down at the address `record`, if that is not 0,
     what `replay` needs to do so. Every kernel ends here, by the address in the mailbox.
 
@@ -282,23 +283,31 @@ def submit(mailbox, record, function, units, grain, data, size, start, stop):
     if record == 0:
         parallel(mailbox, on_stack((function, data, units, grain)), 1)
         return
-    for word, value in enumerate((function, record + RECORD_ARGS, units, grain)):
+    for word, value in enumerate((function, record + RECORD_ARGS, units, grain, check)):
         poke(record, word, value)
     for word in range(size):
         poke(record, RECORD_ARGS // 8 + word, peek(data, word))
 
 
-def replay(mailbox, records, count, times, stop):
+def replay(mailbox, records, count, times, stop, wrong):
     """Run `count` records, job after job, `times` times; return how often they were run.
 
     `records` is the address of the first. Ends early, before the next job, once the number at the
-    address `stop` is not 0.
+    address `stop` is not 0; and before a job that would read outside an array. Then the number at
+    the address `wrong`, 0 until then, says for which record, counted from 1: the caller may have
+    changed what it reads since it was recorded. (No call of a job writes what another reads.)
     """
     end = records + count * RECORD
     for time in range(times):
         record = records
         while record < end:
             together = peek(record, TOGETHER)
+            for checked in range(record, record + together * RECORD, RECORD):
+                if peek(checked, CHECK) != 0:
+                    number = (checked - records) // RECORD + 1
+                    call(peek(checked, CHECK), peek(checked, DATA), wrong, number)
+            if peek(wrong, 0) != 0:
+                return time
             parallel(mailbox, record, together)
             if peek(stop, 0) != 0:
                 return time
