@@ -90,7 +90,7 @@ class _Recorder(threading.local):
 
 recorder = _Recorder()
 pool = Pool(
-    compiled(f"{PACKAGE}.serve", types.void(types.int64, types.int64))(threads.serve),
+    compiled(f"{PACKAGE}.serve", types.void(*[types.int64] * 3))(threads.serve),
     compiled(f"{PACKAGE}.take", types.void(types.int64))(threads.take),
     compiled(f"{PACKAGE}.submit", types.int64())(lambda: trampoline(submit, (0,) * 8)),
 )

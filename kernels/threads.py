@@ -38,10 +38,11 @@ JOB = 0 * LINE  # number of the open job; 0: none
 CALLS = 1 * LINE  # the open job: address of the first call's record,
 LENGTH = 2 * LINE  # number of calls
 ACTIVE = 3 * LINE  # workers that may be looking at the open job
-BUSY = 4 * LINE  # 1 while some thread has a job open
+BUSY = 4 * LINE  # 1 while some thread has a job open,
+TAKEN = BUSY + 1  # and here if that is none, but `take`
 WORKERS = 5 * LINE  # number of workers
 COUNT = 6 * LINE  # number of jobs so far
-QUIT = 7 * LINE  # 1: workers return
+SHIFT = 7 * LINE  # number of the workers' shift: those of another return
 SHARES = 8 * LINE  # the open job: into how many shares it is cut
 CONTROL = 9 * LINE  # slots so far, which start anew with the workers; from here on
 SUBMIT = 9 * LINE  # address of the trampoline of `submit`
@@ -315,11 +316,11 @@ def replay(mailbox, records, count, times, stop, wrong):
     return times
 
 
-def serve(mailbox, thread):
+def serve(mailbox, thread, shift):
     """A worker: help with each job as it opens, and sleep longer the longer none does."""
     seen = 0
     waited = 0
-    while peek(mailbox, QUIT) == 0:
+    while peek(mailbox, SHIFT) == shift:
         job = peek(mailbox, JOB)
         if job in (0, seen):
             waited += 1
@@ -338,12 +339,18 @@ def serve(mailbox, thread):
 
 def take(mailbox):
     """Wait until no job is open; none opens from now on, callers compute alone."""
-    while swap(mailbox, BUSY, 1) == 1:
-        _sched_yield()
+    if peek(mailbox, TAKEN) == 0:
+        while swap(mailbox, BUSY, 1) == 1:
+            _sched_yield()
+        poke(mailbox, TAKEN, 1)
 
 
 class Pool:
-    """The worker threads of this process, started when the first kernel runs."""
+    """The worker threads of this process, started when the first kernel runs.
+
+    An exception such as KeyboardInterrupt may end any line here. Then nothing counts as started;
+    whoever calls a kernel next dismisses what there is and starts anew.
+    """
 
     def __init__(self, serve, take, submit):
         self.serve, self.take, self.submit = serve, take, submit  # compiled by kernels.jit
@@ -364,38 +371,55 @@ class Pool:
         with self.lock:
             if self.started:
                 return
+            self._retire()
             count = min(self.threads, THREADS) - 1 if HAVE_WORKERS else 0
             if count:
                 self.serve.compile()  # not in a worker: a fork must not copy a locked compiler
-            self.mailbox[QUIT] = 0
             self.mailbox[SUBMIT] = self.submit()
-            try:
-                for number in range(1, count + 1):
-                    arguments = (self.address, number)
-                    worker = threading.Thread(target=self.serve, args=arguments, daemon=True)
-                    worker.start()
-                    self.workers.append(worker)
-            except RuntimeError:
-                pass  # the system has no more threads: those that are there do the work
-            self.mailbox[WORKERS] = len(self.workers)
-            self.mailbox[BUSY] = 0  # which resize took
+            while not self._hire(count):
+                count //= 2
+            self.mailbox[WORKERS] = count
+            self.mailbox[BUSY : TAKEN + 1] = 0  # what `_retire` took
             self.started = True
 
     def resize(self, threads):
         """Use `threads` threads from the next kernel on."""
         with self.lock:
-            if self.workers:
-                self.take(self.address)
-                self._dismiss()
             self.threads = threads
             self.started = False
+            self._retire()
+
+    def _hire(self, count):
+        """Start workers; return whether the system has so many threads. If not, none is left: the
+        last of them would take the memory that the work itself needs."""
+        shift = int(self.mailbox[SHIFT])
+        try:
+            for number in range(1, count + 1):
+                arguments = (self.address, number, shift)
+                worker = threading.Thread(target=self.serve, args=arguments, daemon=True)
+                self.workers.append(worker)
+                worker.start()
+        except RuntimeError:
+            self._dismiss()
+            return False
+        except BaseException:
+            self._dismiss()
+            raise
+        return True
+
+    def _retire(self):
+        """Dismiss the workers while no job is open; none opens until `start`."""
+        if self.workers:
+            self.take(self.address)
+            self._dismiss()
 
     def _dismiss(self):
         self.mailbox[WORKERS] = 0
-        self.mailbox[QUIT] = 1  # a job that is open now ends without those who leave
-        for worker in self.workers:
-            worker.join()
-        self.workers = []
+        self.mailbox[SHIFT] += 1  # a job that is open now ends without those who leave
+        workers, self.workers = self.workers, []
+        for worker in workers:
+            if worker.ident is not None:  # else it was never begun, or sees at once that it is late
+                worker.join()
 
     def _forget(self):
         """In a forked child: the workers did not come along."""
