@@ -4,7 +4,6 @@ All arrays are plain, C-contiguous float32 or float64, one dtype per call (label
 images uint8). Outputs come last, belong to the caller and are overwritten. What does not fit is a
 ValueError or TypeError that names the argument; no kernel reads or writes outside an array.
 Results are the same bits for any number of threads and any CPU.
-Products use up to 1 MB of the calling thread's stack.
 """
 
 if __name__ != "jitprop.kernels":

@@ -134,8 +134,8 @@ class Signature:
         ]
 
     def source(self, arrange: str, function: str) -> str:
-        """Source of `fits(*args)`, `entry(mailbox, record, *args)`, `bounds(*args, wrong, number)`
-        and `core(*args, start, stop)`.
+        """Source of `fits(*args)`, `entry(mailbox, record, scratch, *args)`, `bounds(*args, wrong,
+        number)` and `core(*args, start, stop, scratch)`.
 
         The first, for Python, says whether all are arrays, native ones: numba's dispatch takes any
         subclass for an array and, once it has met an array that is not aligned, another byte order
@@ -185,14 +185,14 @@ def fits({names}):
     return {plain}
 
 
-def entry(mailbox, record, {names}):
+def entry(mailbox, record, scratch, {names}):
     if not ({" and ".join(conditions) or "True"}):
         return False
     count, grain = units({names})
     args = {arrange.format(values)}
     check = {"trampoline(bounds, args)" if in_range else "0"}
     job = mailbox, record, {function}, check, count, grain, on_stack(args), words(args)
-    call(peek(mailbox, SUBMIT), on_stack(job), 0, 0)
+    call(peek(mailbox, SUBMIT), on_stack(job), 0, 0, scratch)
     return True
 
 
@@ -201,8 +201,8 @@ def bounds({names}, wrong, number):
         poke(wrong, 0, number)
 
 
-def core({names}, start, stop):
-    shared(*arrange({names}), start, stop)
+def core({names}, start, stop, scratch):
+    shared(*arrange({names}), start, stop, scratch)
 """
 
     def kinds(self, args: tuple) -> list[types.Type]:

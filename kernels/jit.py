@@ -5,7 +5,8 @@
 
 The function below the decorator is the kernel's serial core. It computes the units
 `start .. stop-1` of its output, allocates nothing and touches no Python object; other compiled
-code may call it as `bias_fprop.core`. The `Kernel` that takes its name checks its arguments,
+code may call it as `bias_fprop.core`. One with a last parameter `scratch` gets the address of
+SCRATCH bytes to use as it likes. The `Kernel` that takes its name checks its arguments,
 shares the units out over the threads, and never lets the core reach outside an array.
 """
 
@@ -33,7 +34,9 @@ from jitprop.kernels.threads import (
     peek,
     pointer,
     poke,
+    scratch_memory,
     submit,
+    takes_scratch,
     trampoline,
     words,
 )
@@ -82,15 +85,22 @@ def once(*args):
     return 1, 1
 
 
-class _Recorder(threading.local):
-    """Where this thread's kernel calls go instead of being run: a `Tape`, or None."""
+class _Here(threading.local):
+    """What belongs to the thread that looks at it.
 
-    tape: Any = None
+    `tape` is where its kernel calls go instead of being run, or None; `scratch` the address of its
+    scratch memory.
+    """
+
+    def __init__(self):
+        self.tape: Any = None
+        self.memory = scratch_memory()
+        self.scratch = self.memory.ctypes.data
 
 
-recorder = _Recorder()
+here = _Here()
 pool = Pool(
-    compiled(f"{PACKAGE}.serve", types.void(*[types.int64] * 3))(threads.serve),
+    compiled(f"{PACKAGE}.serve", types.void(*[types.int64] * 4))(threads.serve),
     compiled(f"{PACKAGE}.take", types.void(types.int64))(threads.take),
     compiled(f"{PACKAGE}.submit", types.int64())(lambda: trampoline(submit, (0,) * 8)),
 )
@@ -141,7 +151,7 @@ def _number(value):
 
 
 class Shared:
-    """A serial core `core(*args, start, stop)` that several kernels run.
+    """A serial core `core(*args, start, stop, scratch)` that several kernels run.
 
     It is compiled once for each dtype, apart from them. They find it by its address in the
     mailbox, in one slot for float32 and the next for float64.
@@ -201,10 +211,10 @@ class Kernel:
         self.entry: Any = None if DISABLED else self._make_entry(scope["entry"])
 
     def _make_entry(self, source: Callable):
-        """The compiled function `entry(mailbox, record, *args)` that Python calls."""
+        """The compiled function `entry(mailbox, record, scratch, *args)` that Python calls."""
         entry = compiled(f"{self.__module__}.{self.__name__}")(source)
 
-        def specialise(mailbox, record, *args, **kwargs):
+        def specialise(mailbox, record, scratch, *args, **kwargs):
             """What numba's dispatch calls for arguments of new types."""
             self.signature.explain(self.__name__, args)
             return self.compile(self.signature.kinds(args))
@@ -216,11 +226,11 @@ class Kernel:
         """Compile for arguments of these numba types, or load; return what Python calls."""
         if self.shared:
             self.shared.prepare(as_dtype(kinds[-1].dtype))
-        return self.entry.compile((types.int64, types.int64, *kinds))
+        return self.entry.compile((*[types.int64] * 3, *kinds))
 
     def missing(self, kinds) -> bool:
         """Whether `compile` would have to compile, and leave something in the cache."""
-        kinds = types.int64, types.int64, *kinds
+        kinds = *[types.int64] * 3, *kinds
         return kinds not in self.entry.overloads and self.entry._cache.missing(kinds)
 
     def __call__(self, *args, **named) -> None:
@@ -232,9 +242,9 @@ class Kernel:
                 if place < len(given):
                     given[place] = _number(given[place])
             args = tuple(given)
-        if recorder.tape is not None:
+        if here.tape is not None:
             self.signature.explain(self.__name__, args)
-            recorder.tape.calls.append((self, args))
+            here.tape.calls.append((self, args))
         elif DISABLED:
             self.signature.explain(self.__name__, args)
             self.run_plain(args)
@@ -251,7 +261,7 @@ class Kernel:
         if not pool.started:
             pool.start()
         try:
-            fitting = self.fits(*args) and self.entry(pool.address, record, *args)
+            fitting = self.fits(*args) and self.entry(pool.address, record, here.scratch, *args)
         except Exception:  # numba has many for arguments that it cannot name
             self.signature.explain(self.__name__, args)
             raise
@@ -261,14 +271,15 @@ class Kernel:
     def run_plain(self, args) -> None:
         """Without the compiler: the core, interpreted, in one piece."""
         numbers = [float(arg) if place in self.numbers else arg for place, arg in enumerate(args)]
+        scratch = (0,) if takes_scratch(self.core) else ()
         with np.errstate(all="ignore"):  # compiled code is silent, too
-            self.core(*numbers, 0, self.units(*numbers)[0])
+            self.core(*numbers, 0, self.units(*numbers)[0], *scratch)
 
 
 def kernel(
     signature: str, units: Callable = elements, inplace: str = "", shared: Shared | None = None
 ):
-    """Make a serial core `f(*arrays, start, stop)` into a `Kernel`.
+    """Make a serial core `f(*arrays, start, stop)`, or with `scratch` behind, into a `Kernel`.
 
     Parameters
     ----------

@@ -23,10 +23,10 @@ from numba import types
 
 from jitprop.kernels.ahead import helper
 from jitprop.kernels.checks import ARRAYS
-from jitprop.kernels.jit import DISABLED, compiled, pool, recorder
+from jitprop.kernels.jit import DISABLED, compiled, here, pool
 from jitprop.kernels.threads import MOST_CALLS, RECORD, TOGETHER, replay
 
-_replay = compiled(f"{__name__}.replay", types.int64(*[types.int64] * 6))(replay)
+_replay = compiled(f"{__name__}.replay", types.int64(*[types.int64] * 7))(replay)
 
 
 class Tape:
@@ -53,13 +53,13 @@ class Tape:
         self._written: tuple[list[tuple], np.ndarray] = [], np.zeros((0, RECORD // 8), np.int64)
 
     def __enter__(self) -> "Tape":
-        if recorder.tape is not None:
+        if here.tape is not None:
             raise RuntimeError("another tape is recording already")
-        recorder.tape = self
+        here.tape = self
         return self
 
     def __exit__(self, *exception) -> None:
-        recorder.tape = None
+        here.tape = None
 
     def __len__(self) -> int:
         return len(self.calls)
@@ -67,7 +67,7 @@ class Tape:
     @staticmethod
     def recording() -> bool:
         """Return whether this thread's calls are being recorded on a tape."""
-        return recorder.tape is not None
+        return here.tape is not None
 
     def run(self, times: int = 1, alone: bool = False) -> int:
         """Run all calls, `times` times.
@@ -87,7 +87,7 @@ class Tape:
             where the labels or indices of a call are out of range by now; it is not run, nor is
             what comes after it
         """
-        if recorder.tape is not None:
+        if here.tape is not None:
             raise RuntimeError("a tape cannot run while one is recording")
         if isinstance(times, (bool, np.ndarray)) or not hasattr(times, "__index__") or times < 0:
             raise ValueError(f"times is {times!r}, expected an integer of at least 0")
@@ -102,7 +102,7 @@ class Tape:
         mailbox = pool.nobody.ctypes.data if alone else pool.address
         wrong = np.zeros(1, np.int64)
         at, stop, flag = (array.ctypes.data for array in (records, self.stop, wrong))
-        done = _replay(mailbox, at, len(calls), times, stop, flag)
+        done = _replay(mailbox, at, len(calls), times, stop, flag, here.scratch)
         if wrong[0]:
             kernel, args = calls[wrong[0] - 1]
             kernel.refuse(args)

@@ -10,6 +10,9 @@ the same code, so who computes it cannot change a bit of the result.
 A *job* is what is shared out at a time: one call of a kernel, or several that do not wait for each
 other. Only at its end does one thread wait for another.
 
+Each thread has scratch memory of its own, whose address it hands to the cores that ask for it: a
+stack may have less room, by `ulimit -s` or `threading.stack_size`.
+
 Why not `prange`: a launch costs a fraction of a microsecond here, since workers wait by reading
 memory before they fall asleep; one worker that is late or descheduled only claims fewer pieces; a
 forked child simply has no workers (GNU OpenMP aborts there); two Python threads may call kernels
@@ -21,6 +24,7 @@ apart. Compiled code reads and writes them with sequentially consistent atomics.
 
 import atexit
 import ctypes
+import inspect
 import os
 import threading
 
@@ -31,6 +35,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from jitprop.kernels.inline import inline
+from jitprop.kernels.memory import aligned_zeros
 from jitprop.kernels.numba_private import cgutils
 
 LINE = 8  # int64 per cache line, the distance between slots
@@ -59,6 +64,8 @@ FUNCTION, DATA, UNITS, GRAIN = range(4)  # of a record: trampoline, where its ar
 CHECK = 4  # units per piece, trampoline that looks at values in the caller's memory, or 0,
 TOGETHER = 5  # number of calls in the job that this one begins
 RECORD_ARGS = 48  # bytes before its arguments
+
+SCRATCH = 2**20  # bytes of each thread's scratch memory; the system gives what is used of it
 
 SPINS = 64  # reads before the first yield: a piece of work is often shorter than a system call
 YIELDS = 1000  # yields before the first nap, 0.2 to 0.5 ms: the gap between two kernels in Python
@@ -117,18 +124,24 @@ def swap(typingctx, mailbox, slot, value):
     return types.int64(types.int64, types.int64, types.int64), codegen
 
 
-_TRAMPOLINE = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 3)  # (data, start, stop)
+# (data, start, stop, scratch)
+_TRAMPOLINE = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 4)
 
 
 @intrinsic
-def call(typingctx, function, data, start, stop):
+def call(typingctx, function, data, start, stop, scratch):
     """Call the trampoline at the address `function`."""
 
     def codegen(context, builder, signature, args):
         builder.call(builder.inttoptr(args[0], _TRAMPOLINE.as_pointer()), args[1:])
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 4), codegen
+    return types.void(*[types.int64] * 5), codegen
+
+
+def takes_scratch(core) -> bool:
+    """Whether a core's last parameter is the address of scratch memory."""
+    return list(inspect.signature(core).parameters)[-1] == "scratch"
 
 
 @intrinsic
@@ -143,14 +156,15 @@ def pointer(typingctx, number):
 
 @intrinsic
 def trampoline(typingctx, core, args):
-    """Address of a function `(data, start, stop)` that calls `core(*args, start, stop)`, with the
-    args that `data` points to: what a C compiler makes of the body of an OpenMP loop. Of a
-    `pointer` the core gets what it points to.
+    """Address of a function `(data, start, stop, scratch)` that calls `core(*args, start, stop)`,
+    or `core(*args, start, stop, scratch)`, with the args that `data` points to: what a C compiler
+    makes of the body of an OpenMP loop. Of a `pointer` the core gets what it points to.
 
     Of `args` only the types count.
     """
     kinds = [kind.dtype if isinstance(kind, types.CPointer) else kind for kind in args.types]
-    call = core.get_call_type(typingctx, (*kinds, types.int64, types.int64), {})
+    more = 3 if takes_scratch(core.dispatcher.py_func) else 2
+    call = core.get_call_type(typingctx, (*kinds, *[types.int64] * more), {})
 
     def codegen(context, builder, signature, llvm_args):
         result = core.dispatcher.get_compile_result(call)
@@ -160,13 +174,13 @@ def trampoline(typingctx, core, args):
         function.linkage = "internal"
         inner = ir.IRBuilder(function.append_basic_block())
         packed = context.get_value_type(args)
-        data, start, stop = function.args
+        data, *rest = function.args
         values = inner.load(inner.inttoptr(data, packed.as_pointer()))
         unpacked = cgutils.unpack_tuple(inner, values, len(args.types))
         for place, kind in enumerate(args.types):
             if kinds[place] is not kind:
                 unpacked[place] = inner.load(unpacked[place])
-        context.call_internal_no_propagate(inner, result.fndesc, call, [*unpacked, start, stop])
+        context.call_internal_no_propagate(inner, result.fndesc, call, [*unpacked, *rest[:more]])
         inner.ret_void()
         return builder.ptrtoint(function, ir.IntType(64))
 
@@ -222,7 +236,7 @@ def _pieces(record):
 
 
 @inline
-def _claim(mailbox, thread):
+def _claim(mailbox, thread, scratch):
     """Compute pieces of the open job until none is left: first this thread's shares, which it had
     in the job before and has in its caches, then what others have not come to."""
     records, count = peek(mailbox, CALLS), peek(mailbox, LENGTH)
@@ -238,11 +252,11 @@ def _claim(mailbox, thread):
                 if piece >= end:
                     break
                 start, stop = piece * grain, min((piece + 1) * grain, units)
-                call(peek(record, FUNCTION), peek(record, DATA), start, stop)
+                call(peek(record, FUNCTION), peek(record, DATA), start, stop, scratch)
 
 
 @inline
-def parallel(mailbox, records, count):
+def parallel(mailbox, records, count, scratch):
     """Run `count` calls that do not wait for each other, recorded from the address `records` on.
 
     One after another, each in one piece, where there are no workers, nothing to share, or a job is
@@ -253,7 +267,7 @@ def parallel(mailbox, records, count):
         several |= peek(record, UNITS) > peek(record, GRAIN)
     if not several or peek(mailbox, WORKERS) == 0 or swap(mailbox, BUSY, 1) == 1:
         for record in range(records, records + count * RECORD, RECORD):
-            call(peek(record, FUNCTION), peek(record, DATA), 0, peek(record, UNITS))
+            call(peek(record, FUNCTION), peek(record, DATA), 0, peek(record, UNITS), scratch)
         return
     shares = peek(mailbox, WORKERS) + 1
     poke(mailbox, CALLS, records)
@@ -264,7 +278,7 @@ def parallel(mailbox, records, count):
             first = _share(_pieces(records + place * RECORD), share, shares)
             poke(mailbox, NEXT + LINE * share + place, first)
     poke(mailbox, JOB, fetch_add(mailbox, COUNT, 1) + 1)
-    _claim(mailbox, 0)
+    _claim(mailbox, 0, scratch)
     poke(mailbox, JOB, 0)
     spins = 0
     while peek(mailbox, ACTIVE) > 0:  # then nobody reads the arguments, and every piece is done
@@ -275,14 +289,14 @@ def parallel(mailbox, records, count):
 
 
 @inline
-def submit(mailbox, record, function, check, units, grain, data, size, start, stop):
+def submit(mailbox, record, function, check, units, grain, data, size, start, stop, scratch):
     """Run a trampoline for its units, or write down at the address `record`, if that is not 0,
     what `replay` needs to do so. Every kernel ends here, by the address in the mailbox.
 
     `data` is the address of the arguments, `size` how many int64 they take.
     """
     if record == 0:
-        parallel(mailbox, on_stack((function, data, units, grain)), 1)
+        parallel(mailbox, on_stack((function, data, units, grain)), 1, scratch)
         return
     for word, value in enumerate((function, record + RECORD_ARGS, units, grain, check)):
         poke(record, word, value)
@@ -290,7 +304,7 @@ def submit(mailbox, record, function, check, units, grain, data, size, start, st
         poke(record, RECORD_ARGS // 8 + word, peek(data, word))
 
 
-def replay(mailbox, records, count, times, stop, wrong):
+def replay(mailbox, records, count, times, stop, wrong, scratch):
     """Run `count` records, job after job, `times` times; return how often they were run.
 
     `records` is the address of the first. Ends early, before the next job, once the number at the
@@ -306,17 +320,17 @@ def replay(mailbox, records, count, times, stop, wrong):
             for checked in range(record, record + together * RECORD, RECORD):
                 if peek(checked, CHECK) != 0:
                     number = (checked - records) // RECORD + 1
-                    call(peek(checked, CHECK), peek(checked, DATA), wrong, number)
+                    call(peek(checked, CHECK), peek(checked, DATA), wrong, number, scratch)
             if peek(wrong, 0) != 0:
                 return time
-            parallel(mailbox, record, together)
+            parallel(mailbox, record, together, scratch)
             if peek(stop, 0) != 0:
                 return time
             record += together * RECORD
     return times
 
 
-def serve(mailbox, thread, shift):
+def serve(mailbox, thread, shift, scratch):
     """A worker: help with each job as it opens, and sleep longer the longer none does."""
     seen = 0
     waited = 0
@@ -331,7 +345,7 @@ def serve(mailbox, thread, shift):
             continue
         fetch_add(mailbox, ACTIVE, 1)
         if peek(mailbox, JOB) == job:  # else it closed before we were counted
-            _claim(mailbox, thread)
+            _claim(mailbox, thread, scratch)
         fetch_add(mailbox, ACTIVE, -1)
         seen = job
         waited = 0
@@ -343,6 +357,11 @@ def take(mailbox):
         while swap(mailbox, BUSY, 1) == 1:
             _sched_yield()
         poke(mailbox, TAKEN, 1)
+
+
+def scratch_memory():
+    """Scratch memory for a thread."""
+    return aligned_zeros((SCRATCH,), np.uint8)
 
 
 class Pool:
@@ -395,8 +414,8 @@ class Pool:
         shift = int(self.mailbox[SHIFT])
         try:
             for number in range(1, count + 1):
-                arguments = (self.address, number, shift)
-                worker = threading.Thread(target=self.serve, args=arguments, daemon=True)
+                arguments = (number, shift, scratch_memory())
+                worker = threading.Thread(target=self._work, args=arguments, daemon=True)
                 self.workers.append(worker)
                 worker.start()
         except RuntimeError:
@@ -406,6 +425,9 @@ class Pool:
             self._dismiss()
             raise
         return True
+
+    def _work(self, number, shift, scratch):
+        self.serve(self.address, number, shift, scratch.ctypes.data)
 
     def _retire(self):
         """Dismiss the workers while no job is open; none opens until `start`."""

@@ -28,11 +28,10 @@ def restore():
     kernels.set_num_threads(before)
 
 
-def run(script, **environment):
+def run(script, command=(sys.executable, "-c")):
     """Run a script in a process that must end by itself, with exit code 0; return its output."""
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        env=os.environ | environment,
+        [*command, textwrap.dedent(script)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -266,6 +265,33 @@ CALL = """
         kernels.scale(x, 2.0, out)
         return (out == x + x).all()
 """
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits as Linux has them")
+def test_small_stacks():
+    """Products need no more of them than other calls, whoever runs them."""
+    script = f"""{CALL}
+    import threading
+    def products():
+        for dtype in (np.float32, np.float64):
+            a, b, y = (np.ones(shape, dtype) for shape in ((100, 784), (784, 200), (100, 200)))
+            kernels.matmul_nn(a, b, y)
+            assert (y == 784).all()
+            kernels.matmul_nt(y, b, a)
+            assert (a == 784 * 200).all()
+            x, values, index = np.ones((100, 784), np.uint8), np.ones(256, dtype), np.arange(100)
+            kernels.sparse_tn(x, values, index, y, b)
+            assert (b == 784 * 100).all()
+    products()
+    threading.stack_size(2**18)
+    kernels.set_num_threads(2)  # workers with such a stack, too
+    caller = threading.Thread(target=products)
+    caller.start()
+    caller.join()
+    print("fine")
+    """
+    limited = ["bash", "-c", 'ulimit -s 512 && exec "$0" -c "$1"', sys.executable]
+    assert run(script, command=limited) == "fine\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
