@@ -1,10 +1,9 @@
 """Hand-written kernels, compiled for this CPU: arrays in, arrays out.
 
-All arrays are C-contiguous float32 or float64, one dtype per call (labels and indices int64,
-images uint8, columns of compressed rows int32). Outputs come last, belong to the caller and are
-overwritten. What does not fit is a ValueError or TypeError that names the argument; no kernel reads
-or writes outside an array. Results are the same bits for any number of threads and any CPU.
-Products use up to 1 MB of the calling thread's stack.
+All arrays are plain, C-contiguous float32 or float64, one dtype per call (labels and indices int64,
+images uint8). Outputs come last, belong to the caller and are overwritten. What does not fit is a
+ValueError or TypeError that names the argument; no kernel reads or writes outside an array.
+Results are the same bits for any number of threads and any CPU.
 """
 
 if __name__ != "jitprop.kernels":

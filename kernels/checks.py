@@ -11,9 +11,10 @@ or are read as well and marked: `w!`.
     images:uint8(n,p) array of the dtype named
     rate              a number, or a float64 array of no dimensions that holds it
 
-From this text come two things: the conditions compiled into the kernel's entry, which cost
-nanoseconds on every call, and, once they have failed, `explain`, which finds the argument and says
-what would be right.
+From this text come three things: the conditions compiled into the kernel's entry, which cost
+nanoseconds on every call; the conditions on values, which stay in the caller's memory, for a tape
+to look at before each run of the call; and, once one has failed, `explain`, which finds the
+argument and says what would be right.
 """
 
 import re
@@ -27,6 +28,10 @@ from numba import types
 from jitprop.kernels.inline import inline
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+# Other subclasses mean something else by an element, or by a shape: numpy.ma, numpy.matrix.
+ARRAYS = (np.ndarray, np.memmap)
+DTYPES = frozenset(map(np.dtype, (np.float32, np.float64, np.int64, np.uint8)))
+MOST_DIMS = 8  # of an array of any number: a record on a tape has so much room
 # A number travels as a float64 array of no dimensions and is read when the kernel runs: what is
 # recorded on a tape can be changed from run to run.
 NUMBER = types.Array(types.float64, 0, "C")
@@ -47,6 +52,12 @@ class Argument:
     def shape(self) -> str:
         assert self.dims is not None
         return f"({', '.join(self.dims)}{',' if len(self.dims) == 1 else ''})"
+
+
+@inline
+def aligned(x, x_bytes, itemsize):
+    """Whether an array's address is a multiple of `itemsize`, a power of two."""
+    return x_bytes == 0 or np.int64(x) & (itemsize - 1) == 0
 
 
 @inline
@@ -72,7 +83,17 @@ def below(labels, bound):
     return True
 
 
-PREDICATES = {"apart": apart, "apart_or_same": apart_or_same, "below": below}
+PREDICATES = {
+    "aligned": aligned, "apart": apart, "apart_or_same": apart_or_same, "below": below,
+}  # fmt: skip
+PLAIN = {"ndarray": np.ndarray, "memmap": np.memmap, "DTYPES": DTYPES}
+
+
+def is_number(value) -> bool:
+    """Whether a kernel takes `value` for a number, as it is."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(
+        value, (bool, np.timedelta64)
+    )
 
 
 def _plain(function):
@@ -108,20 +129,28 @@ class Signature:
             (x, out, x.name in self.inplace)
             for out in self.arrays
             if out.output
-            for x in self.arrays
+            for x in self.arguments  # numbers, too: they are read while the output is written
             if x is not out and not (x.output and x.name > out.name)
         ]
 
     def source(self, arrange: str, function: str) -> str:
-        """Source of `entry(mailbox, record, *args)` and `core(*args, start, stop)`.
+        """Source of `fits(*args)`, `entry(mailbox, record, scratch, *args)`, `bounds(*args, wrong,
+        number)` and `core(*args, start, stop, scratch)`.
 
-        The entry, if sizes agree, labels are in range and outputs overlap nothing, computes, or
-        writes down at the address `record` what to compute if that is not 0, and returns True;
-        else it touches nothing and returns False. Types, layout and writability are checked by
-        numba's dispatch before that. `arrange` and `function` are expressions: the tuple of what
-        the serial core takes, and the address of its trampoline.
+        The first, for Python, says whether all are arrays, native ones: numba's dispatch takes any
+        subclass for an array and, once it has met an array that is not aligned, another byte order
+        for the machine's. It does check dtypes, layout and writability. The entry, if sizes agree,
+        labels are in range and outputs overlap nothing, computes, or writes down at the address
+        `record` what to compute if that is not 0, and returns True; else it touches nothing and
+        returns False. `bounds` leaves `number` at the address `wrong` unless labels are in range.
+
+        `arrange` and `function` are expressions: the tuple of what the serial core takes, and the
+        address of its trampoline.
         """
-        conditions = []
+        conditions = [
+            f"aligned({x.name}.ctypes.data, {x.name}.nbytes, {x.name}.itemsize)"
+            for x in self.arguments
+        ]
         first: dict[str, str] = {}
         for argument in self.arrays:
             for axis, letter in enumerate(argument.dims or ()):
@@ -131,11 +160,12 @@ class Signature:
                 elif letter in first:
                     conditions.append(f"{size} == {first[letter]}")
                 first.setdefault(letter, size)
-        conditions += [
+        in_range = " and ".join(
             f"below({argument.name}, {first[argument.bound]})"
             for argument in self.arrays
             if argument.bound
-        ]
+        )
+        conditions += [in_range] * bool(in_range)
         conditions += [
             f"{'apart_or_same' if same else 'apart'}"
             f"({x.name}.ctypes.data, {x.name}.nbytes, {out.name}.ctypes.data, {out.name}.nbytes)"
@@ -146,19 +176,33 @@ class Signature:
             f"pointer({argument.name})" if argument.dims is None else argument.name
             for argument in self.arguments
         )
+        plain = " and ".join(
+            f"(type({name}) is ndarray or type({name}) is memmap) and {name}.dtype in DTYPES"
+            for name in (argument.name for argument in self.arguments)
+        )
         return f"""
-def entry(mailbox, record, {names}):
+def fits({names}):
+    return {plain}
+
+
+def entry(mailbox, record, scratch, {names}):
     if not ({" and ".join(conditions) or "True"}):
         return False
     count, grain = units({names})
     args = {arrange.format(values)}
-    job = mailbox, record, {function}, count, grain, on_stack(args), words(args)
-    call(peek(mailbox, SUBMIT), on_stack(job), 0, 0)
+    check = {"trampoline(bounds, args)" if in_range else "0"}
+    job = mailbox, record, {function}, check, count, grain, on_stack(args), words(args)
+    call(peek(mailbox, SUBMIT), on_stack(job), 0, 0, scratch)
     return True
 
 
-def core({names}, start, stop):
-    shared(*arrange({names}), start, stop)
+def bounds({names}, wrong, number):
+    if not ({in_range or "True"}):
+        poke(wrong, 0, number)
+
+
+def core({names}, start, stop, scratch):
+    shared(*arrange({names}), start, stop, scratch)
 """
 
     def kinds(self, args: tuple) -> list[types.Type]:
@@ -180,10 +224,13 @@ def core({names}, start, stop):
             self._explain_type(f"{kernel}: {argument.name}", argument, values[argument.name])
         self._explain_dtypes(kernel, values)
         self._explain_shapes(kernel, values)
+        self.explain_values(kernel, args)
         for x, out, same in self.pairs:
             check = _plain(apart_or_same if same else apart)
             a, b = values[x.name], values[out.name]
-            if not check(a.ctypes.data, a.nbytes, b.ctypes.data, b.nbytes):
+            if isinstance(a, np.ndarray) and not check(
+                a.ctypes.data, a.nbytes, b.ctypes.data, b.nbytes
+            ):
                 raise ValueError(
                     f"{kernel}: {out.name} overlaps {x.name} in memory"
                     + (f"; it may be the same array as {x.name}, or apart" if same else "")
@@ -191,23 +238,23 @@ def core({names}, start, stop):
 
     def _explain_type(self, where: str, argument: Argument, value) -> None:
         if argument.dims is None:
-            if isinstance(value, np.ndarray) and value.shape == () and value.dtype == np.float64:
-                return
-            numeric = isinstance(value, (int, float, np.integer, np.floating))
-            if not numeric or isinstance(value, (bool, np.timedelta64)):
-                raise TypeError(f"{where} is {type(value).__name__}, expected a number")
-            try:
-                float(value)
-            except OverflowError:
-                raise ValueError(f"{where} is too large for a float") from None
+            self._explain_number(where, value)
             return
-        if not isinstance(value, np.ndarray):
-            raise TypeError(f"{where} is {type(value).__name__}, expected a NumPy array")
+        if type(value) not in ARRAYS:
+            name, wanted = type(value).__name__, "a NumPy array"
+            if isinstance(value, np.ndarray):
+                name, wanted = f"{name}, a subclass of arrays", "numpy.asarray of it"
+            raise TypeError(f"{where} is {name}, expected {wanted}")
         expected = FLOATS if argument.dtype is None else (argument.dtype,)
         if value.dtype not in expected or not value.dtype.isnative:
             names = " or ".join(str(dtype) for dtype in expected)
             raise TypeError(f"{where} has dtype {value.dtype}, expected {names}")
-        if argument.dims != ("...",) and value.ndim != len(argument.dims):
+        if argument.dims == ("...",):
+            if value.ndim > MOST_DIMS:
+                raise ValueError(
+                    f"{where} has {value.ndim} dimensions, expected at most {MOST_DIMS}"
+                )
+        elif value.ndim != len(argument.dims):
             raise ValueError(f"{where} has shape {value.shape}, expected {argument.shape()}")
         if not value.flags.c_contiguous:
             raise ValueError(
@@ -218,6 +265,18 @@ def core({names}, start, stop):
             raise ValueError(f"{where} is not aligned in memory; pass a copy")
         if argument.output and not value.flags.writeable:
             raise ValueError(f"{where} is read-only, but the result is written there")
+
+    def _explain_number(self, where: str, value) -> None:
+        if is_number(value):
+            try:
+                float(value)
+            except OverflowError:
+                raise ValueError(f"{where} is too large for a float") from None
+        elif not (type(value) in ARRAYS and value.shape == () and value.dtype == np.float64):
+            wanted = "a number or a float64 array of no dimensions"
+            raise TypeError(f"{where} is {type(value).__name__}, expected {wanted}")
+        elif not value.flags.aligned:
+            raise ValueError(f"{where} is not aligned in memory; pass a copy")
 
     def _explain_dtypes(self, kernel: str, values: dict) -> None:
         floats = [argument for argument in self.arrays if argument.dtype is None]
@@ -246,12 +305,19 @@ def core({names}, start, stop):
                         f"{kernel}: {argument.name} has shape {shape}, which does not fit "
                         f"{other.name} of shape {other_shape}; expected {self.text}"
                     )
-        for argument in self.arrays:
+
+    def explain_values(self, kernel: str, args: tuple) -> None:
+        """Raise ValueError for the first value that is out of range; all else fits."""
+        sizes: dict[str, int] = {}
+        for argument, value in zip(self.arguments, args, strict=True):
+            if argument.dims:
+                sizes.update(zip(argument.dims, value.shape, strict=False))
+        for argument, value in zip(self.arguments, args, strict=True):
             if argument.bound:
-                bound = sizes[argument.bound][1]
-                for value in values[argument.name]:
-                    if not 0 <= value < bound:
-                        raise ValueError(
-                            f"{kernel}: {argument.name} holds {value}, expected values in "
-                            f"0 .. {bound - 1}"
-                        )
+                bound = sizes[argument.bound]
+                wrong = value[(value < 0) | (value >= bound)]
+                if wrong.size:
+                    raise ValueError(
+                        f"{kernel}: {argument.name} holds {wrong[0]}, expected values in "
+                        f"0 .. {bound - 1}"
+                    )

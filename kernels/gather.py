@@ -29,11 +29,11 @@ def next_index(order, position, index, start, stop):
     position : (1,) int64, updated; where no batch is left, it stays and so does index
     index : (batch,) int64, overwritten
     """
-    first, last = position[0], position[0] + len(index)
-    if first >= 0 and last <= len(order):
+    first = position[0]
+    if 0 <= first <= len(order) - len(index):  # a sum might wrap
         for i in range(len(index)):
             index[i] = order[first + i]
-        position[0] = last
+        position[0] = first + len(index)
 
 
 @kernel("images:uint8(n,pixels), index(batch)<n -> out(batch,pixels)", units=_rows)

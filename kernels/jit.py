@@ -5,7 +5,8 @@
 
 The function below the decorator is the kernel's serial core. It computes the units
 `start .. stop-1` of its output, allocates nothing and touches no Python object; other compiled
-code may call it as `bias_fprop.core`. The `Kernel` that takes its name checks its arguments,
+code may call it as `bias_fprop.core`. One with a last parameter `scratch` gets the address of
+SCRATCH bytes to use as it likes. The `Kernel` that takes its name checks its arguments,
 shares the units out over the threads, and never lets the core reach outside an array.
 """
 
@@ -23,7 +24,7 @@ import jitprop.kernels.cpu  # noqa: F401 - says which CPU, before anything is co
 from jitprop.kernels import threads
 from jitprop.kernels.apart import apart
 from jitprop.kernels.cache import PACKAGE, KernelCache, compile_callbacks
-from jitprop.kernels.checks import PREDICATES, Signature
+from jitprop.kernels.checks import PLAIN, PREDICATES, Signature, is_number
 from jitprop.kernels.inline import FLAGS, inline
 from jitprop.kernels.numba_private import as_dtype, keep_in, on_new_types
 from jitprop.kernels.threads import (
@@ -33,7 +34,10 @@ from jitprop.kernels.threads import (
     on_stack,
     peek,
     pointer,
+    poke,
+    scratch_memory,
     submit,
+    takes_scratch,
     trampoline,
     words,
 )
@@ -83,17 +87,24 @@ def once(*args):
     return 1, 1
 
 
-class _Recorder(threading.local):
-    """Where this thread's kernel calls go instead of being run: a `Tape`, or None."""
+class _Here(threading.local):
+    """What belongs to the thread that looks at it.
 
-    tape: Any = None
+    `tape` is where its kernel calls go instead of being run, or None; `scratch` the address of its
+    scratch memory.
+    """
+
+    def __init__(self):
+        self.tape: Any = None
+        self.memory = scratch_memory()
+        self.scratch = self.memory.ctypes.data
 
 
-recorder = _Recorder()
+here = _Here()
 pool = Pool(
-    compiled(f"{PACKAGE}.serve", types.void(types.int64, types.int64))(threads.serve),
+    compiled(f"{PACKAGE}.serve", types.void(*[types.int64] * 4))(threads.serve),
     compiled(f"{PACKAGE}.take", types.void(types.int64))(threads.take),
-    compiled(f"{PACKAGE}.submit", types.int64())(lambda: trampoline(submit, (0, 0, 0, 0, 0, 0, 0))),
+    compiled(f"{PACKAGE}.submit", types.int64())(lambda: trampoline(submit, (0,) * 8)),
 )
 
 
@@ -117,6 +128,8 @@ def on_compile(callback: Callable[[str], None]) -> Callable[[], None]:
     It is called on the thread that compiles, one call after another. Returns a function that ends
     this.
     """
+    if not callable(callback):
+        raise TypeError(f"callback is {type(callback).__name__}, expected a function of a name")
     compile_callbacks.append(callback)
     return lambda: compile_callbacks.remove(callback)
 
@@ -136,7 +149,7 @@ def elements(*args):
 
 def _number(value):
     """A number as kernels take it; what is none stays, for them to refuse."""
-    if isinstance(value, (float, int, np.floating, np.integer)) and not isinstance(value, bool):
+    if is_number(value):
         try:
             return np.asarray(value, np.float64)
         except OverflowError:
@@ -145,7 +158,7 @@ def _number(value):
 
 
 class Shared:
-    """A serial core `core(*args, start, stop)` that several kernels run.
+    """A serial core `core(*args, start, stop, scratch)` that several kernels run.
 
     It is compiled once for each dtype, apart from them. They find it by its address in the
     mailbox, in one slot for float32 and the next for float64.
@@ -189,9 +202,9 @@ class Kernel:
         self.signature = signature
         self.units = units
         self.numbers = [i for i, a in enumerate(signature.arguments) if a.dims is None]
-        scope: dict[str, Any] = {"units": units, "__name__": __name__, **PREDICATES}
+        scope: dict[str, Any] = {"units": units, "__name__": __name__, **PREDICATES, **PLAIN}
         scope |= {"SUBMIT": SUBMIT, "call": call, "on_stack": on_stack, "peek": peek}
-        scope |= {"pointer": pointer, "words": words}
+        scope |= {"pointer": pointer, "poke": poke, "trampoline": trampoline, "words": words}
         if shared:
             function = f"peek(mailbox, {shared.slot} + args[0].itemsize // 8)"
             exec(signature.source("arrange({})", function), scope)
@@ -200,15 +213,16 @@ class Kernel:
         else:
             exec(signature.source("({},)", "trampoline(core, args)"), scope)
             self.core = scope["core"] = inline(source)
-            scope["trampoline"] = trampoline
+        scope["bounds"] = inline(scope["bounds"])
+        self.fits = scope["fits"]
         self.shared = shared
         self.entry: Any = None if DISABLED else self._make_entry(scope["entry"])
 
     def _make_entry(self, source: Callable):
-        """The compiled function `entry(mailbox, record, *args)` that Python calls."""
+        """The compiled function `entry(mailbox, record, scratch, *args)` that Python calls."""
         entry = compiled(f"{self.__module__}.{self.__name__}")(source)
 
-        def specialise(mailbox, record, *args, **kwargs):
+        def specialise(mailbox, record, scratch, *args, **kwargs):
             """What numba's dispatch calls for arguments of new types."""
             self.signature.explain(self.__name__, args)
             return self.compile(self.signature.kinds(args))
@@ -223,38 +237,47 @@ class Kernel:
     def _compile(self, kinds):
         if self.shared:
             self.shared.prepare(as_dtype(kinds[-1].dtype))
-        return self.entry.compile((types.int64, types.int64, *kinds))
+        return self.entry.compile((*[types.int64] * 3, *kinds))
 
     def missing(self, kinds) -> bool:
         """Whether `compile` would have to compile, and leave something in the cache."""
-        kinds = types.int64, types.int64, *kinds
+        kinds = *[types.int64] * 3, *kinds
         return kinds not in self.entry.overloads and self.entry._cache.missing(kinds)
 
     def __call__(self, *args, **named) -> None:
         if named:
             raise TypeError(f"{self.__name__}: arguments are positional: {self.signature.text}")
         if self.numbers and not DISABLED:
-            args = tuple(_number(x) if i in self.numbers else x for i, x in enumerate(args))
-        if recorder.tape is not None:
+            given = [*args]
+            for place in self.numbers:
+                if place < len(given):
+                    given[place] = _number(given[place])
+            args = tuple(given)
+        if here.tape is not None:
             self.signature.explain(self.__name__, args)
-            recorder.tape.calls.append((self, args))
+            here.tape.calls.append((self, args))
         elif DISABLED:
             self.signature.explain(self.__name__, args)
             self.run_plain(args)
         else:
             self.submit(0, args)
 
+    def refuse(self, args: tuple) -> None:
+        """Raise TypeError or ValueError for arguments that do not fit."""
+        self.signature.explain(self.__name__, args)
+        raise ValueError(f"{self.__name__}: an argument changed while the call looked at it")
+
     def submit(self, record: int, args: tuple) -> None:
         """Run the call, or have it written down at the address `record`, if that is not 0."""
         if not pool.started:
             pool.start()
         try:
-            fitting = self.entry(pool.address, record, *args)
-        except TypeError:
+            fitting = self.fits(*args) and self.entry(pool.address, record, here.scratch, *args)
+        except Exception:  # numba has many for arguments that it cannot name
             self.signature.explain(self.__name__, args)
             raise
         if not fitting:
-            self.signature.explain(self.__name__, args)
+            self.refuse(args)
 
     def __reduce__(self) -> str:
         """A kernel is copied, and pickled, by its name."""
@@ -263,14 +286,15 @@ class Kernel:
     def run_plain(self, args) -> None:
         """Without the compiler: the core, interpreted, in one piece."""
         numbers = [float(arg) if place in self.numbers else arg for place, arg in enumerate(args)]
+        scratch = (0,) if takes_scratch(self.core) else ()
         with np.errstate(all="ignore"):  # compiled code is silent, too
-            self.core(*numbers, 0, self.units(*numbers)[0])
+            self.core(*numbers, 0, self.units(*numbers)[0], *scratch)
 
 
 def kernel(
     signature: str, units: Callable = elements, inplace: str = "", shared: Shared | None = None
 ) -> Callable[[Callable], Kernel]:
-    """Make a serial core `f(*arrays, start, stop)` into a `Kernel`.
+    """Make a serial core `f(*arrays, start, stop)`, or with `scratch` behind, into a `Kernel`.
 
     Parameters
     ----------

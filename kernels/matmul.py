@@ -22,7 +22,8 @@ import numpy as np
 
 from jitprop.kernels.functions import tanh, tanh_slope
 from jitprop.kernels.jit import Shared, inline, kernel
-from jitprop.kernels.simd import LANES, flat, for_dtype, load, prefetch, stack_array, store
+from jitprop.kernels.simd import LANES, flat, for_dtype, load, prefetch, scratch_array, store
+from jitprop.kernels.threads import SCRATCH
 from jitprop.kernels.tile import MR, NR32, NR64, VECTORS, block, tile, transpose
 
 KC = 512  # steps of k in one pass over packed operands
@@ -30,6 +31,7 @@ PANELS = 4  # tiles side by side in a group: KC x 192 floats of b are 3/8 of a s
 WIDE = 8  # the same from TALL rows on: all of a is read once for each group
 TALL = 512
 PACKED_B32, PACKED_B64 = KC * WIDE * NR32, KC * WIDE * NR64
+assert max(4 * PACKED_B32, 8 * PACKED_B64) <= SCRATCH
 FAR = 512  # elements from one row to the next from which on packing pays,
 PACK_STRIPS = 12  # for b: if so many strips use what is packed
 AHEAD = 24  # rows that packing asks for before it reads them
@@ -118,17 +120,14 @@ def finish_rows(out, other, finish, i, rows, j0, j1):
             store(out, at + j, y, j1 - j)
 
 
-def _product(a, a_row, a_k, b, b_k, b_j, out, depth, other, finish, start, stop):
+def _product(a, a_row, a_k, b, b_k, b_j, out, depth, other, finish, start, stop, scratch):
     """Units start .. stop-1 of out; element (i, k) of the left operand is a[i*a_row + k*a_k],
     element (k, j) of the right one b[k*b_k + j*b_j]."""
     m, n = out.shape
     width = _tile_columns(out) // VECTORS
     strips, groups = _groups(m, n, depth, width * VECTORS, b_j != 1)
     vectors = _ceil(n, width)
-    if for_dtype(out, True, False):
-        packed_b = stack_array(PACKED_B32, out)
-    else:
-        packed_b = stack_array(PACKED_B64, out)
+    packed_b = scratch_array(scratch, for_dtype(out, PACKED_B32, PACKED_B64), out)
     unit = start
     while unit < stop:
         group = unit // strips
@@ -233,13 +232,14 @@ def _units_linear(x, w, b, out):
 
 @inline
 def _row(x):
-    """Elements from one row to the next. (Numbers, no literals: _product has one type of them.)"""
-    return x.strides[0] // x.itemsize
+    """Elements from one row to the next. Not the stride, which is anything for a single row."""
+    return x.shape[1]
 
 
 @inline
 def _column(x):
-    return x.strides[1] // x.itemsize
+    """Elements from one column to the next, no literal: _product has one type of them."""
+    return np.int64(1)
 
 
 @inline

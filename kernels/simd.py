@@ -273,6 +273,25 @@ def _stack_array(emit, result, kinds, args):
     return _array_of(emit, result, data, I64(count))
 
 
+def scratch_array(scratch, count, like):
+    """An array of `count` elements of the dtype of `like` at the address `scratch`; not cleared."""
+    return np.empty(count, like.dtype)
+
+
+@lowers(
+    scratch_array,
+    lambda scratch, count, like: (
+        (types.Array(like.dtype, 1, "C"), (types.int64, types.int64, like))
+        if _array(like)
+        else None
+    ),
+)
+def _scratch_array(emit, result, kinds, args):
+    scratch, count, _ = args
+    data = emit.builder.inttoptr(scratch, llvm_element(result.dtype).as_pointer())
+    return _array_of(emit, result, data, count)
+
+
 def prefetch(x, index):
     """Ask for the cache line of element `index` ahead of its use; may lie outside `x`."""
 

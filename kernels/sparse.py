@@ -25,6 +25,7 @@ from jitprop.kernels.simd import (
     for_dtype,
     load,
     prefetch,
+    scratch_array,
     stack_array,
     steps,
     store,
@@ -38,6 +39,7 @@ from jitprop.kernels.sparse_tile import (
     sparse_tile,
     transpose_bytes,
 )
+from jitprop.kernels.threads import SCRATCH
 from jitprop.kernels.update import momentum_step, sgd_step
 
 LIST = 4096  # places listed at a time
@@ -49,6 +51,8 @@ PLACES = LIST + LANES
 # Else half as many, so that their part of w, or of dy, stays in a second-level cache of 1 MB.
 PANELS = 288 // (VECTORS * WIDTH32)
 DW = BLOCK * PANELS * VECTORS * WIDTH32
+TURNED_AT = 8 * DW  # in the scratch memory, behind the sums
+assert TURNED_AT + TURNED <= SCRATCH
 PIECE = 2**15  # multiply-adds that are worth another thread's claim: 1 us
 PIXELS = 4  # of so many one is not zero, as a guess at the work
 
@@ -208,11 +212,11 @@ def _sums(step, idle):
     may be left out."""
 
     @inline
-    def core(images, values, index, dy, out, more, start, stop):
+    def core(images, values, index, dy, out, more, start, stop, scratch):
         x, pixels, (batch, n) = images.reshape(-1), len(out), dy.shape
         places, starts = stack_array(PLACES, np.int32), stack_array(ROWS, np.int64)
-        dw = stack_array(DW, out)
-        stage, turned = stack_array(STAGE, images), stack_array(TURNED, images)
+        stage, dw = stack_array(STAGE, images), scratch_array(scratch, DW, out)
+        turned = scratch_array(scratch + TURNED_AT, TURNED, images)
         pitch, blocks = VECTORS * _width(out), _ceil(pixels, BLOCK)
         for unit in range(start, stop):
             group, k0 = unit // blocks, unit % blocks * BLOCK
@@ -259,7 +263,7 @@ _sums_momentum = _sums(momentum_step, False)
     "images:uint8(n,K), values(256), index(batch)<n, dy(batch,N) -> out(K,N)",
     units=_units_tn,
 )
-def sparse_tn(images, values, index, dy, out, start, stop):
+def sparse_tn(images, values, index, dy, out, start, stop, scratch):
     """`out = x.T @ dy`: matmul_tn, same bits.
 
     Parameters
@@ -268,7 +272,7 @@ def sparse_tn(images, values, index, dy, out, start, stop):
     dy : (batch, N) of the dtype of values
     out : (K, N), overwritten
     """
-    _sums_only(images, values, index, dy, out, (), start, stop)
+    _sums_only(images, values, index, dy, out, (), start, stop, scratch)
 
 
 @inline
@@ -300,7 +304,7 @@ def _units_sgd(images, values, index, dy, w, rate):
     "images:uint8(n,K), values(256), index(batch)<n, dy(batch,N), w!(K,N), rate",
     units=_units_sgd,
 )
-def sparse_tn_sgd(images, values, index, dy, w, rate, start, stop):
+def sparse_tn_sgd(images, values, index, dy, w, rate, start, stop, scratch):
     """`w -= rate * (x.T @ dy)`: sparse_tn, then sgd_update, same bits.
 
     Rows of w are not touched where a few columns of x, side by side, are zero. The gradient is
@@ -315,7 +319,7 @@ def sparse_tn_sgd(images, values, index, dy, w, rate, start, stop):
     if len(index) == 1:
         _one_sgd(images, values, index[0], dy, w, rate, start, stop)
     else:
-        _sums_sgd(images, values, index, dy, w, (rate,), start, stop)
+        _sums_sgd(images, values, index, dy, w, (rate,), start, stop, scratch)
 
 
 @inline
@@ -329,7 +333,7 @@ def _units_momentum(images, values, index, dy, w, velocity, rate, momentum, weig
     units=_units_momentum,
 )
 def sparse_tn_momentum(
-    images, values, index, dy, w, velocity, rate, momentum, weight_decay, start, stop
+    images, values, index, dy, w, velocity, rate, momentum, weight_decay, start, stop, scratch
 ):
     """sparse_tn, then momentum_update, same bits. The gradient is nowhere stored.
 
@@ -340,4 +344,4 @@ def sparse_tn_momentum(
     rate, momentum, weight_decay : numbers
     """
     more = velocity, rate, momentum, weight_decay
-    _sums_momentum(images, values, index, dy, w, more, start, stop)
+    _sums_momentum(images, values, index, dy, w, more, start, stop, scratch)

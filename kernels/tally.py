@@ -38,15 +38,16 @@ def tally(losses, misses, place, history, start, stop):
     place : (2,) int64, updated; place[1] becomes 1 if the loss is not finite
     history : (batches, 2) float64, updated; where it is full, nothing happens
     """
-    if not 0 <= place[0] < len(history):
+    row = place[0]
+    if not 0 <= row < len(history):
         return
     loss = missed = 0.0
     for i in range(len(losses)):
         loss += float(losses[i])
     for i in range(len(misses)):
         missed += float(misses[i])
-    history[place[0], 0] = loss
-    history[place[0], 1] = missed
-    place[0] += 1
+    history[row, 0] = loss
+    history[row, 1] = missed
+    place[0] = row + 1
     if not np.isfinite(loss):
         place[1] = 1

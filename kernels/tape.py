@@ -9,20 +9,24 @@ would have run: the address of the kernel's trampoline, its units and a copy of 
 are addresses and sizes. So one loop, compiled once, runs any network, and what it runs are the very
 cores that the calls would have run. Arrays are read and written where they are at the time of the
 run; a number given as a float64 array of no dimensions is read then, too. CUDA graphs work this way
-("stream capture").
+("stream capture"). Labels and indices that were in range may not be any more: they are looked at
+before each job.
 
 Calls near each other of which none reads or writes what another writes are one job for the threads,
 which wait for each other only at its end.
 """
 
+from operator import index
+
 import numpy as np
 from numba import types
 
 from jitprop.kernels.ahead import helper
-from jitprop.kernels.jit import DISABLED, compiled, pool, recorder
+from jitprop.kernels.checks import ARRAYS
+from jitprop.kernels.jit import DISABLED, compiled, here, pool
 from jitprop.kernels.threads import MOST_CALLS, RECORD, TOGETHER, replay
 
-_replay = compiled(f"{__name__}.replay", types.int64(*[types.int64] * 5))(replay)
+_replay = compiled(f"{__name__}.replay", types.int64(*[types.int64] * 7))(replay)
 
 
 class Tape:
@@ -35,20 +39,27 @@ class Tape:
     """
 
     def __init__(self, stop: np.ndarray | None = None) -> None:
-        if stop is not None and (stop.dtype != np.int64 or stop.size == 0):
-            raise ValueError(f"stop: {stop.dtype}{stop.shape}, expected at least one int64")
         self.stop = np.zeros(1, np.int64) if stop is None else stop
-        self.calls: list[tuple] = []  # keeps the arrays alive
-        self._records = np.zeros((0, RECORD // 8), np.int64)
+        if type(self.stop) not in ARRAYS:
+            raise TypeError(f"stop is {type(stop).__name__}, expected an int64 array")
+        kind = self.stop.dtype
+        if kind != np.int64 or self.stop.ndim != 1 or not self.stop.size:
+            raise ValueError(f"stop: {kind}{self.stop.shape}, expected at least one int64")
+        if not self.stop.flags.aligned:
+            raise ValueError("stop is not aligned in memory; pass a copy")
+        self.calls: list[tuple] = []
+        # The calls in the order in which they are run, which keeps their arrays alive, and where
+        # each is written down.
+        self._written: tuple[list[tuple], np.ndarray] = [], np.zeros((0, RECORD // 8), np.int64)
 
     def __enter__(self) -> "Tape":
-        if recorder.tape is not None:
+        if here.tape is not None:
             raise RuntimeError("another tape is recording already")
-        recorder.tape = self
+        here.tape = self
         return self
 
     def __exit__(self, *exception) -> None:
-        recorder.tape = None
+        here.tape = None
 
     def __len__(self) -> int:
         return len(self.calls)
@@ -56,7 +67,7 @@ class Tape:
     @staticmethod
     def recording() -> bool:
         """Return whether this thread's calls are being recorded on a tape."""
-        return recorder.tape is not None
+        return here.tape is not None
 
     def run(self, times: int = 1, alone: bool = False) -> int:
         """Run all calls, `times` times.
@@ -69,23 +80,46 @@ class Tape:
         Returns
         -------
         int, how many times all calls were run
+
+        Raises
+        ------
+        ValueError
+            where the labels or indices of a call are out of range by now; it is not run, nor is
+            what comes after it
         """
-        if recorder.tape is not None:
+        if here.tape is not None:
             raise RuntimeError("a tape cannot run while one is recording")
+        if isinstance(times, (bool, np.ndarray)) or not hasattr(times, "__index__") or times < 0:
+            raise ValueError(f"times is {times!r}, expected an integer of at least 0")
+        times = min(index(times), 2**63 - 1)
         if DISABLED:
-            for time in range(times):
-                for kernel, args in self.calls:
-                    kernel.run_plain(args)
-                    if self.stop[0]:
-                        return time
-            return times
+            return self._run_plain(times)
         if not pool.started:
             pool.start()
-        if len(self._records) < len(self.calls):
+        if len(self._written[0]) != len(self.calls):
             self._write_records()
-        records = self._records.ctypes.data
+        calls, records = self._written
         mailbox = pool.nobody.ctypes.data if alone else pool.address
-        return _replay(mailbox, records, len(self.calls), times, self.stop.ctypes.data)
+        wrong = np.zeros(1, np.int64)
+        at, stop, flag = (array.ctypes.data for array in (records, self.stop, wrong))
+        done = _replay(mailbox, at, len(calls), times, stop, flag, here.scratch)
+        if wrong[0]:
+            kernel, args = calls[wrong[0] - 1]
+            kernel.refuse(args)
+        return done
+
+    def _run_plain(self, times: int) -> int:
+        """What `replay` does, without the compiler."""
+        jobs = self.jobs()
+        for time in range(times):
+            for job in jobs:
+                for kernel, args in job:
+                    kernel.signature.explain_values(kernel.__name__, args)
+                for kernel, args in job:
+                    kernel.run_plain(args)
+                if self.stop[0]:
+                    return time
+        return times
 
     def _write_records(self) -> None:
         """Compile what is still to be compiled, and write the records."""
@@ -99,7 +133,7 @@ class Tape:
         for job in jobs:
             records[at, TOGETHER] = len(job)
             at += len(job)
-        self._records = records  # whole: an error or Ctrl-C leaves none that were not written
+        self._written = calls, records  # whole: an error or Ctrl-C leaves none half written
 
     def jobs(self) -> list[list[tuple]]:
         """Return the calls in groups, of which the calls may run at the same time.

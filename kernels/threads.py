@@ -10,6 +10,9 @@ the same code, so who computes it cannot change a bit of the result.
 A *job* is what is shared out at a time: one call of a kernel, or several that do not wait for each
 other. Only at its end does one thread wait for another.
 
+Each thread has scratch memory of its own, whose address it hands to the cores that ask for it: a
+stack may have less room, by `ulimit -s` or `threading.stack_size`.
+
 Why not `prange`: a launch costs a fraction of a microsecond here, since workers wait by reading
 memory before they fall asleep; one worker that is late or descheduled only claims fewer pieces; a
 forked child simply has no workers (GNU OpenMP aborts there); two Python threads may call kernels
@@ -21,6 +24,7 @@ apart. Compiled code reads and writes them with sequentially consistent atomics.
 
 import atexit
 import ctypes
+import inspect
 import os
 import sys
 import threading
@@ -33,6 +37,7 @@ from numba.extending import intrinsic
 
 from jitprop.kernels.apart import apart
 from jitprop.kernels.inline import inline
+from jitprop.kernels.memory import aligned_zeros
 from jitprop.kernels.numba_private import cgutils
 
 LINE = 8  # int64 per cache line, the distance between slots
@@ -40,10 +45,11 @@ JOB = 0 * LINE  # number of the open job; 0: none
 CALLS = 1 * LINE  # the open job: address of the first call's record,
 LENGTH = 2 * LINE  # number of calls
 ACTIVE = 3 * LINE  # workers that may be looking at the open job
-BUSY = 4 * LINE  # 1 while some thread has a job open
+BUSY = 4 * LINE  # 1 while some thread has a job open,
+TAKEN = BUSY + 1  # and here if that is none, but `take`
 WORKERS = 5 * LINE  # number of workers
 COUNT = 6 * LINE  # number of jobs so far
-QUIT = 7 * LINE  # 1: workers return
+SHIFT = 7 * LINE  # number of the workers' shift: those of another return
 SHARES = 8 * LINE  # the open job: into how many shares it is cut
 CONTROL = 9 * LINE  # slots so far, which start anew with the workers; from here on
 SUBMIT = 9 * LINE  # address of the trampoline of `submit`
@@ -57,8 +63,11 @@ SLOTS = NEXT + THREADS * LINE
 MOST_CALLS = LINE  # of a job
 RECORD = 1024  # bytes from one recorded call to the next
 FUNCTION, DATA, UNITS, GRAIN = range(4)  # of a record: trampoline, where its arguments are, units,
-TOGETHER = 4  # units per piece, number of calls in the job that this one begins
-RECORD_ARGS = 40  # bytes before its arguments
+CHECK = 4  # units per piece, trampoline that looks at values in the caller's memory, or 0,
+TOGETHER = 5  # number of calls in the job that this one begins
+RECORD_ARGS = 48  # bytes before its arguments
+
+SCRATCH = 2**20  # bytes of each thread's scratch memory; the system gives what is used of it
 
 SPINS = 64  # reads before the first yield: a piece of work is often shorter than a system call
 YIELDS = 1000  # yields before the first nap, 0.2 to 0.5 ms: the gap between two kernels in Python
@@ -117,18 +126,24 @@ def swap(typingctx, mailbox, slot, value):
     return types.int64(types.int64, types.int64, types.int64), codegen
 
 
-_TRAMPOLINE = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 3)  # (data, start, stop)
+# (data, start, stop, scratch)
+_TRAMPOLINE = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 4)
 
 
 @intrinsic
-def call(typingctx, function, data, start, stop):
+def call(typingctx, function, data, start, stop, scratch):
     """Call the trampoline at the address `function`."""
 
     def codegen(context, builder, signature, args):
         builder.call(builder.inttoptr(args[0], _TRAMPOLINE.as_pointer()), args[1:])
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 4), codegen
+    return types.void(*[types.int64] * 5), codegen
+
+
+def takes_scratch(core) -> bool:
+    """Whether a core's last parameter is the address of scratch memory."""
+    return list(inspect.signature(core).parameters)[-1] == "scratch"
 
 
 @intrinsic
@@ -143,14 +158,15 @@ def pointer(typingctx, number):
 
 @intrinsic
 def trampoline(typingctx, core, args):
-    """Address of a function `(data, start, stop)` that calls `core(*args, start, stop)`, with the
-    args that `data` points to: what a C compiler makes of the body of an OpenMP loop. Of a
-    `pointer` the core gets what it points to.
+    """Address of a function `(data, start, stop, scratch)` that calls `core(*args, start, stop)`,
+    or `core(*args, start, stop, scratch)`, with the args that `data` points to: what a C compiler
+    makes of the body of an OpenMP loop. Of a `pointer` the core gets what it points to.
 
     Of `args` only the types count.
     """
     kinds = [kind.dtype if isinstance(kind, types.CPointer) else kind for kind in args.types]
-    call = core.get_call_type(typingctx, (*kinds, types.int64, types.int64), {})
+    more = 3 if takes_scratch(core.dispatcher.py_func) else 2
+    call = core.get_call_type(typingctx, (*kinds, *[types.int64] * more), {})
 
     def codegen(context, builder, signature, llvm_args):
         result = core.dispatcher.get_compile_result(call)
@@ -160,13 +176,13 @@ def trampoline(typingctx, core, args):
         function.linkage = "internal"
         inner = ir.IRBuilder(function.append_basic_block())
         packed = context.get_value_type(args)
-        data, start, stop = function.args
+        data, *rest = function.args
         values = inner.load(inner.inttoptr(data, packed.as_pointer()))
         unpacked = cgutils.unpack_tuple(inner, values, len(args.types))
         for place, kind in enumerate(args.types):
             if kinds[place] is not kind:
                 unpacked[place] = inner.load(unpacked[place])
-        context.call_internal_no_propagate(inner, result.fndesc, call, [*unpacked, start, stop])
+        context.call_internal_no_propagate(inner, result.fndesc, call, [*unpacked, *rest[:more]])
         inner.ret_void()
         return builder.ptrtoint(function, ir.IntType(64))
 
@@ -222,7 +238,7 @@ def _pieces(record):
 
 
 @inline
-def _claim(mailbox, thread):
+def _claim(mailbox, thread, scratch):
     """Compute pieces of the open job until none is left: first this thread's shares, which it had
     in the job before and has in its caches, then what others have not come to."""
     records, count = peek(mailbox, CALLS), peek(mailbox, LENGTH)
@@ -238,11 +254,11 @@ def _claim(mailbox, thread):
                 if piece >= end:
                     break
                 start, stop = piece * grain, min((piece + 1) * grain, units)
-                call(peek(record, FUNCTION), peek(record, DATA), start, stop)
+                call(peek(record, FUNCTION), peek(record, DATA), start, stop, scratch)
 
 
 @inline
-def parallel(mailbox, records, count):
+def parallel(mailbox, records, count, scratch):
     """Run `count` calls that do not wait for each other, recorded from the address `records` on.
 
     One after another, each in one piece, where there are no workers, nothing to share, or a job is
@@ -253,7 +269,7 @@ def parallel(mailbox, records, count):
         several |= peek(record, UNITS) > peek(record, GRAIN)
     if not several or peek(mailbox, WORKERS) == 0 or swap(mailbox, BUSY, 1) == 1:
         for record in range(records, records + count * RECORD, RECORD):
-            call(peek(record, FUNCTION), peek(record, DATA), 0, peek(record, UNITS))
+            call(peek(record, FUNCTION), peek(record, DATA), 0, peek(record, UNITS), scratch)
         return
     shares = peek(mailbox, WORKERS) + 1
     poke(mailbox, CALLS, records)
@@ -264,7 +280,7 @@ def parallel(mailbox, records, count):
             first = _share(_pieces(records + place * RECORD), share, shares)
             poke(mailbox, NEXT + LINE * share + place, first)
     poke(mailbox, JOB, fetch_add(mailbox, COUNT, 1) + 1)
-    _claim(mailbox, 0)
+    _claim(mailbox, 0, scratch)
     poke(mailbox, JOB, 0)
     spins = 0
     while peek(mailbox, ACTIVE) > 0:  # then nobody reads the arguments, and every piece is done
@@ -275,44 +291,52 @@ def parallel(mailbox, records, count):
 
 
 @inline
-def submit(mailbox, record, function, units, grain, data, size, start, stop):
+def submit(mailbox, record, function, check, units, grain, data, size, start, stop, scratch):
     """Run a trampoline for its units, or write down at the address `record`, if that is not 0,
     what `replay` needs to do so. Every kernel ends here, by the address in the mailbox.
 
     `data` is the address of the arguments, `size` how many int64 they take.
     """
     if record == 0:
-        parallel(mailbox, on_stack((function, data, units, grain)), 1)
+        parallel(mailbox, on_stack((function, data, units, grain)), 1, scratch)
         return
-    for word, value in enumerate((function, record + RECORD_ARGS, units, grain)):
+    for word, value in enumerate((function, record + RECORD_ARGS, units, grain, check)):
         poke(record, word, value)
     for word in range(size):
         poke(record, RECORD_ARGS // 8 + word, peek(data, word))
 
 
-def replay(mailbox, records, count, times, stop):
+def replay(mailbox, records, count, times, stop, wrong, scratch):
     """Run `count` records, job after job, `times` times; return how often they were run.
 
     `records` is the address of the first. Ends early, before the next job, once the number at the
-    address `stop` is not 0.
+    address `stop` is not 0; and before a job that would read outside an array. Then the number at
+    the address `wrong`, 0 until then, says for which record, counted from 1: the caller may have
+    changed what it reads since it was recorded. (No call of a job writes what another reads.)
     """
     end = records + count * RECORD
     for time in range(times):
         record = records
         while record < end:
             together = peek(record, TOGETHER)
-            parallel(mailbox, record, together)
+            for checked in range(record, record + together * RECORD, RECORD):
+                if peek(checked, CHECK) != 0:
+                    number = (checked - records) // RECORD + 1
+                    call(peek(checked, CHECK), peek(checked, DATA), wrong, number, scratch)
+            if peek(wrong, 0) != 0:
+                return time
+            parallel(mailbox, record, together, scratch)
             if peek(stop, 0) != 0:
                 return time
             record += together * RECORD
     return times
 
 
-def serve(mailbox, thread):
+def serve(mailbox, thread, shift, scratch):
     """A worker: help with each job as it opens, and sleep longer the longer none does."""
     seen = 0
     waited = 0
-    while peek(mailbox, QUIT) == 0:
+    while peek(mailbox, SHIFT) == shift:
         job = peek(mailbox, JOB)
         if job in (0, seen):
             waited += 1
@@ -323,7 +347,7 @@ def serve(mailbox, thread):
             continue
         fetch_add(mailbox, ACTIVE, 1)
         if peek(mailbox, JOB) == job:  # else it closed before we were counted
-            _claim(mailbox, thread)
+            _claim(mailbox, thread, scratch)
         fetch_add(mailbox, ACTIVE, -1)
         seen = job
         waited = 0
@@ -331,12 +355,23 @@ def serve(mailbox, thread):
 
 def take(mailbox):
     """Wait until no job is open; none opens from now on, callers compute alone."""
-    while swap(mailbox, BUSY, 1) == 1:
-        _sched_yield()
+    if peek(mailbox, TAKEN) == 0:
+        while swap(mailbox, BUSY, 1) == 1:
+            _sched_yield()
+        poke(mailbox, TAKEN, 1)
+
+
+def scratch_memory():
+    """Scratch memory for a thread."""
+    return aligned_zeros((SCRATCH,), np.uint8)
 
 
 class Pool:
-    """The worker threads of this process, started when the first kernel runs."""
+    """The worker threads of this process, started when the first kernel runs.
+
+    An exception such as KeyboardInterrupt may end any line here. Then nothing counts as started;
+    whoever calls a kernel next dismisses what there is and starts anew.
+    """
 
     def __init__(self, serve, take, submit):
         self.serve, self.take, self.submit = serve, take, submit  # compiled by kernels.jit
@@ -367,40 +402,60 @@ class Pool:
     def _start(self):
         if self.started:
             return
+        self._retire()
         count = min(self.threads, THREADS) - 1 if HAVE_WORKERS and not sys.is_finalizing() else 0
         if count:
             self.serve.compile()  # not in a worker: a fork must not copy a locked compiler
-        self.mailbox[QUIT] = 0
         self.mailbox[SUBMIT] = self.submit()
-        try:
-            for number in range(1, count + 1):
-                arguments = (self.address, number)
-                worker = threading.Thread(target=self.serve, args=arguments, daemon=True)
-                worker.start()
-                self.workers.append(worker)
-        except RuntimeError:
-            pass  # the system has no more threads: those that are there do the work
-        self.mailbox[WORKERS] = len(self.workers)
-        self.mailbox[BUSY] = 0  # which resize took
+        while not self._hire(count):
+            count //= 2
+        self.mailbox[WORKERS] = count
+        self.mailbox[BUSY : TAKEN + 1] = 0  # what `_retire` took
         self.started = True
 
     def _resize(self, threads):
-        if self.workers:
-            self.take(self.address)
-            self._dismiss()
         self.threads = threads
         self.started = False
+        self._retire()
 
     def _close(self):
         self._dismiss()
         self.threads = 1
 
+    def _hire(self, count):
+        """Start workers; return whether the system has so many threads. If not, none is left: the
+        last of them would take the memory that the work itself needs."""
+        shift = int(self.mailbox[SHIFT])
+        try:
+            for number in range(1, count + 1):
+                arguments = (number, shift, scratch_memory())
+                worker = threading.Thread(target=self._work, args=arguments, daemon=True)
+                self.workers.append(worker)
+                worker.start()
+        except RuntimeError:
+            self._dismiss()
+            return False
+        except BaseException:
+            self._dismiss()
+            raise
+        return True
+
+    def _work(self, number, shift, scratch):
+        self.serve(self.address, number, shift, scratch.ctypes.data)
+
+    def _retire(self):
+        """Dismiss the workers while no job is open; none opens until `start`."""
+        if self.workers:
+            self.take(self.address)
+            self._dismiss()
+
     def _dismiss(self):
         self.mailbox[WORKERS] = 0
-        self.mailbox[QUIT] = 1  # a job that is open now ends without those who leave
-        for worker in self.workers:
-            worker.join()
-        self.workers = []
+        self.mailbox[SHIFT] += 1  # a job that is open now ends without those who leave
+        workers, self.workers = self.workers, []
+        for worker in workers:
+            if worker.ident is not None:  # else it was never begun, or sees at once that it is late
+                worker.join()
 
     def _forget(self):
         """In a forked child: the workers did not come along."""

@@ -229,13 +229,14 @@ def test_dtypes(name):
         floats = [value for value in arrays(call).values() if value.dtype == np.float32]
         for key, value in arrays(call).items():
             wrong = [np.float16, np.int32, np.complex64, bool, object, np.longdouble]
-            wrong += [value.dtype.newbyteorder(), np.uint64]
+            wrong += [value.dtype.newbyteorder(), np.uint64, "M8[s]", "m8[s]", "S4", "U2", "V3"]
+            wrong += [[("a", np.float32)]]
             if len(floats) > 1 or value.dtype != np.float32:  # two dtypes, or none of ours
                 wrong += [np.float64]
             for dtype in wrong:
                 if dtype == np.longdouble and np.longdouble(0).itemsize == 8:
                     continue  # float64 by another name
-                array = value.astype(dtype)
+                array = np.zeros(value.shape, dtype)
                 if array.dtype != value.dtype or not array.dtype.isnative:
                     assert_refused(name, call | {key: array}, TypeError, "has dtype")
 
@@ -261,6 +262,26 @@ def test_layouts(name):
                 crooked = raw[1:].view(value.dtype).reshape(value.shape)
                 match = rf"{name}: {key} is not aligned"
                 assert_refused(name, call | {key: crooked}, ValueError, match)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_byte_order_after_other_arrays(frozen):
+    """Numba tells neither alignment nor byte order of arrays that are not as most are."""
+    call = arguments("scale", np.float64)
+    x = call["x"]
+    raw = np.zeros(x.nbytes + 1, np.uint8)
+    crooked = raw[1:].view(x.dtype).reshape(x.shape)
+    crooked[:] = x
+    swapped = x.astype(x.dtype.newbyteorder())
+    for array in (x, crooked, swapped):
+        array.flags.writeable = not frozen
+    kernels.scale(*call.values())
+    for _ in range(2):
+        assert_refused("scale", call | {"x": crooked}, ValueError, "x is not aligned")
+        assert_refused("scale", call | {"x": swapped}, TypeError, f"x has dtype {swapped.dtype}")
+        assert_refused("scale", call | {"factor": swapped[0, 1:2].reshape(())}, TypeError, "factor")
+    kernels.scale(x, 2.0, call["out"])
+    assert_same_bits(call["out"], 2 * x)
 
 
 @every_kernel
@@ -302,7 +323,8 @@ def test_numbers(name):
     for call in calls(name):
         for key, value in call.items():
             if isinstance(value, float):
-                for wrong in (None, "1", 1j, [1.0], np.ones(1), np.array(1), True):
+                others = np.array(1), np.array(1.0, ">f8"), np.ma.array(1.0), np.timedelta64(1)
+                for wrong in (None, "1", 1j, [1.0], np.ones(1), True, *others):
                     match = rf"{name}: {key} is \w+, expected a number"
                     assert_refused(name, call | {key: wrong}, TypeError, match)
                 for right in (1, np.float32(1), np.float64(1), np.int64(1)):
@@ -415,7 +437,136 @@ def test_neighbours_do_not_overlap(name):
                 getattr(kernels, name)(*overlapping(name, call, key, written, before).values())
 
 
-def test_subclasses_of_arrays(tmp_path):
+class Own(np.ndarray):
+    """A subclass that may do anything."""
+
+
+@every_kernel
+def test_subclasses_of_arrays(name):
+    """They mean something else by an element or a shape: a mask would be ignored."""
+    for call in calls(name):
+        for key, value in arrays(call).items():
+            for kind in (np.ma.MaskedArray, np.recarray, Own, *[np.matrix] * (value.ndim == 2)):
+                match = rf"{name}: {key} is {kind.__name__}, a subclass of arrays"
+                assert_refused(name, call | {key: value.view(kind)}, TypeError, match)
+
+
+@every_kernel
+@pytest.mark.parametrize("dims", [9, 32, 33, 64])
+def test_dimensions(name, dims):
+    for call in calls(name):
+        for key, value in arrays(call).items():
+            many = value.reshape(value.shape + (1,) * (dims - value.ndim))
+            match = rf"{name}: {key} has (shape|{dims} dimensions, expected at most 8)|has dtype"
+            kind = (TypeError, ValueError) if key == "labels" else ValueError
+            assert_refused(name, call | {key: many}, kind, match)
+
+
+def test_eight_dimensions():
+    for name in ("adam_update", "dropout"):
+        expected, call = arguments(name), arguments(name)
+        x = next(iter(call))
+        for key, value in arrays(call).items():
+            if value.shape == call[x].shape and key != x:
+                call[key] = value.reshape(5, 1, 2, 1, 1, 2, 1, 1)
+        call[x] = call[x].reshape(5, 1, 2, 1, 1, 2, 1, 1)
+        for values in (expected, call):
+            getattr(kernels, name)(*values.values())
+        for key in WRITTEN.get(name, ("out",)):
+            assert_same_bits(call[key].reshape(5, 4), expected[key])
+
+
+def test_numbers_do_not_lie_in_outputs():
+    """Else an output would change the number while other elements wait for it."""
+    seen = 0
+    for name in NAMES:
+        for call in calls(name):
+            for key, value in call.items():
+                for written in WRITTEN.get(name, ("out",)) if isinstance(value, float) else ():
+                    bytes_of_it = call[written].reshape(-1).view(np.uint8)
+                    inside = bytes_of_it[-8:] if bytes_of_it.nbytes % 8 == 0 else bytes_of_it[:8]
+                    number = inside.view(np.float64).reshape(())
+                    match = rf"{name}: {written} overlaps {key} in memory"
+                    assert_refused(name, call | {key: number}, ValueError, match)
+                    with kernels.Tape():
+                        assert_refused(name, call | {key: number}, ValueError, match)
+                    seen += 1
+    assert seen > 40
+
+
+def test_a_number_in_odd_places():
+    raw = np.zeros(9, np.uint8)
+    call = arguments("scale") | {"factor": raw[1:].view(np.float64).reshape(())}
+    assert_refused("scale", call, ValueError, "scale: factor is not aligned")
+    call = arguments("scale")
+    x = np.array([call["x"].ravel()], np.float64)
+    out = np.zeros_like(x)
+    kernels.scale(x, x[0, 1:2].reshape(()), out)  # among inputs it is as good as anywhere
+    assert_same_bits(out, x * x[0, 1])
+
+
+def test_a_tape_looks_again():
+    """Labels and indices stay in the caller's memory, and may change after they were recorded."""
+    seen = set()
+    for name in NAMES:
+        call = arguments(name)
+        with kernels.Tape() as tape:
+            getattr(kernels, name)(*call.values())
+        ((kernel, _),) = tape.calls
+        for key in [one.name for one in kernel.signature.arguments if one.bound]:
+            assert tape.run() == 1
+            right = call[key].copy()
+            before = {k: value.copy() for k, value in arrays(call).items() if k != key}
+            for wrong in (-1, 7, 10**12, -(2**63), 2**63 - 1):
+                call[key][-1] = wrong
+                with pytest.raises(ValueError, match=rf"{name}: {key} holds {wrong}, expected"):
+                    tape.run(3)
+            for k, value in before.items():
+                assert value.tobytes() == call[k].tobytes()
+            call[key][:] = right
+            assert tape.run() == 1
+            seen.add(name)
+    assert len(seen) > 12
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [
+        [1, 2], None, 1.0, np.ones((2, 2)), np.ones(()), np.ones(4)[::2], np.ones(2, int),
+        np.ones(2, ">f8"), np.ones(2, "M8[s]"), np.ones(2, [("a", "f4")]), np.ma.ones(2),
+        np.ones((1, 1)).view(np.matrix), np.ones((1,) * 33), np.ones(2, object), np.ones(2, "e"),
+    ],
+)  # fmt: skip
+def test_total_of_what_is_no_vector(losses):
+    with pytest.raises((TypeError, ValueError), match=r"^total: losses [^\n]*$"):
+        kernels.total(losses)
+
+
+def test_public_names_that_are_no_kernels():
+    """What they do not take is one line, too."""
+    stop = np.zeros(2, np.int64)
+    unaligned = np.zeros(9, np.uint8)[1:].view(np.int64)
+    for wrong in ([0], 0, np.ma.array(stop), "x", (0,)):
+        with pytest.raises(TypeError, match=r"^stop is \w+, expected an int64 array$"):
+            kernels.Tape(wrong)
+    for wrong in (stop[:0], stop[0:1].reshape(()), stop[None], stop * 1.0, stop.astype(">i8")):
+        with pytest.raises(ValueError, match=r"^stop: .*expected at least one int64$"):
+            kernels.Tape(wrong)
+    with pytest.raises(ValueError, match="stop is not aligned"):
+        kernels.Tape(unaligned)
+    for wrong in (None, -1, 1.0, "1", True, np.ones(2)):
+        with pytest.raises(ValueError, match=r"^times is .*expected an integer of at least 0$"):
+            kernels.Tape().run(wrong)
+    for wrong in (3, None, (-1,), (1.0,), "ab", [2], (2, None)):
+        with pytest.raises(TypeError, match=r"^aligned_zeros: shape is .*expected a tuple"):
+            kernels.aligned_zeros(wrong, np.float32)
+    with pytest.raises(TypeError, match=r"^aligned_zeros: dtype is object"):
+        kernels.aligned_zeros((2,), object)
+    with pytest.raises(TypeError, match=r"^callback is NoneType, expected a function"):
+        kernels.on_compile(None)
+
+
+def test_mapped_files(tmp_path):
     """A memory-mapped file is an array like any other."""
     x = np.memmap(tmp_path / "x", np.float32, "w+", shape=(3, 5))
     x[:] = 2

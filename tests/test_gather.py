@@ -65,7 +65,8 @@ def test_next_index():
         kernels.next_index(order, position, index)
         np.testing.assert_array_equal(index, expected)
         assert position == place
-    position[0] = -1
-    kernels.next_index(order, position, index)
-    np.testing.assert_array_equal(index, [4, 1])
-    assert position == -1
+    for place in (-1, -(2**63), 6, 2**63 - 1, 2**63 - 2):  # a sum of these and sizes would wrap
+        position[0] = place
+        kernels.next_index(order, position, index)
+        np.testing.assert_array_equal(index, [4, 1])
+        assert position == place

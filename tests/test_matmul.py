@@ -219,7 +219,8 @@ def test_zeros_subnormals_and_the_ends_of_the_range(form, dtype):
 def test_no_read_outside(before, form, dtype, fenced):
     """Arrays that end where unreadable memory begins, and that begin where it ends."""
     rng = np.random.default_rng(7)
-    shapes = [(7, 5, 10), (MR + 1, 17, NR32 + 7)]
+    # The last: what is transposed in blocks of 64 bytes ends with the last element of b.
+    shapes = [(7, 5, 10), (MR + 1, 17, NR32 + 7), (7, 31, 48)]
     if not PLAIN:
         shapes += [
             (PACK_STRIPS * MR + 1, 21, FAR + 7),
@@ -283,11 +284,11 @@ def test_inputs_stay(form, dtype):
 
 @every_dtype
 @every_form
-def test_strides_of_single_rows_and_columns(form, dtype):
+def test_strides_of_single_rows_and_columns(form, dtype, fenced):
     """NumPy calls an array contiguous whatever the stride of an axis of one element."""
 
-    def odd(array):
-        strides = [s if n > 1 else 8000 for s, n in zip(array.strides, array.shape, strict=True)]
+    def odd(array, stride=8000):
+        strides = [s if n > 1 else stride for s, n in zip(array.strides, array.shape, strict=True)]
         array = np.lib.stride_tricks.as_strided(array, strides=strides)
         assert array.flags.c_contiguous
         return array
@@ -303,6 +304,9 @@ def test_strides_of_single_rows_and_columns(form, dtype):
     ]:
         a, b = integers(rng, (m, k), dtype), integers(rng, (k, n), dtype)
         assert_same_bits(product(form, a, b, odd), (a @ b).astype(dtype))
+        for stride in (-8000, 0, 2**60, -(2**62)):  # of which sums and products wrap
+            found = product(form, a, b, lambda array, s=stride: odd(fenced(array), s))
+            assert_same_bits(found, (a @ b).astype(dtype))
 
 
 @every_form

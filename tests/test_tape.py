@@ -209,6 +209,40 @@ def test_a_first_run_that_failed_is_begun_anew():
     np.testing.assert_array_equal(out, [0, 1, 4])
 
 
+@pytest.mark.parametrize("alone", [False, True])
+def test_an_index_out_of_range_ends_the_run(alone):
+    """Also where a call of the tape wrote it. What came before was run, of that job nothing."""
+    kernels.set_num_threads(2)
+    order, position, index = np.array([4, 0, 1, 9, 3]), np.zeros(1, np.int64), np.zeros(2, int)
+    labels, one, other = np.arange(5), np.zeros(2, int), np.zeros(2, int)
+    with kernels.Tape() as tape:
+        kernels.next_index(order, position, index)
+        kernels.gather_labels(labels, index[:1], one[:1])
+        kernels.gather_labels(labels, index, other)
+    assert [len(job) for job in tape.jobs()] == [1, 2]
+    with pytest.raises(ValueError, match=r"gather_labels: index holds 9, expected .* 0 \.\. 4"):
+        tape.run(2, alone=alone)
+    assert position == 4
+    np.testing.assert_array_equal(index, [1, 9])
+    np.testing.assert_array_equal(one, [4, 0])
+    np.testing.assert_array_equal(other, [4, 0])
+    order[3], position[0] = 2, 0
+    assert tape.run(2, alone=alone) == 2
+    np.testing.assert_array_equal(other, [1, 2])
+
+
+def test_calls_that_were_taken_away():
+    """A tape runs what it holds by then."""
+    x, y = np.ones(3), np.ones(3)
+    with kernels.Tape() as tape:
+        kernels.scale(x, 2, x)
+        kernels.scale(y, 2, y)
+    tape.run()
+    del tape.calls[0]
+    tape.run()
+    assert (x[0], y[0]) == (2, 4)
+
+
 def test_an_error_ends_the_recording():
     with pytest.raises(KeyError), kernels.Tape():
         raise KeyError

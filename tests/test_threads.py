@@ -15,7 +15,7 @@ from reference import assert_same_bits
 
 from jitprop import kernels
 from jitprop.kernels.jit import pool
-from jitprop.kernels.threads import HAVE_WORKERS
+from jitprop.kernels.threads import BUSY, HAVE_WORKERS, TAKEN, WORKERS
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="without the JIT one thread runs")
 ROOT = Path(__file__).parent.parent
@@ -28,11 +28,10 @@ def restore():
     kernels.set_num_threads(before)
 
 
-def run(script, **environment):
+def run(script, command=(sys.executable, "-c")):
     """Run a script in a process that must end by itself, with exit code 0; return its output."""
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        env=os.environ | environment,
+        [*command, textwrap.dedent(script)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -93,6 +92,83 @@ def test_workers_are_as_many_as_asked_for():
         kernels.scale(x, 2.0, x)
         assert len(pool.workers) == threads - 1
         assert all(worker.is_alive() for worker in pool.workers)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, SystemExit])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_an_interrupted_start_leaves_nobody(error, moment, monkeypatch):
+    """Nor does the next one count them: workers would add up, and leave the mailbox."""
+    start, started = threading.Thread.start, []
+
+    def interrupted(thread):
+        if len(started) == 5 and moment == "before":
+            raise error
+        started.append(thread)
+        start(thread)
+        if len(started) == 5 and moment == "after":
+            raise error
+
+    x = np.ones((300, 200), np.float32)
+    kernels.set_num_threads(9)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        for _ in range(3):
+            started.clear()
+            with pytest.raises(error):
+                kernels.scale(x, 2.0, x)
+            assert not pool.workers
+            assert pool.mailbox[WORKERS] == 0
+            assert not any(thread.is_alive() for thread in started)
+    assert (x == 1).all()
+    kernels.scale(x, 2.0, x)
+    assert (x == 2).all()
+    assert len(pool.workers) == pool.mailbox[WORKERS] == 8
+
+
+@pytest.mark.parametrize("name", ["_retire", "_dismiss", "take"])
+def test_an_interrupted_change_of_threads(name, monkeypatch):
+    """Whatever ends it half way, the next kernel has the workers that were asked for."""
+    kernels.set_num_threads(3)
+    x = np.ones((300, 200), np.float32)
+    kernels.scale(x, 2.0, x)
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    inner = getattr(pool, name)
+
+    def late(*args):
+        inner(*args)
+        raise KeyboardInterrupt
+
+    for threads, function in ((4, interrupted), (2, late), (5, late)):
+        with monkeypatch.context() as patch:
+            patch.setattr(pool, name, function)
+            with pytest.raises(KeyboardInterrupt):
+                kernels.set_num_threads(threads)
+        kernels.set_num_threads(threads)
+        kernels.scale(x, 1.0, x)
+        assert len(pool.workers) == pool.mailbox[WORKERS] == threads - 1
+        assert pool.mailbox[BUSY] == pool.mailbox[TAKEN] == 0
+    assert (x == 2).all()
+
+
+def test_a_system_without_so_many_threads(monkeypatch):
+    """Half as many do the work, or a quarter: the last ones would leave no memory for it."""
+    start, started = threading.Thread.start, []
+
+    def limited(thread):
+        if sum(one.is_alive() for one in started) == 5:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    kernels.set_num_threads(14)
+    x = np.ones((300, 200), np.float32)
+    kernels.scale(x, 2.0, x)
+    assert len(pool.workers) == pool.mailbox[WORKERS] == 3
+    assert (x == 2).all()
 
 
 def call_at_once(count, function):
@@ -189,6 +265,33 @@ CALL = """
         kernels.scale(x, 2.0, out)
         return (out == x + x).all()
 """
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits as Linux has them")
+def test_small_stacks():
+    """Products need no more of them than other calls, whoever runs them."""
+    script = f"""{CALL}
+    import threading
+    def products():
+        for dtype in (np.float32, np.float64):
+            a, b, y = (np.ones(shape, dtype) for shape in ((100, 784), (784, 200), (100, 200)))
+            kernels.matmul_nn(a, b, y)
+            assert (y == 784).all()
+            kernels.matmul_nt(y, b, a)
+            assert (a == 784 * 200).all()
+            x, values, index = np.ones((100, 784), np.uint8), np.ones(256, dtype), np.arange(100)
+            kernels.sparse_tn(x, values, index, y, b)
+            assert (b == 784 * 100).all()
+    products()
+    threading.stack_size(2**18)
+    kernels.set_num_threads(2)  # workers with such a stack, too
+    caller = threading.Thread(target=products)
+    caller.start()
+    caller.join()
+    print("fine")
+    """
+    limited = ["bash", "-c", 'ulimit -s 512 && exec "$0" -c "$1"', sys.executable]
+    assert run(script, command=limited) == "fine\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
