@@ -5,8 +5,8 @@
               w = w - rate * v                        Sutskever et al., 2013, in PyTorch's notation
     nesterov  v = momentum * v + dw
               w = w - rate * (dw + momentum * v)      as above
-    adam      m = m + (1 - beta1) * (dw - m)
-              v = v + (1 - beta2) * (dw^2 - v)
+    adam      m = beta1 * m + (1 - beta1) * dw
+              v = beta2 * v + (1 - beta2) * dw^2
               w = w - rate * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
                                                       Kingma and Ba, 2015, algorithm 1; step t
     adamw     w = w - rate * weight_decay * w, then as adam
@@ -69,9 +69,29 @@ def _nesterov_step(w, at, count, g, velocity, rate, momentum, weight_decay):
 
 
 @inline
-def _adam_step(w, at, count, x, g, m, v, step, root, gain1, gain2, eps):
-    old_m, old_v = load(m, at, count), load(v, at, count)
-    new_m, new_v = fma(g - old_m, gain1, old_m), fma(fma(g, g, -old_v), gain2, old_v)
+def _mean(old, new, beta):
+    """`beta * old + (1 - beta) * new`, by the smaller share, which float32 holds more finely."""
+    return fma(new - old, 1 - beta, old) if beta >= 0.5 else fma(old - new, beta, new)
+
+
+@inline
+def _mean_square(old, g, beta):
+    """`beta * old + (1 - beta) * g^2`, all terms positive, where g^2 alone may be too large.
+
+    A beta close to 1 is rounded to float32 too coarsely: its first 20 bits or so and the rest stand
+    for it, which is above 0. So an infinite mean stays infinite, as in other float arithmetic.
+    """
+    part = g * (1 - beta)
+    if beta == 0:
+        return g * part
+    high = int(beta * 2**20 - 0.5) / 2**20
+    return fma(old, high, fma(g, part, old * (beta - high)))
+
+
+@inline
+def _adam_step(w, at, count, x, g, m, v, step, root, beta1, beta2, eps):
+    new_m = _mean(load(m, at, count), g, beta1)
+    new_v = _mean_square(load(v, at, count), g, beta2)
     store(m, at, new_m, count)
     store(v, at, new_v, count)
     store(w, at, fma(new_m / fma(sqrt(new_v), root, eps), -step, x), count)
@@ -126,8 +146,8 @@ def nesterov_update(w, dw, velocity, rate, momentum, weight_decay, start, stop):
     _nesterov_step(w, whole, rest, g, velocity, rate, momentum, weight_decay)
 
 
-@kernel("w!(...), dw(...), m!(...), v!(...), step, root, gain1, gain2, eps, weight_decay")
-def adam_update(w, dw, m, v, step, root, gain1, gain2, eps, weight_decay, start, stop):
+@kernel("w!(...), dw(...), m!(...), v!(...), step, root, beta1, beta2, eps, weight_decay")
+def adam_update(w, dw, m, v, step, root, beta1, beta2, eps, weight_decay, start, stop):
     """m and v move towards dw and dw^2, then `w -= step * m / (root * sqrt(v) + eps)`.
 
     Parameters
@@ -136,7 +156,7 @@ def adam_update(w, dw, m, v, step, root, gain1, gain2, eps, weight_decay, start,
     dw : array of the shape and dtype of w
     step : number, rate / (1 - beta1^t) in step t, counted from 1
     root : number, 1 / sqrt(1 - beta2^t)
-    gain1, gain2 : numbers, 1 - beta1 and 1 - beta2
+    beta1, beta2 : numbers from 0 to below 1, how much m and v keep of what they were
     eps : number
     weight_decay : number; `weight_decay * w` is added to dw first
     """
@@ -144,14 +164,14 @@ def adam_update(w, dw, m, v, step, root, gain1, gain2, eps, weight_decay, start,
     for i in range(start, whole, LANES):
         x = load(w, i)
         g = _decayed(load(dw, i), x, weight_decay)
-        _adam_step(w, i, LANES, x, g, m, v, step, root, gain1, gain2, eps)
+        _adam_step(w, i, LANES, x, g, m, v, step, root, beta1, beta2, eps)
     x = load(w, whole, rest)
     g = _decayed(load(dw, whole, rest), x, weight_decay)
-    _adam_step(w, whole, rest, x, g, m, v, step, root, gain1, gain2, eps)
+    _adam_step(w, whole, rest, x, g, m, v, step, root, beta1, beta2, eps)
 
 
-@kernel("w!(...), dw(...), m!(...), v!(...), step, root, decay, gain1, gain2, eps")
-def adamw_update(w, dw, m, v, step, root, decay, gain1, gain2, eps, start, stop):
+@kernel("w!(...), dw(...), m!(...), v!(...), step, root, decay, beta1, beta2, eps")
+def adamw_update(w, dw, m, v, step, root, decay, beta1, beta2, eps, start, stop):
     """`w -= decay * w`, then as `adam_update` without weight decay.
 
     Parameters
@@ -163,7 +183,7 @@ def adamw_update(w, dw, m, v, step, root, decay, gain1, gain2, eps, start, stop)
     for i in range(start, whole, LANES):
         x = load(w, i)
         x = fma(x, -decay, x)
-        _adam_step(w, i, LANES, x, load(dw, i), m, v, step, root, gain1, gain2, eps)
+        _adam_step(w, i, LANES, x, load(dw, i), m, v, step, root, beta1, beta2, eps)
     x = load(w, whole, rest)
     x = fma(x, -decay, x)
-    _adam_step(w, whole, rest, x, load(dw, whole, rest), m, v, step, root, gain1, gain2, eps)
+    _adam_step(w, whole, rest, x, load(dw, whole, rest), m, v, step, root, beta1, beta2, eps)

@@ -56,7 +56,7 @@ def cases():
             {
                 "jitprop": lambda kernels: (
                     lambda w, dw, m, v, rate: kernels.adam_update(
-                        w, dw, m, v, rate, 1.0, 1 - BETA1, 1 - BETA2, EPS, 0.0
+                        w, dw, m, v, rate, 1.0, BETA1, BETA2, EPS, 0.0
                     )
                 ),
                 "numpy": numpy_adam,

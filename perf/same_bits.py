@@ -90,12 +90,17 @@ def run(small: bool) -> dict[str, dict[str, list[str]]]:
         command = [sys.executable, "-m", "perf.same_bits", "--here", *["--small"] * small]
         environment = os.environ | ({"NUMBA_CPU_NAME": cpu} if cpu else {})
         processes[cpu or "this CPU"] = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,  # that a loss of one's own runs layer by layer is meant here
+            text=True,
         )
     for cpu, process in processes.items():
-        output = process.communicate()[0]
+        output, said = process.communicate()
         if process.returncode != 0:
-            raise RuntimeError(f"{cpu}: the process ended with {process.returncode}")
+            raise RuntimeError(f"{cpu}: the process ended with {process.returncode}\n{said}")
         for line in output.splitlines():
             what, way, digest = json.loads(line)
             found.setdefault(what, {}).setdefault(digest, []).append(f"{cpu}, {way}")

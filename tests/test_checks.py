@@ -75,12 +75,12 @@ def arguments(name, dtype=np.float32):
         },
         "adam_update": {
             "w": x, "dw": floats(batch, n), "m": floats(batch, n), "v": np.abs(floats(batch, n)),
-            "step": 0.5, "root": 2.0, "gain1": 0.1, "gain2": 0.01, "eps": 1e-8,
+            "step": 0.5, "root": 2.0, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8,
             "weight_decay": 0.01,
         },
         "adamw_update": {
             "w": x, "dw": floats(batch, n), "m": floats(batch, n), "v": np.abs(floats(batch, n)),
-            "step": 0.5, "root": 2.0, "decay": 0.01, "gain1": 0.1, "gain2": 0.01, "eps": 1e-8,
+            "step": 0.5, "root": 2.0, "decay": 0.01, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8,
         },
         "smoothed_cross_entropy": {
             "logits": x, "labels": labels, "smoothing": 0.1, "scale": 0.5,

@@ -150,8 +150,11 @@ def test_float32_kernels(name):
     functions = machine_code(KERNELS[name], np.float32)
     assert functions
     for code in functions.values():
+        double = [i for i in mnemonics(code) if DOUBLE.match(i)]
+        if name.startswith("update.adam"):  # which makes some numbers of its betas, once a call
+            double = [i for i in double if i.endswith("pd")]
         if name != "tally.tally":  # which sums losses in float64, once a batch
-            assert not [i for i in mnemonics(code) if DOUBLE.match(i)]
+            assert not double
         assert not [line for line in code if LIBM_CALL.search(line)]
         assert not [line for line in code if ALLOCATION.search(line)]
 

@@ -37,6 +37,16 @@ def test_fprop_and_bprop(p, dtype):
         assert module.state[1] == step
 
 
+def test_the_probability_is_met_to_one_in_four_billion():
+    """An element is dropped where its 32 bits, as a fraction, are below p."""
+    state, x = Dropout(0.5, 2).state, np.ones((1, 500))
+    bits = reference.dropout_bits(500, int(state[0]), 1)
+    for threshold in [*map(int, bits[::100]), *(int(b) + 1 for b in bits[::100])]:
+        module = Dropout(threshold / 2**32)
+        module.state[:] = state
+        np.testing.assert_array_equal(module.fprop(x)[0] != 0, bits >= threshold)
+
+
 def test_in_evaluation_nothing_happens():
     module = Dropout(0.5, 1)
     module.training = False

@@ -199,6 +199,8 @@ def test_label_smoothing():
     assert gradcheck(loss, z, labels)
     assert repr(loss) == "SoftmaxCrossEntropy(label_smoothing=0.2)"
     assert repr(plain) == "SoftmaxCrossEntropy()"
+    alike = SoftmaxCrossEntropy(label_smoothing=1).fprop(z, labels)  # 1 is a share, too
+    np.testing.assert_allclose(alike, plain.fprop(z, np.full((6, 5), 0.2)), rtol=1e-14)
 
 
 def test_label_smoothing_refuses():

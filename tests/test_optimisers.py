@@ -1,5 +1,7 @@
 """Optimisers, step by step over 100 steps, against the rules in NumPy and against PyTorch's."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import reference
@@ -8,7 +10,7 @@ from reference import assert_same_bits, assert_within, eps
 from jitprop import kernels
 from jitprop.layers import Linear
 from jitprop.training import SGD, Adam, AdamW, Settings
-from jitprop.training.optimisers import optimiser
+from jitprop.training.optimisers import _corrections, optimiser
 
 STEPS = 100
 RATES = 0.05 * np.random.default_rng(1).random(STEPS)  # another one for each step
@@ -20,7 +22,12 @@ SGDS = [
     {"momentum": 0.9, "nesterov": True},
     {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1},
 ]
-ADAMS = [{}, {"betas": (0.5, 0.9), "eps": 0.1}, {"weight_decay": 0.1}]
+ADAMS = [
+    {},
+    {"betas": (0.5, 0.9), "eps": 0.1},
+    {"betas": (0.0, 0.0), "eps": 0.1},
+    {"weight_decay": 0.1},
+]
 RULES = [
     *((SGD, options) for options in SGDS),
     *((kind, options) for kind in (Adam, AdamW) for options in ADAMS),
@@ -149,6 +156,48 @@ def test_by_itself_it_keeps_its_rate(kind, options):
     before = made.w.copy()
     rule.update()
     assert (made.w != before).any()
+
+
+def test_by_itself_it_counts_all_its_steps():
+    """More steps than two tables of its own have: the means of Adam are corrected only once."""
+    rng = np.random.default_rng(6)
+    made, gradients = layer(np.float64), rng.standard_normal((250, 7, 5))
+    start = made.w.copy()
+    rule = Adam(made, 0.01)
+    *_, expected = reference.adam(start, gradients, [0.01] * 250)
+    for made.dw[...] in gradients:
+        rule.update()
+    # A few roundings of a step, which are 0.01 times a number below 10, and of weights below 4.
+    np.testing.assert_allclose(made.w, expected, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("betas", "expected"), [((0.9, 0.0), -76.1827675), ((0.0, 0.0), 0.997002), ((0.0, 0.999), None)]
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_large_gradient_is_forgotten_as_fast_as_the_betas_say(betas, expected, dtype):
+    """With betas of 0, at once: a small gradient after a large one."""
+    made, steps = Linear(1, 1, 0, dtype), [1, 1e-5, 1e-5]
+    made.w[...] = 1
+    *_, found = reference.adam(np.ones((1, 1)), steps, [1e-3] * 3, betas)
+    rule = Adam(made, 1e-3, betas)
+    for made.dw[...] in steps:
+        rule.update()
+    np.testing.assert_allclose(made.w, found, rtol=20 * eps(dtype))
+    if expected is not None:
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("beta", [0, 1e-9, 0.3, 0.5, 0.9, 0.999, 0.9999999, 1 - 2**-40])
+@pytest.mark.parametrize("before", [0, 1, 7, 1000])
+def test_corrections_against_exact_arithmetic(beta, before):
+    found = _corrections(beta, before, 200)
+    power = Fraction(beta) ** before
+    for step, value in enumerate(found, before + 1):
+        power *= Fraction(beta)
+        # Some eps for the powers by squaring, and an eps/2 for each of 200 products and sums.
+        assert abs(Fraction(value) / (1 - power) - 1) < 1e-14, step
+        power = Fraction(round(power * 2**2000), 2**2000)  # or its digits become too many
 
 
 def test_names_of_what_is_remembered():

@@ -64,15 +64,23 @@ def run(plan):
 
 
 @pytest.mark.skipif(DISABLED, reason="nothing is compiled")
-def test_every_way_leads_to_the_same_bits():
+def test_every_way_leads_to_the_same_bits(capfd):
     """Compiled or not, dense or sparse, 1 to 4 threads, three CPUs; three networks, four sizes."""
     result = perf.same_bits.run(small=True)
+    assert capfd.readouterr() == ("", "")  # a table follows, and nothing else
     assert len(result) == 12
     for what, by_digest in result.items():
         assert len(by_digest) == 1, (what, by_digest)
         (ways,) = by_digest.values()
         assert len(ways) >= 16
     assert len({digest for by_digest in result.values() for digest in by_digest}) == 12
+
+
+def test_what_fails_there_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(perf.same_bits, "ROOT", tmp_path)  # where there is no package perf
+    monkeypatch.setattr(perf.same_bits, "_flags", set)
+    with pytest.raises(RuntimeError, match=r"ended with 1\n.*No module named"):
+        perf.same_bits.run(small=True)
 
 
 @pytest.mark.parametrize("own", ["module", "loss"])

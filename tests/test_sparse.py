@@ -80,10 +80,10 @@ def test_every_number_of_vectors(dtype, guarded):
 
 
 # (images, pixels, batch, outputs): the network's first layer, one image, odd numbers of images and
-# pixels, more images than are transposed at a time (with one group of columns or many), more pixels
-# than are listed at a time.
+# pixels, as many images as are transposed at a time, or more (with one group of columns or many),
+# more pixels than are listed at a time.
 SHAPES = [
-    (30, 70, IMAGES + 5, 200), (30, 70, IMAGES + 5, 100),
+    (30, 70, IMAGES, 200), (30, 70, IMAGES + 1, 200), (30, 70, IMAGES + 5, 100),
     (200, 784, 100, 200), (50, 784, 1, 10), (300, 301, 277, 37), (20, 1000, 20, 800),
     (30, 70, 2 * IMAGES + 5, 450), (5, LIST + BYTES + 3, 3, 20), (7, BYTES, 16, 16), (3, 1, 3, 1),
 ]  # fmt: skip

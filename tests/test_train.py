@@ -376,10 +376,11 @@ def test_every_way_to_train(run, capsys):
         ("--schedule step --step-size 1 --gamma 0.5", "step schedule"),
         ("--dropout 0.3", "dropout 0.3"),
         ("--label-smoothing 0.2", "label smoothing 0.2"),
+        ("--label-smoothing 1", "label smoothing 1"),
     ):
         digests.append(run(common + option)["weights_sha256"])
         assert f" {line}, seed 0\n" in capsys.readouterr().out
-    assert len(set(digests)) == 11
+    assert len(set(digests)) == 12
 
 
 def test_early_stopping(run, capsys):

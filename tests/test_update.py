@@ -1,5 +1,7 @@
 """kernels/update.py: one step of each rule, to the bit; test_optimisers.py takes 100 of them."""
 
+from fractions import Fraction
+
 import numba
 import numpy as np
 import pytest
@@ -72,26 +74,91 @@ def test_momentum_with_weight_decay(name, decay, shape, guarded):
     assert_same_bits(w, expected)
 
 
+def adam_means(m, v, g, betas):
+    """Every rounding as it is specified."""
+    beta1, beta2 = betas
+    m = fma(g - m, 1 - beta1, m) if beta1 >= 0.5 else fma(m - g, beta1, g)
+    part = g * np.float32(1 - beta2)
+    if beta2 == 0:
+        return m, g * part
+    high = int(beta2 * 2**20 - 0.5) / 2**20
+    return m, fma(v, high, fma(g, part, v * np.float32(beta2 - high)))
+
+
 @every_shape
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.5, 0.25), (0.0, 0.0)])
 @pytest.mark.parametrize("decay", [0, 0.01])
 @pytest.mark.parametrize("name", ["adam_update", "adamw_update"])
-def test_adam(name, decay, shape, guarded):
+def test_adam(name, decay, betas, shape, guarded):
     w, dw, m, v = map(guarded, draw(shape, np.float32, 4))
     v[...] = np.abs(v)
-    step, root, gain1, gain2, eps = 0.02, 1.7, 0.1, 0.01, 1e-3
+    step, root, eps = 0.02, 1.7, 1e-3
     coupled = decay and name == "adam_update"
     g = fma(w, decay, dw) if coupled else dw
-    new_m = fma(g - m, gain1, m)
-    new_v = fma(fma(g, g, -v), gain2, v)
+    new_m, new_v = adam_means(m, v, g, betas)
     before = w.copy() if coupled else fma(w, -decay, w)
     expected = fma(new_m / fma(np.sqrt(new_v), root, eps), -step, before)
     if name == "adam_update":
-        kernels.adam_update(w, dw, m, v, step, root, gain1, gain2, eps, decay)
+        kernels.adam_update(w, dw, m, v, step, root, *betas, eps, decay)
     else:
-        kernels.adamw_update(w, dw, m, v, step, root, decay, gain1, gain2, eps)
+        kernels.adamw_update(w, dw, m, v, step, root, decay, *betas, eps)
     assert_same_bits(m, new_m)
     assert_same_bits(v, new_v)
     assert_same_bits(w, expected)
+
+
+BETAS = [0, 1e-300, 1e-30, 1e-12, 1e-7, 1e-3, 0.1, 0.25, 0.4999, 0.5, 0.5001, 0.75, 0.9, 0.95, 0.99]
+BETAS += [0.999, 0.9999999, 1 - 2**-33, 1 - 2**-53]
+
+
+@every_dtype
+@pytest.mark.parametrize("beta", BETAS)
+def test_adam_means_against_exact_arithmetic(beta, dtype):
+    """For old means and gradients of all sizes, whether their squares are numbers or too large."""
+    largest = np.finfo(dtype).maxexp - 2
+    sizes = 1.37 * np.ldexp(1.0, np.linspace(-largest // 2, largest, 13).astype(int))
+    olds, gs = (a.reshape(-1) for a in np.meshgrid([*sizes, 0], [*sizes, *-sizes, 0]))
+    dw, m, v = gs.astype(dtype), -olds.astype(dtype), olds.astype(dtype)
+    kernels.adam_update(np.zeros_like(dw), dw, m, v, 0, 1, beta, beta, 1, 0)
+    kept, exact = Fraction(beta), lambda a: np.array([Fraction(float(x)) for x in a], object)
+    old, g = exact(olds.astype(dtype)), exact(dw)
+    means = -kept * old, kept * old, (1 - kept) * g, (1 - kept) * g * g
+    for found, a, b in (m, means[0], means[2]), (v, means[1], means[3]):
+        size = abs(a) + abs(b)  # what the roundings are shares of
+        inside = size < Fraction(float(np.finfo(dtype).max))
+        assert np.isinf(found[size > 2 * Fraction(float(np.finfo(dtype).max))]).all()
+        # 1 - beta is rounded, its product with g, that with g again or that of old and beta, the
+        # sum: an eps/2 each. The last term is for those that are subnormal.
+        unit = 2.5 * eps(dtype) * size[inside].astype(np.float64)
+        unit += 4 * np.finfo(dtype).smallest_subnormal
+        off = abs(exact(found[inside]) - (a + b)[inside]).astype(np.float64)
+        assert (off <= unit).all()
+
+
+@every_dtype
+def test_an_infinite_mean_of_squares_stays_so_until_it_is_forgotten(dtype):
+    huge = float(np.finfo(dtype).max)
+    for beta, expected in (0.999, np.inf), (0.5, np.inf), (0.1, np.inf), (0.0, 4.0):
+        w, dw, m, v = (np.full(17, value, dtype) for value in (1, huge, 0, 0))
+        for g in (huge, 2, 2):
+            dw[...] = g
+            kernels.adam_update(w, dw, m, v, 0.1, 1, 0.9, beta, 1e-8, 0)
+        assert_same_bits(v, np.full(17, expected, dtype))
+        assert np.isfinite(w).all()
+
+
+@every_dtype
+@pytest.mark.parametrize("decay", [0.01, 1e-5, 1e-30])
+@pytest.mark.parametrize("name", ["momentum_update", "nesterov_update", "adam_update"])
+def test_no_weight_decay_is_too_small(name, decay, dtype):
+    """The gradient of large weights is the decay's alone."""
+    w = np.full(17, 1 / decay, dtype)
+    dw, m, v = (np.zeros_like(w) for _ in range(3))
+    if name == "adam_update":
+        kernels.adam_update(w, dw, m, v, 0.1, 1, 0, 0, 1e-8, decay)
+    else:
+        getattr(kernels, name)(w, dw, m, 0.1, 0.9, decay)
+    np.testing.assert_allclose(m, 1, rtol=2 * eps(dtype))
 
 
 @every_dtype
@@ -100,7 +167,7 @@ def test_no_weight_decay_does_not_look_at_the_weights(name, dtype):
     """0 * inf would be NaN."""
     w, zeros = np.full(17, np.inf, dtype), [np.zeros(17, dtype) for _ in range(3)]
     if name == "adam_update":
-        kernels.adam_update(w, *zeros, 0.1, 1, 0.1, 0.01, 1e-8, 0)
+        kernels.adam_update(w, *zeros, 0.1, 1, 0.9, 0.99, 1e-8, 0)
     else:
         getattr(kernels, name)(w, *zeros[:2], 0.1, 0.9, 0)
     for array in (w, *zeros):
@@ -113,7 +180,7 @@ def test_squares_stay_above_zero(dtype):
     sizes = np.ldexp(1.0, np.arange(-60, 60, 7)).astype(dtype)
     dw, v = (np.ascontiguousarray(a) for a in np.meshgrid(sizes, sizes**2))
     w, m, before = np.zeros_like(dw), np.zeros_like(dw), v.copy()
-    kernels.adam_update(w, dw, m, v, 0.1, 1, 0.1, 0.001, 1e-8, 0)
+    kernels.adam_update(w, dw, m, v, 0.1, 1, 0.9, 0.999, 1e-8, 0)
     assert (v >= np.minimum(before, dw**2)).all()
     assert (v <= np.maximum(before, dw**2)).all()
 

@@ -171,16 +171,15 @@ class Adam(Optimiser):
     ) -> None:
         self.betas = betas
         self.eps = eps
-        self._gains = [1 - beta for beta in betas]
         super().__init__(net, rate, weight_decay, numbers=numbers, memories=("m", "v"))
 
     def _rows(self, rates: Array, before: int) -> Array:
-        first, second = (1 - _powers(beta, before, len(rates)) for beta in self.betas)
+        first, second = (_corrections(beta, before, len(rates)) for beta in self.betas)
         return np.stack([rates / first, 1 / np.sqrt(second)], axis=1)
 
     def _rule(self, *arrays: Array, weight: bool) -> None:
         decay = self.weight_decay if weight else 0.0
-        kernels.adam_update(*arrays, *self._numbers, *self._gains, self.eps, decay)
+        kernels.adam_update(*arrays, *self._numbers, *self.betas, self.eps, decay)
 
 
 class AdamW(Adam):
@@ -204,7 +203,7 @@ class AdamW(Adam):
 
     def _rule(self, *arrays: Array, weight: bool) -> None:
         step, root, decay = self._numbers
-        kernels.adamw_update(*arrays, step, root, decay if weight else 0.0, *self._gains, self.eps)
+        kernels.adamw_update(*arrays, step, root, decay if weight else 0.0, *self.betas, self.eps)
 
 
 def optimiser(net: Module, settings: Settings) -> Optimiser:
@@ -216,12 +215,16 @@ def optimiser(net: Module, settings: Settings) -> Optimiser:
     return kind(net, rate, settings.betas, settings.eps, decay)
 
 
-def _powers(beta: float, before: int, steps: int) -> Array:
-    """beta^t for t = before + 1, ..., by products, which are the same bits everywhere."""
-    start, square, left = 1.0, beta, before
+def _corrections(beta: float, before: int, steps: int) -> Array:
+    """1 - beta^t for t = before + 1, ...: (1 - beta) (1 + beta + ...), which for a beta close to 1
+    keeps the digits that a difference from 1 loses. All is + and *, the same bits everywhere."""
+    done, power, left = 0.0, 1.0, before  # 1 - power, power
+    square, rest = beta, 1 - beta  # beta^1, 2, 4, ... and 1 less that
     while left:
         if left & 1:
-            start *= square
+            done += power * rest
+            power *= square
+        rest *= 1 + square
         square *= square
         left >>= 1
-    return np.cumprod([start * beta] + [beta] * (steps - 1))
+    return done + np.cumsum((1 - beta) * np.cumprod([power] + [beta] * (steps - 1)))
