@@ -15,13 +15,14 @@ from jitprop.layers.concatenate import Concatenate, Split
 from jitprop.layers.cross_entropy import CrossEntropy, SoftmaxCrossEntropy
 from jitprop.layers.dropout import Dropout
 from jitprop.layers.gradcheck import GradCheckResult, GradientError, gradcheck
-from jitprop.layers.graph import Graph, Input, Node
+from jitprop.layers.graph import Graph
 from jitprop.layers.linear import Linear
 from jitprop.layers.log_softmax import LogSoftmax
 from jitprop.layers.losses import Losses
 from jitprop.layers.mean_squared_error import MeanSquaredError
 from jitprop.layers.module import Loss, Module, Parameter, State
 from jitprop.layers.multiply import Multiply
+from jitprop.layers.node import Input, Node
 from jitprop.layers.relu import ReLU
 from jitprop.layers.sequential import Sequential
 from jitprop.layers.sigmoid import Sigmoid

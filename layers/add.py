@@ -11,6 +11,7 @@ from jitprop.layers.batch import (
     same_features,
 )
 from jitprop.layers.module import Module
+from jitprop.layers.node import OPERATIONS
 
 
 class Add(Module):
@@ -47,3 +48,6 @@ class Add(Module):
     def _expect_two(self, inputs: int) -> None:
         if inputs < 2:
             raise TypeError(f"{self!r}: {inputs} inputs, expected 2 or more")
+
+
+OPERATIONS["Add"] = Add

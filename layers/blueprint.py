@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from jitprop import layers
-from jitprop.layers.graph import Graph, Input, call
+from jitprop.layers.graph import Graph
 from jitprop.layers.module import Module, Parameter, State
+from jitprop.layers.node import Input, call
 from jitprop.layers.sequential import Sequential
 
 Entry = dict[str, Any]

@@ -11,101 +11,20 @@ to the sum of those before: always the same bits. Nothing recurses along a graph
 within it.
 """
 
-import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cache
-from numbers import Real
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from jitprop import kernels
-from jitprop.layers.batch import Array, Buffer, as_input, as_integer, remembered
+from jitprop.layers.batch import Array, Buffer, as_input, remembered
 from jitprop.layers.module import Module, Parameter, State
-
-Widths = tuple[int | None, ...]
-
-
-class _Call:
-    """A module on its input nodes; what the nodes of its outputs share."""
-
-    def __init__(self, module: Any, inputs: tuple["Node", ...], widths: Widths) -> None:
-        self.module = module
-        self.inputs = inputs
-        self.widths = widths
-
-
-class Node:
-    """A value of a graph in the making: what a module will return. Nothing is computed yet.
-
-    `a + b`, `a - b` and `a * b` are the modules Add, Subtract and Multiply, elementwise;
-    `a * 0.5` multiplies by a constant.
-
-    Attributes:
-        features: its width; None if it will be known only when the graph runs.
-    """
-
-    __array_ufunc__ = None  # so that NumPy leaves np.float32(2) * node to the node
-
-    def __init__(self, call: _Call | None, output: int, features: int | None) -> None:
-        self.call = call
-        self.output = output
-        self.features = features
-
-    def __add__(self, other: "Node") -> "Node":
-        return _operate("Add", self, other)
-
-    def __sub__(self, other: "Node") -> "Node":
-        return _operate("Subtract", self, other)
-
-    def __mul__(self, other: "Node | float") -> "Node":
-        return _operate("Multiply", self, other)
-
-    def __rmul__(self, other: float) -> "Node":
-        return _operate("Multiply", self, other)
-
-    def __repr__(self) -> str:
-        return repr(self.call.module) if self.call else "Input()"
-
-
-class Input(Node):
-    """A value that the graph is given.
-
-    Args:
-        features: its width, at least 1; None takes any.
-    """
-
-    def __init__(self, features: int | None = None) -> None:
-        width = None if features is None else as_integer("Input", "features", features)
-        if width is not None and width < 1:
-            raise ValueError(f"Input({width}): the width must be at least 1")
-        super().__init__(None, 0, width)
-
-    def __repr__(self) -> str:
-        return f"Input({'' if self.features is None else self.features})"
-
-
-def call(module: Module, nodes: Sequence[Node]) -> Any:
-    """Return what `module(*nodes)` returns; see `Module.__call__`."""
-    for place, node in enumerate(nodes):
-        if not isinstance(node, Node):
-            raise TypeError(
-                f"{module!r}: argument {place} is {what(node)}, expected a node such as Input(5)"
-            )
-    fewest, most = _takes(type(module).fprop)
-    if isinstance(module, Graph):
-        fewest = most = len(module.in_widths)
-    if not fewest <= len(nodes) <= most:
-        given = f" ({', '.join(map(repr, nodes))})" if nodes else ""
-        expected = f"{fewest}" if len(nodes) < fewest else f"{most:.0f}"
-        raise TypeError(f"{module!r}: called on {len(nodes)} nodes{given}, expected {expected}")
-    widths = _out_width(module, [node.features for node in nodes], nodes)
-    many = isinstance(widths, tuple)
-    made = _Call(module, tuple(nodes), widths if isinstance(widths, tuple) else (widths,))
-    outputs = tuple(Node(made, output, width) for output, width in enumerate(made.widths))
-    return outputs if many else outputs[0]
+from jitprop.layers.node import Call, Input, Node, Widths, comes_from, out_width, what
+from jitprop.layers.sharing import Shared, share
+from jitprop.layers.summary import mermaid, table
 
 
 class Step(NamedTuple):
@@ -125,20 +44,6 @@ class Step(NamedTuple):
             return 0
         known = [width for value in self.takes if (width := widths[value]) is not None]
         return self.module.multiply_adds(*known) if len(known) == len(self.takes) else None
-
-
-@dataclass
-class _Shared:
-    """A parameter that modules at several places have.
-
-    Attributes:
-        holders: step and place in `parameters()` of each, in the order of the steps. What the
-            first calls its gradient is the gradient of the parameter.
-        total: the sum so far in a backward pass.
-    """
-
-    holders: list[tuple[int, int]]
-    total: Buffer = field(default_factory=Buffer)
 
 
 class Graph(Module):
@@ -173,14 +78,14 @@ class Graph(Module):
         self.outputs = None if isinstance(outputs, Node) else len(output_nodes)
         self._many = not isinstance(inputs, Node)
 
-        first: dict[Node | _Call | None, int] = {node: at for at, node in enumerate(input_nodes)}
+        first: dict[Node | Call | None, int] = {node: at for at, node in enumerate(input_nodes)}
 
         def number(node: Node) -> int:
             return first[node.call or node] + node.output
 
         self._size = len(input_nodes)
         self._sources: list[Any] = [Input(width) for width in self.in_widths]
-        twins, self._new, self._shared = _share(self.modules)
+        twins, self._new, self._shared = share(self.modules)
         self.steps: list[Step] = []
         for label, module, made in zip(self._labels(), twins, calls, strict=True):
             first[made] = self._size
@@ -190,11 +95,11 @@ class Graph(Module):
             self._sources += [module] * len(made.widths)
         self.results = tuple(number(node) for node in output_nodes)
 
-        self._held: dict[int, list[tuple[int, _Shared]]] = {}
+        self._held: dict[int, list[tuple[int, Shared]]] = {}
         for shared in self._shared:
             for step, place in shared.holders:
                 self._held.setdefault(step, []).append((place, shared))
-        self._learns = any(map(_learns, twins))
+        self._learns = any(module._can_learn() for module in twins)
         self._values: list[Array] | None = None
         self._buffers: dict[int, Buffer] = {}
         self._ways: dict[Any, list[Any]] = {}
@@ -229,7 +134,7 @@ class Graph(Module):
         except ValueError as error:
             sources = [self._sources[value] for value in takes if value >= len(xs)]
             if sources and type(error) is ValueError:
-                raise ValueError(_from(error, sources)) from error
+                raise ValueError(comes_from(error, sources)) from error
             raise
         self._values = values
         if self.outputs is None:
@@ -321,7 +226,7 @@ class Graph(Module):
         way: list[Any] = []
         for number, (_, module, takes, gives) in enumerate(self.steps):
             wanted = tuple(needed[value] for value in takes)
-            if not any(wanted) and not _learns(module):
+            if not any(wanted) and not module._can_learn():
                 continue
             for value in gives:
                 needed[value] = True
@@ -381,7 +286,7 @@ class Graph(Module):
             else:
                 kernels.add(total, grad, total)
 
-    def _settle(self, shared: _Shared, started: set[int]) -> None:
+    def _settle(self, shared: Shared, started: set[int]) -> None:
         """Give a shared parameter its gradient."""
         number, place = shared.holders[0]
         grad = self.steps[number].module.parameters()[place].grad.reshape(-1)
@@ -416,6 +321,17 @@ class Graph(Module):
                     seen.add(id(one.value))
                     yield replace(one, name=f"{step.label}.{one.name}")
 
+    def _arity(self) -> tuple[int, float]:
+        return len(self.in_widths), len(self.in_widths)
+
+    def _within(self) -> Iterator[Module]:
+        yield self
+        for inner in self.modules:
+            yield from inner._within()
+
+    def _can_learn(self) -> bool:
+        return self._learns
+
     def train(self, mode: bool = True) -> Self:
         """Switch this graph, and all within it, to training or to evaluation; return it."""
         everywhere = (*self.modules, *(step.module for step in self.steps))
@@ -445,7 +361,7 @@ class Graph(Module):
         all_widths = list(in_features)
         for _, module, takes, gives in self.steps:
             sources = [self._sources[value] for value in takes]
-            found = _out_width(module, [all_widths[value] for value in takes], sources)
+            found = out_width(module, [all_widths[value] for value in takes], sources)
             all_widths += found if isinstance(found, tuple) else (found,) * len(gives)
         return tuple(all_widths)
 
@@ -465,8 +381,6 @@ class Graph(Module):
 
     def to_mermaid(self) -> str:
         """Return a flowchart of the graph in the language of Mermaid, which GitHub draws."""
-        from jitprop.layers.summary import mermaid
-
         return mermaid(self)
 
     def _labels(self) -> list[str]:
@@ -480,8 +394,6 @@ class Graph(Module):
         return labels
 
     def __str__(self) -> str:
-        from jitprop.layers.summary import table
-
         return table(self)
 
     def __repr__(self) -> str:
@@ -491,11 +403,6 @@ class Graph(Module):
         )
         found = ", ".join("?" if widths[at] is None else str(widths[at]) for at in self.results)
         return f"{type(self).__name__}({given} -> {found}, {len(self.steps)} modules)"
-
-
-def what(thing: object) -> str:
-    """Return what something is that should be something else."""
-    return "a class" if isinstance(thing, type) else f"of type {type(thing).__name__}"
 
 
 def _nodes(name: str, given: Node | Sequence[Node]) -> list[Node]:
@@ -515,14 +422,14 @@ def _nodes(name: str, given: Node | Sequence[Node]) -> list[Node]:
     return list(nodes)
 
 
-def _in_order(inputs: list[Node], outputs: list[Node]) -> list[_Call]:
+def _in_order(inputs: list[Node], outputs: list[Node]) -> list[Call]:
     """Return all calls that the outputs depend on, each behind those that it depends on."""
-    order: list[_Call] = []
+    order: list[Call] = []
     known = set(inputs)
     unused = known.difference(outputs)
-    done: set[_Call] = set()
-    begun: set[_Call] = set()
-    last = _Call(_Outputs(), tuple(outputs), ())
+    done: set[Call] = set()
+    begun: set[Call] = set()
+    last = Call(_Outputs(), tuple(outputs), ())
     stack = [(last, iter(last.inputs))]
     while stack:
         current, rest = stack[-1]
@@ -564,61 +471,6 @@ class _Outputs:
         return "the output"
 
 
-def _share(
-    modules: Sequence[Module],
-) -> tuple[list[Module], list[list[int] | None], list[_Shared]]:
-    """Return what stands at each place, which of its parameters are new, and the shared ones.
-
-    A module of which anything has stood at an earlier place gets a twin: a copy, but of the arrays
-    of its parameters and states. "None" are the new parameters where the module is no twin.
-    """
-    twins: list[Module] = []
-    news: list[list[int] | None] = []
-    seen: set[int] = set()
-    first: dict[int, Parameter] = {}
-    holders: dict[int, list[tuple[int, int]]] = {}
-    for step, module in enumerate(modules):
-        within = set(map(id, _within(module)))
-        parameters = module.parameters()
-        new = [place for place, p in enumerate(parameters) if id(p.value) not in first]
-        if seen.isdisjoint(within) and len(new) == len(parameters):
-            twins.append(module)
-            news.append(None)
-        else:
-            kept = [p.value for p in parameters] + [state.value for state in module.states()]
-            memo: dict[int, Any] = {id(array): array for array in kept}
-            memo |= {id(p.grad): first.get(id(p.value), p).grad for p in parameters}
-            twin = copy.deepcopy(module, memo)
-            copies = twin.parameters()
-            if any(a.value is not b.value for a, b in zip(copies, parameters, strict=True)):
-                raise ValueError(
-                    f"Graph: {module!r} cannot stand at two places: parameters() returns arrays "
-                    "that are not attributes of the module"
-                )
-            twins.append(twin)
-            news.append(new)
-        seen |= within
-        for place, p in enumerate(parameters):
-            first.setdefault(id(p.value), p)
-            holders.setdefault(id(p.value), []).append((step, place))
-    return twins, news, [_Shared(places) for places in holders.values() if len(places) > 1]
-
-
-def _within(module: Module) -> Iterator[Module]:
-    """Yield a module and, of a graph, all modules in it."""
-    yield module
-    if isinstance(module, Graph):
-        for inner in module.modules:
-            yield from _within(inner)
-
-
-def _learns(module: Module) -> bool:
-    """Whether a module has anything to learn; one with an `update` of its own is believed to."""
-    if isinstance(module, Graph):
-        return module._learns
-    return type(module).update is not Module.update or bool(module.parameters())
-
-
 def _several(module: Module, method: str, given: Any, count: int) -> tuple[Any, ...]:
     """Return what a method of a module returned, if it is as many arrays as there should be."""
     if type(given) is not tuple or len(given) != count:
@@ -629,48 +481,6 @@ def _several(module: Module, method: str, given: Any, count: int) -> tuple[Any, 
 
 
 @cache
-def _takes(fprop: Callable[..., Any]) -> tuple[int, float]:
-    """Return how many arrays an `fprop` takes, at least and at most."""
-    parameters = list(inspect.signature(fprop).parameters.values())[1:]
-    plain = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    if any(p.kind == p.VAR_POSITIONAL for p in parameters):
-        return max(1, len(plain)), float("inf")
-    return sum(p.default is p.empty for p in plain), len(plain)
-
-
-@cache
 def _has_flag(bprop: Callable[..., Any]) -> bool:
     """Whether a `bprop` takes `need_dx`."""
     return "need_dx" in inspect.signature(bprop).parameters
-
-
-def _out_width(module: Module, widths: Sequence[int | None], sources: Sequence[Any]) -> Any:
-    """Return what `module.out_width` does, None for each width that is not known."""
-    unknown = None if module.outputs is None else (None,) * module.outputs
-    told = getattr(module, "in_features", None)
-    if len(widths) == 1 and isinstance(told, int):
-        widths = [told if widths[0] is None else widths[0]]
-    if None in widths:
-        return unknown
-    try:
-        found = module.out_width(*widths)  # type: ignore[arg-type]
-    except ValueError as error:
-        raise ValueError(_from(error, sources)) from None
-    return unknown if found is None else found
-
-
-def _from(error: ValueError, sources: Sequence[Any]) -> str:
-    """Return the message of an error of a module with the other end: what the module takes."""
-    if "comes from" in str(error):  # a graph within has said it
-        return str(error)
-    return f"{error}; it comes from {' and '.join(map(repr, sources))}"
-
-
-def _operate(kind: str, a: Node, b: Any) -> Any:
-    from jitprop import layers  # which imports this file
-
-    if isinstance(b, Node):
-        return getattr(layers, kind)()(a, b)
-    if kind == "Multiply" and isinstance(b, Real) and not isinstance(b, bool):
-        return layers.Multiply(float(b))(a)  # type: ignore[attr-defined]
-    return NotImplemented

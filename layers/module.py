@@ -1,17 +1,16 @@
 """What every building block of a network has in common: `Module`, `Loss` and `Parameter`."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy.typing as npt
 
 from jitprop import kernels
 from jitprop.layers.batch import Array
 from jitprop.layers.copies import Copied
-
-if TYPE_CHECKING:
-    from jitprop.layers.graph import Node
+from jitprop.layers.node import Node, call, takes
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,16 +83,26 @@ class Module(Copied, ABC):
         computed and None returned.
         """
 
-    def __call__(self, *nodes: "Node") -> Any:
+    def __call__(self, *nodes: Node) -> Any:
         """Return the node for this module's output at these inputs; a tuple for several outputs.
 
         Raises:
             TypeError: not nodes, or not as many as `fprop` takes.
             ValueError: their widths do not fit.
         """
-        from jitprop.layers.graph import call  # which imports this file
-
         return call(self, nodes)
+
+    def _arity(self) -> tuple[int, float]:
+        """Return how many arrays `fprop` takes, at least and at most."""
+        return takes(type(self).fprop)
+
+    def _within(self) -> "Iterator[Module]":
+        """Yield this module and, of a graph, all modules in it."""
+        yield self
+
+    def _can_learn(self) -> bool:
+        """Whether there is anything to learn; one with an `update` of its own is believed to."""
+        return type(self).update is not Module.update or bool(self.parameters())
 
     def out_width(self, *in_features: int) -> int | tuple[int, ...] | None:
         """Return the width of the output, for inputs of these widths; None: not known.

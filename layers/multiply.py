@@ -16,6 +16,7 @@ from jitprop.layers.batch import (
     same_features,
 )
 from jitprop.layers.module import Module
+from jitprop.layers.node import OPERATIONS
 
 
 class Multiply(Module):
@@ -71,3 +72,6 @@ class Multiply(Module):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({'' if self.constant is None else self.constant})"
+
+
+OPERATIONS["Multiply"] = Multiply

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Any, overload
 
-from jitprop.layers.graph import Graph, Input, call, what
+from jitprop.layers.graph import Graph
 from jitprop.layers.module import Module
+from jitprop.layers.node import Input, call, what
 
 
 class Sequential(Graph):

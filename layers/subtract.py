@@ -12,6 +12,7 @@ from jitprop.layers.batch import (
     same_features,
 )
 from jitprop.layers.module import Module
+from jitprop.layers.node import OPERATIONS
 
 
 class Subtract(Module):
@@ -46,3 +47,6 @@ class Subtract(Module):
         """Return the width that both inputs have."""
         expect_inputs(self, len(in_features), 2)
         return same_features(self, in_features)
+
+
+OPERATIONS["Subtract"] = Subtract

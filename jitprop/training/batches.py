@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from jitprop import kernels
 from jitprop.layers import Graph, Linear, Module
-from jitprop.layers.graph import what
+from jitprop.layers.node import what
 from jitprop.layers.sparse import SparseImages
 
 Array = npt.NDArray[Any]

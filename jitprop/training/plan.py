@@ -19,8 +19,8 @@ from jitprop.kernels.apart import apart
 from jitprop.kernels.fuse import fused
 from jitprop.kernels.jit import Kernel
 from jitprop.layers import Graph, Loss, Losses, Module
-from jitprop.layers.graph import what
 from jitprop.layers.mode import in_mode
+from jitprop.layers.node import what
 from jitprop.training.batches import Array, Batches
 from jitprop.training.optimisers import Optimiser
 
