@@ -150,7 +150,7 @@ def test_without_sources_on_disk_nothing_is_cached(tmp_path):
     shutil.rmtree(tmp_path / "jitprop")
     variables = {"PYTHONPATH": str(archive), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     for _ in range(2):
-        out, err = start(tmp_path, **variables).communicate(timeout=100)
+        out, err = start(tmp_path, **variables).communicate(timeout=3000)
         assert out == "24.0 1\n"
         assert err == "jitprop: compiled kernels are not cached: their sources are not on disk\n"
     assert not (tmp_path / "cache").exists()
@@ -207,7 +207,7 @@ def test_the_folder_above_a_clone(tmp_path):
         clone.mkdir(parents=True)
         copy_of_sources(clone)
         before = {path for path in clone.rglob("*") if "__pycache__" not in path.parts}
-        out, err = start(clone, NUMBA_CACHE_DIR="..").communicate(timeout=100)
+        out, err = start(clone, NUMBA_CACHE_DIR="..").communicate(timeout=3000)
         assert (out, err) == ("24.0 1\n", "")
         assert before <= {*clone.rglob("*")}
 
@@ -294,7 +294,7 @@ def test_nowhere_to_write(installed, tmp_path):
     (tmp_path / "home").write_bytes(b"")
     home = str(tmp_path / "home")
     process = start(tmp_path, HOME=home, XDG_CACHE_HOME=home, LOCALAPPDATA=home)
-    out, err = process.communicate(timeout=100)
+    out, err = process.communicate(timeout=3000)
     assert (process.returncode, out) == (0, "24.0 1\n")
     assert err.startswith("jitprop: compiled kernels are not cached")
     assert err.count("\n") == 1
@@ -358,7 +358,7 @@ def test_without_home(tmp_path):
     package = copy_of_sources(tmp_path)
     processes = [start(tmp_path), start(tmp_path)]
     for process in processes:
-        out, err = process.communicate(timeout=100)
+        out, err = process.communicate(timeout=3000)
         assert (process.returncode, err) == (0, "")
         assert out.startswith("24.0 ")
     (generation,) = (package / "__pycache__" / "jit").iterdir()
@@ -366,5 +366,5 @@ def test_without_home(tmp_path):
     assert all(name.endswith(".bin") for name in names)
     assert sum(name.startswith(f"{NAME}-") for name in names) == 1
     third = start(tmp_path)
-    assert third.communicate(timeout=100) == ("24.0 0\n", "")  # loaded, not compiled
+    assert third.communicate(timeout=3000) == ("24.0 0\n", "")  # loaded, not compiled
     assert not list(tmp_path.glob("~*"))

