@@ -192,6 +192,11 @@ class KernelCache:
         key = repr((signature, made_by.magic_tuple()))
         return root / f"{self.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.bin"
 
+    def holds(self, signature) -> bool:
+        """Whether there is something to load."""
+        path = self._path(signature, codegen())
+        return path is not None and path.exists()
+
     def missing(self, signature) -> bool:
         """Whether a kernel will have to be compiled, and there is where to keep it."""
         path = self._path(signature, codegen())

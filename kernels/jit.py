@@ -65,6 +65,17 @@ def compiled(name: str, signature=None):
     return decorate
 
 
+def _fetch(dispatcher, signature, function, argument):
+    """Return `function(argument)`, which compiles a dispatcher or loads it.
+
+    To load is short, and no compiling that something could come into the midst of.
+    """
+    cache = dispatcher._cache
+    if isinstance(cache, KernelCache) and cache.holds(signature):
+        return function(argument)
+    return apart(function, argument)
+
+
 class _Late:
     """Compiles for its one signature at the first call, not at import."""
 
@@ -73,7 +84,7 @@ class _Late:
         self.signature = signature
 
     def compile(self):
-        apart(self.dispatcher.compile, self.signature)
+        _fetch(self.dispatcher, self.signature, self.dispatcher.compile, self.signature)
 
     def __call__(self, *args):
         if not self.dispatcher.overloads:  # else a worker would wait for who starts it
@@ -232,7 +243,8 @@ class Kernel:
 
     def compile(self, kinds):
         """Compile for arguments of these numba types, or load; return what Python calls."""
-        return apart(self._compile, kinds)
+        whole = types.int64, types.int64, *kinds
+        return _fetch(self.entry, whole, self._compile, kinds)
 
     def _compile(self, kinds):
         if self.shared:
