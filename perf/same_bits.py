@@ -10,6 +10,7 @@ there are several, it says which way led to which, and the exit code is 1.
 """
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -86,24 +87,26 @@ def run(small: bool) -> dict[str, dict[str, list[str]]]:
     found: dict[str, dict[str, list[str]]] = {}
     flags = _flags()
     processes = {}
-    for cpu in ("", *(name for name, needs in CPUS.items() if needs <= flags)):
-        command = [sys.executable, "-m", "perf.same_bits", "--here", *["--small"] * small]
-        environment = os.environ | ({"NUMBA_CPU_NAME": cpu} if cpu else {})
-        processes[cpu or "this CPU"] = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,  # that a loss of one's own runs layer by layer is meant here
-            text=True,
-        )
-    for cpu, process in processes.items():
-        output, said = process.communicate()
-        if process.returncode != 0:
-            raise RuntimeError(f"{cpu}: the process ended with {process.returncode}\n{said}")
-        for line in output.splitlines():
-            what, way, digest = json.loads(line)
-            found.setdefault(what, {}).setdefault(digest, []).append(f"{cpu}, {way}")
+    with contextlib.ExitStack() as stack:
+        for cpu in ("", *(name for name, needs in CPUS.items() if needs <= flags)):
+            command = [sys.executable, "-m", "perf.same_bits", "--here", *["--small"] * small]
+            process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=os.environ | ({"NUMBA_CPU_NAME": cpu} if cpu else {}),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,  # that a loss of one's own runs layer by layer is meant
+                text=True,
+            )
+            processes[cpu or "this CPU"] = stack.enter_context(process)
+            stack.callback(process.kill)  # where another one has failed
+        for cpu, process in processes.items():
+            output, said = process.communicate()
+            if process.returncode != 0:
+                raise RuntimeError(f"{cpu}: the process ended with {process.returncode}\n{said}")
+            for line in output.splitlines():
+                what, way, digest = json.loads(line)
+                found.setdefault(what, {}).setdefault(digest, []).append(f"{cpu}, {way}")
     return found
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from jitprop.layers import Dropout, Linear, Tanh
+from jitprop.layers import Dropout, Linear, Tanh, gradcheck
 from jitprop.training import ARCHITECTURES, gradcheck_mlp, mlp
 
 
@@ -53,6 +53,21 @@ def test_precisions_agree():
 @pytest.mark.parametrize("hidden_layers", [0, 1, 5])
 def test_gradcheck_passes(hidden_layers):
     assert gradcheck_mlp(hidden_layers)
+
+
+def test_gradcheck_has_no_square_weights(monkeypatch):
+    """Where a product with the transposed matrix would pass, too."""
+    nets = []
+
+    def check(net, *args):
+        nets.append(net)
+        return gradcheck(net, *args)
+
+    monkeypatch.setattr("jitprop.training.architectures.gradcheck", check)
+    gradcheck_mlp(4)
+    shapes = [parameter.value.shape for parameter in nets[0].parameters()]
+    assert len(shapes) == 10
+    assert all(rows != columns for rows, columns in shapes[::2])
 
 
 def test_gradcheck_finds_a_wrong_layer(monkeypatch):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from jitprop.layers import Tanh
+from jitprop.layers import Graph, Input, Linear, Tanh
+from jitprop.layers.sparse import SparseBatch
 from jitprop.training import mlp
 from jitprop.training.batches import Batches
 
@@ -61,6 +62,27 @@ def test_numbers_and_targets_are_taken_as_they_are(dtype):
     np.testing.assert_array_equal(batch_x, x[index].astype(dtype))
     np.testing.assert_array_equal(batch_t, t[index].astype(dtype))
     assert batches.misses(batch_x, batch_t).shape == (0,)
+
+
+def test_zeros_are_skipped_where_linear_layers_alone_take_the_images():
+    images = np.zeros((9, 3, 4), np.uint8)
+    images[::2, 0, 0] = 1
+    v, w = Input(12), Input(12)
+    shared = Graph([v, w], Linear(12, 5, 0)(v) + Linear(12, 5, 0)(Tanh()(w)))
+    for net, rows, density in (
+        (mlp(12, (), 5, 0), images, 5 / 108),
+        (mlp(12, (3,), 5, 0), images + np.uint8(1), None),
+        (Tanh(), images, None),
+        (shared, (images, images), 5 / 108),
+    ):
+        assert Batches(net, rows, LABELS, 4).density == density
+        assert Batches(net, rows, LABELS, 4, "dense").density is None
+    (x, y), _ = Batches(shared, (images, images), LABELS, 4).take(np.arange(2))
+    assert (type(x), type(y)) == (SparseBatch, np.ndarray)
+    with pytest.raises(ValueError, match="input is sparse, but no images go into Linear modules"):
+        Batches(Tanh(), images, LABELS, 4, "sparse")
+    with pytest.raises(TypeError, match="net is of type list, expected a module"):
+        Batches([Tanh()], images, LABELS, 4)
 
 
 def test_misses():

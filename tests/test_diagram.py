@@ -76,6 +76,9 @@ def check(net):
     expected += [(maker[value], end) for value, end in zip(net.results, ends, strict=True)]
     assert drawing.links == sorted(expected)
 
+    starts = {line[:2] for line in drawing.lines}
+    for _, _, x, _, down in drawing.lines:
+        assert down is None or (x, down) in starts  # no line ends beside a box
     for at, (left, top, right, bottom) in enumerate(drawing.boxes):
         assert left > 0 < top
         assert right < drawing.size[0]
@@ -157,6 +160,17 @@ def test_the_order_of_operands():
         lines = [line for line in Drawing(svg).lines if line[4] is None]
         ends = sorted((x, to) for x, y, to, _, _ in lines if y == sorted({p[1] for p in lines})[1])
         assert (ends[0][1] < ends[1][1]) is not flip
+
+
+def test_what_is_left_stays_left():
+    """Lines do not cross without need; a box stands below the first that it takes."""
+    x, w = Input(4), Input(4)
+    drawing = check(Graph([x, w], Subtract()(x, w)))
+    ends = [end for _, _, end, _, _ in sorted(drawing.lines) if end]
+    assert ends[0] < ends[1]
+    drawing = check(Graph([x, w], [ReLU()(w), Tanh()(x)]))
+    left = {title: box[0] for (title, _), box in zip(drawing.texts, drawing.boxes, strict=True)}
+    assert left["input 0"] == left["Tanh()"] < left["input 1"] == left["ReLU()"]
 
 
 class Odd(Module):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jitprop.layers import Dropout, Linear, Sequential, SoftmaxCrossEntropy
+from jitprop.layers import Dropout, Graph, Input, Linear, Sequential, SoftmaxCrossEntropy
 from jitprop.training import confusion, evaluate, mlp
 from jitprop.training.evaluation import BATCH
 
@@ -33,6 +33,14 @@ def test_confusion():
     expected = np.array([[1, 0, 1, 0], [1, 1, 0, 0], [0, 0, 2, 0]])
     np.testing.assert_array_equal(counts, 200 * expected)
     assert net.training
+
+
+def test_of_several_outputs_the_first_counts():
+    x = Input(3)
+    first, second = Linear(3, 4, 0), Linear(3, 4, 0)
+    first.w[...], second.w[...] = np.eye(3, 4), -np.eye(3, 4)
+    counts = confusion(Graph(x, [first(x), second(x)]), np.eye(3, dtype=np.float32), [0, 1, 2])
+    np.testing.assert_array_equal(counts, np.eye(3, 4))
 
 
 @pytest.mark.parametrize("labels", [[4], [2000]])

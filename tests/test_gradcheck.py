@@ -8,6 +8,7 @@ import pytest
 
 from jitprop.layers import (
     CrossEntropy,
+    Dropout,
     GradCheckResult,
     GradientError,
     Linear,
@@ -421,3 +422,10 @@ def test_targets_go_with_losses():
         gradcheck(CrossEntropy(), probabilities())
     with pytest.raises(TypeError, match="a loss is checked with targets"):
         gradcheck(Tanh(), probabilities(), LABELS)
+
+
+def test_every_fprop_draws_the_same_random_numbers():
+    net = Sequential(Linear(5, 6, 0), Dropout(0.5, 1), Linear(6, 3, 2))
+    before = net.states()[0].value.copy()
+    assert gradcheck(net, np.random.default_rng(3).standard_normal((4, 5)))
+    np.testing.assert_array_equal(net.states()[0].value, before)

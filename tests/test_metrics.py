@@ -21,7 +21,11 @@ def test_weights_sha256():
 
 
 def test_where_it_ran():
-    assert cpu_model()
+    assert cpu_model() == cpu_model().strip()
+    assert len(cpu_model()) > 1
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists() and "model name" in cpuinfo.read_text():
+        assert f": {cpu_model()}\n" in cpuinfo.read_text()
     assert set(versions()) == {"python", "numpy", "numba"}
 
 

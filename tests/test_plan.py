@@ -77,9 +77,11 @@ def test_every_way_leads_to_the_same_bits(capfd):
 
 
 def test_what_fails_there_is_told(monkeypatch, tmp_path):
-    monkeypatch.setattr(perf.same_bits, "ROOT", tmp_path)  # where there is no package perf
-    monkeypatch.setattr(perf.same_bits, "_flags", set)
-    with pytest.raises(RuntimeError, match=r"ended with 1\n.*No module named"):
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho 'no kernels' >&2\nexit 3\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(perf.same_bits.sys, "executable", str(broken))
+    with pytest.raises(RuntimeError, match=r"^this CPU: the process ended with 3\nno kernels\n$"):
         perf.same_bits.run(small=True)
 
 

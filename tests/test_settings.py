@@ -90,7 +90,16 @@ def test_edges_are_allowed():
 
 
 def test_every_architecture_has_defaults():
-    assert list(ARCHITECTURES) == list(DEFAULTS) == ["linear", "mlp200", "mlp800", "deep"]
+    assert list(ARCHITECTURES) == list(DEFAULTS)
+
+
+def test_architectures_are_those_of_the_exercise():
+    assert ARCHITECTURES == {
+        "linear": (),
+        "mlp200": (200,),
+        "mlp800": (800,),
+        "deep": (2500, 2000, 1500, 1000, 500),
+    }
 
 
 @pytest.mark.parametrize("arch", ["linear", "mlp200"])

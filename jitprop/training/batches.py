@@ -108,7 +108,7 @@ class Batches:
         return out
 
 
-def sparse_density(net: Module, x: npt.ArrayLike, input: str, place: int = 0) -> float | None:
+def sparse_density(net: Module, x: npt.ArrayLike, input: str, place: int) -> float | None:
     """Return the share of pixels that are not zero, by a sample, if `net` will get these alone;
     None if it will get all.
 
