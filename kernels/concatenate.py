@@ -6,17 +6,21 @@
 Splitting a batch is the same the other way round: bprop forwards, fprop backwards.
 """
 
+from jitprop.kernels.inline import within
 from jitprop.kernels.jit import inline, kernel, rows
 from jitprop.kernels.simd import LANES, load, store
 
 
 @inline
 def _consecutive(columns):
-    """Whether each column follows the one before: then rows are copied in vectors."""
+    """The first column, if each follows the one before and rows are copied in vectors; else -1."""
+    if len(columns) == 0:
+        return -1
+    first = columns[0]
     for j in range(1, len(columns)):
-        if columns[j] != columns[0] + j:
-            return False
-    return len(columns) > 0
+        if columns[j] != first + j:
+            return -1
+    return first
 
 
 @kernel("x(batch,n), columns(n)<m, out!(batch,m)", units=rows)
@@ -30,14 +34,14 @@ def concatenate_fprop(x, columns, out, start, stop):
     out : (batch, m) of the dtype of x, written in these columns
     """
     n, m = x.shape[1], out.shape[1]
-    consecutive = _consecutive(columns)
+    first = _consecutive(columns)
     for i in range(start, stop):
-        if consecutive:
+        if 0 <= first <= m - n:
             for j in range(0, n, LANES):
-                store(out, i * m + columns[0] + j, load(x, i * n + j, n - j), n - j)
+                store(out, i * m + first + j, load(x, i * n + j, n - j), n - j)
         else:
             for j in range(n):
-                out[i, columns[j]] = x[i, j]
+                out[i, within(columns[j], m)] = x[i, j]
 
 
 @kernel("dy(batch,m), columns(n)<m -> out(batch,n)", units=rows)
@@ -51,11 +55,11 @@ def concatenate_bprop(dy, columns, out, start, stop):
     out : (batch, n) of the dtype of dy, overwritten
     """
     m, n = dy.shape[1], out.shape[1]
-    consecutive = _consecutive(columns)
+    first = _consecutive(columns)
     for i in range(start, stop):
-        if consecutive:
+        if 0 <= first <= m - n:
             for j in range(0, n, LANES):
-                store(out, i * n + j, load(dy, i * m + columns[0] + j, n - j), n - j)
+                store(out, i * n + j, load(dy, i * m + first + j, n - j), n - j)
         else:
             for j in range(n):
-                out[i, j] = dy[i, columns[j]]
+                out[i, j] = dy[i, within(columns[j], m)]

@@ -8,6 +8,7 @@ p is 0. Source: the slides' cross-entropy loss.
 """
 
 from jitprop.kernels.functions import log
+from jitprop.kernels.inline import within
 from jitprop.kernels.jit import kernel, rows
 from jitprop.kernels.losses import is_targets
 from jitprop.kernels.simd import LANES, broadcast, lanes_sum, load, stack_array, steps, store, where
@@ -19,7 +20,7 @@ def _fprop_of_labels(p, labels, losses, start, stop):
     for block in range(start, stop, LANES):
         count = min(LANES, stop - block)
         for i in range(count):
-            chosen[i] = p[block + i, labels[block + i]]
+            chosen[i] = p[block + i, within(labels[block + i], p.shape[1])]
         store(losses, block, -log(load(chosen, 0, count, 1)), count)
 
 

@@ -8,6 +8,7 @@ Source: the slides' "batched(inputs, labels)" and "divide values by 255". Images
 memory, a quarter of float32.
 """
 
+from jitprop.kernels.inline import within
 from jitprop.kernels.jit import GRAIN, inline, kernel, once
 from jitprop.kernels.simd import LANES, as_float, load, prefetch, store
 
@@ -50,7 +51,7 @@ def gather(images, index, out, start, stop):
     whole = pixels // LANES * LANES
     rest = pixels - whole
     for i in range(start, stop):
-        image, row = index[i] * pixels, i * pixels
+        image, row = within(index[i], len(images)) * pixels, i * pixels
         soon = index[min(i + AHEAD, len(index) - 1)] * pixels
         for j in range(0, pixels, 64):
             prefetch(images, soon + j)
@@ -73,7 +74,7 @@ def gather_rows(x, index, out, start, stop):
     """
     features = out.shape[1]
     for i in range(start, stop):
-        source, row = index[i] * features, i * features
+        source, row = within(index[i], len(x)) * features, i * features
         for j in range(0, features, LANES):
             store(out, row + j, load(x, source + j, features - j), features - j)
 
@@ -89,4 +90,4 @@ def gather_labels(labels, index, out, start, stop):
     out : (batch,) int64, overwritten
     """
     for i in range(len(out)):
-        out[i] = labels[index[i]]
+        out[i] = labels[within(index[i], len(labels))]

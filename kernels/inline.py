@@ -57,3 +57,13 @@ class _Compiler(CompilerBase):
 def inline(function):
     """Compile a helper that kernels call: LLVM inlines it, nothing of it is cached by itself."""
     return numba.njit(**FLAGS, no_cpython_wrapper=True, pipeline_class=_Compiler)(function)
+
+
+@inline
+def within(place, bound):
+    """`place`, or the nearest to it in 0 .. bound-1.
+
+    It was in range when the call was checked. But it lies in memory that another thread may have
+    changed since, or an output, where a file is mapped twice.
+    """
+    return min(max(place, 0), bound - 1)

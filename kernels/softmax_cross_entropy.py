@@ -20,6 +20,7 @@ Szegedy et al., "Rethinking the Inception architecture", 2016, section 7.
 import numpy as np
 
 from jitprop.kernels.functions import exp, log
+from jitprop.kernels.inline import within
 from jitprop.kernels.jit import inline, kernel
 from jitprop.kernels.losses import is_targets
 from jitprop.kernels.simd import (
@@ -50,7 +51,7 @@ def _of_labels(logits, labels, scale, out, losses, start, stop):
     for block in range(start, stop, LANES):
         count = min(LANES, stop - block)
         for i in range(block, block + count):
-            row, label = i * n, labels[i]
+            row, label = i * n, within(labels[i], n)
             if n <= LANES:
                 z = load(logits, row, n, -np.inf)
                 largest = lanes_max(z)
@@ -113,7 +114,7 @@ def smoothed_cross_entropy(logits, labels, smoothing, scale, out, losses, start,
     for block in range(start, stop, LANES):
         count = min(LANES, stop - block)
         for i in range(block, block + count):
-            row, label = i * n, labels[i]
+            row, label = i * n, within(labels[i], n)
             largest = row_max(logits, row, n)
             total = row_exp(logits, row, n, largest, out)
             gap = broadcast(0, out)

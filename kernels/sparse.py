@@ -15,6 +15,7 @@ neighbours in the image, of which bytes are transposed first.
 
 import numpy as np
 
+from jitprop.kernels.inline import within
 from jitprop.kernels.jit import inline, kernel
 from jitprop.kernels.matmul import BIAS, BIAS_TANH, finish_rows
 from jitprop.kernels.simd import (
@@ -137,7 +138,7 @@ def _fprop(images, values, index, w, b, out, finish, start, stop):
         p0, p1 = _ends(out, group)
         rows = min(ROWS, len(out) - i)
         for r in range(ROWS):
-            starts[r] = index[i + min(r, rows - 1)] * pixels
+            starts[r] = within(index[i + min(r, rows - 1)], len(images)) * pixels
         for k in range(0, max(1, pixels), LIST):
             count = _list(x, k, starts, min(LIST, pixels - k), places)
             for panel in range(p0, p1):
@@ -194,12 +195,13 @@ def _units_tn(images, values, index, dy, out):
 
 
 @inline
-def _transpose(x, index, first, count, pixels, k0, stage, turned):
+def _transpose(images, index, first, count, k0, stage, turned):
     """turned[k, r] = column k0 + k of image index[first + r]; what fills up LANES is anything."""
+    x, pixels = images.reshape(-1), images.shape[1]
     columns = min(BYTES, pixels - k0)
     for r in range(0, count, LANES):
         for s in range(min(LANES, count - r)):
-            at = index[first + r + s] * pixels + k0
+            at = within(index[first + r + s], len(images)) * pixels + k0
             for q in range(0, BYTES, LANES):
                 lanes = load(x, at + q) if columns == BYTES else load(x, at + q, columns - q)
                 store(stage, s * BYTES + q, lanes)
@@ -213,7 +215,7 @@ def _sums(step, idle):
 
     @inline
     def core(images, values, index, dy, out, more, start, stop, scratch):
-        x, pixels, (batch, n) = images.reshape(-1), len(out), dy.shape
+        pixels, (batch, n) = len(out), dy.shape
         places, starts = stack_array(PLACES, np.int32), stack_array(ROWS, np.int64)
         stage, dw = stack_array(STAGE, images), scratch_array(scratch, DW, out)
         turned = scratch_array(scratch + TURNED_AT, TURNED, images)
@@ -224,7 +226,7 @@ def _sums(step, idle):
             p0, p1 = _ends(out, group)
             for first in range(0, max(1, batch), IMAGES):
                 images_here = min(IMAGES, batch - first)
-                _transpose(x, index, first, images_here, pixels, k0, stage, turned)
+                _transpose(images, index, first, images_here, k0, stage, turned)
                 for k in range(0, columns, ROWS):
                     rows = min(ROWS, columns - k)
                     for r in range(ROWS):
@@ -317,7 +319,7 @@ def sparse_tn_sgd(images, values, index, dy, w, rate, start, stop, scratch):
     rate : number, finite
     """
     if len(index) == 1:
-        _one_sgd(images, values, index[0], dy, w, rate, start, stop)
+        _one_sgd(images, values, within(index[0], len(images)), dy, w, rate, start, stop)
     else:
         _sums_sgd(images, values, index, dy, w, (rate,), start, stop, scratch)
 

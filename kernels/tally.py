@@ -6,6 +6,7 @@ history[b] = (sum of losses, sum of misses)      of batch b, in the order of the
 
 import numpy as np
 
+from jitprop.kernels.inline import within
 from jitprop.kernels.jit import kernel, once, rows
 
 
@@ -20,7 +21,7 @@ def misses(z, labels, out, start, stop):
     out : (batch,) of the dtype of z, overwritten with 0 and 1
     """
     for i in range(start, stop):
-        label = labels[i]
+        label = within(labels[i], z.shape[1])
         chosen = z[i, label]
         wrong = np.isnan(chosen)
         for j in range(z.shape[1]):

@@ -529,6 +529,53 @@ def test_a_tape_looks_again():
     assert len(seen) > 12
 
 
+BATCH = 64
+
+
+def shared_calls(dtype):
+    """Calls that write to `out` what `places`, which are in range, would not survive."""
+    rng = np.random.default_rng(1)
+    n, k = 6, 5
+
+    def big(*shape):
+        return rng.uniform(1, 2, shape).astype(dtype)
+
+    images, values = rng.integers(1, 9, (n, k), np.uint8), np.arange(256).astype(dtype)
+    huge = np.full(n, 2**62 + 2**40)
+    yield "gather", (images, "places", big(BATCH, k)), 2
+    yield "gather_rows", (big(n, k), "places", big(BATCH, k)), 2
+    yield "gather_labels", (huge, "places", np.zeros(BATCH, int)), 2
+    yield "concatenate_fprop", (big(k, BATCH), "places", big(k, n)), 2
+    yield "concatenate_bprop", (big(k, n), "places", big(k, BATCH)), 2
+    yield "misses", (big(BATCH, n), "places", big(BATCH)), 2
+    yield "cross_entropy_fprop", (big(BATCH, n) / 4, "places", big(BATCH)), 2
+    yield "cross_entropy_bprop", (big(BATCH, n), "places", 1e9, big(BATCH, n)), 3
+    yield "softmax_cross_entropy", (big(BATCH, n), "places", 1e9, big(BATCH, n), big(BATCH)), 3
+    yield "smoothed_cross_entropy", (big(BATCH, n), "places", 0, 9, big(BATCH, n), big(BATCH)), 4
+    sparse = images, values, "places"
+    yield "sparse_linear_fprop", (*sparse, big(k, n), big(n), big(BATCH, n)), 5
+    yield "sparse_tn", (*sparse, big(BATCH, n), big(k, n)), 4
+    yield "sparse_tn_sgd", (*sparse, big(BATCH, n), big(k, n), 1e9), 4
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_places_that_change_during_a_call(dtype, tmp_path):
+    """A file mapped twice is as good as another thread: no check before the call is enough."""
+    seen = 0
+    kernels.set_num_threads(1)
+    for name, call, out in shared_calls(dtype):
+        path = tmp_path / name
+        path.write_bytes(bytes(2**14))
+        places = np.memmap(path, np.int64, "r+", shape=BATCH)
+        places[:] = np.arange(BATCH)[::-1] % 6
+        written = np.memmap(path, call[out].dtype, "r+", shape=call[out].shape)
+        args = [places if isinstance(x, str) else x for x in call]
+        args[out] = written
+        getattr(kernels, name)(*args)
+        seen += not (0 <= places.min() <= places.max() < 6)
+    assert seen > 10
+
+
 @pytest.mark.parametrize(
     "losses",
     [
