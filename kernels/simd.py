@@ -13,6 +13,7 @@ what runs with NUMBA_DISABLE_JIT=1, and as LLVM code, which is what numba compil
 
 import operator
 
+import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -124,10 +125,27 @@ class Emit:
         zeros = ir.Constant(ir.VectorType(I32, vector.count), [0] * vector.count)
         return self.builder.shuffle_vector(single, undefined, zeros)
 
-    def pointer(self, array_type, array, index):
-        """Pointer to element `index` of a C-contiguous array, counted in the order of memory."""
+    def pointer(self, array_type, array, index, count=None):
+        """Pointer to element `index` of a C-contiguous array, counted in the order of memory.
+
+        With NUMBA_BOUNDSCHECK=1, the process ends unless `count` elements from there on are in it.
+        """
         struct = self.context.make_array(array_type)(self.context, self.builder, array)
+        if count is not None and numba.config.BOUNDSCHECK:
+            builder, some = self.builder, self.builder.icmp_signed(">", count, I64(0))
+            end = builder.add(index, count)
+            outside = builder.or_(
+                builder.icmp_signed("<", index, I64(0)),
+                builder.icmp_signed(">", end, struct.nitems),
+            )
+            with builder.if_then(builder.and_(some, outside), likely=False):
+                self.intrinsic("llvm.trap", ir.VoidType())
         return self.builder.gep(struct.data, [index])
+
+    def at_most(self, count, limit):
+        """The smaller of a number and a constant."""
+        less = self.builder.icmp_signed("<", count, I64(limit))
+        return self.builder.select(less, count, I64(limit))
 
     def counting(self, start, stop):
         """The constant vector start, start + 1, .. stop - 1, which chooses lanes in a shuffle."""
@@ -198,7 +216,8 @@ def store(x, index, lanes, count=LANES):
 def _load(emit, result, kinds, args):
     builder = emit.builder
     vector = ir.VectorType(llvm_element(result.dtype), LANES)
-    pointer = emit.pointer(kinds[0], args[0], args[1])
+    count = emit.at_most(args[2], LANES) if len(args) > 2 else I64(LANES)
+    pointer = emit.pointer(kinds[0], args[0], args[1], count)
     align = result.dtype.bitwidth // 8
     if len(args) == 2:
         wide = builder.bitcast(pointer, vector.as_pointer())
@@ -221,7 +240,8 @@ def _load(emit, result, kinds, args):
 )
 def _store(emit, result, kinds, args):
     builder = emit.builder
-    pointer = emit.pointer(kinds[0], args[0], args[1])
+    count = emit.at_most(args[3], LANES) if len(args) > 3 else I64(LANES)
+    pointer = emit.pointer(kinds[0], args[0], args[1], count)
     lanes = args[2]
     wide = builder.bitcast(pointer, lanes.type.as_pointer())
     align = kinds[0].dtype.bitwidth // 8

@@ -126,6 +126,7 @@ def swap(typingctx, mailbox, slot, value):
     return types.int64(types.int64, types.int64, types.int64), codegen
 
 
+_TRAP = ir.FunctionType(ir.VoidType(), [])
 # (data, start, stop, scratch)
 _TRAMPOLINE = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 4)
 
@@ -182,7 +183,12 @@ def trampoline(typingctx, core, args):
         for place, kind in enumerate(args.types):
             if kinds[place] is not kind:
                 unpacked[place] = inner.load(unpacked[place])
-        context.call_internal_no_propagate(inner, result.fndesc, call, [*unpacked, *rest[:more]])
+        status, _ = context.call_internal_no_propagate(
+            inner, result.fndesc, call, [*unpacked, *rest[:more]]
+        )
+        if numba.config.BOUNDSCHECK:  # an index outside is an exception there, which nobody hears
+            with inner.if_then(status.is_error, likely=False):
+                inner.call(module.declare_intrinsic("llvm.trap", (), _TRAP), [])
         inner.ret_void()
         return builder.ptrtoint(function, ir.IntType(64))
 

@@ -16,6 +16,7 @@ import functools
 import itertools
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -96,6 +97,7 @@ def _resolve_tile(*kinds):
 
 @lowers(tile, _resolve_tile)
 def _tile(emit, result, kinds, args):
+    builder = emit.builder
     a, a_at, a_row, a_k, b, b_at, b_k, out, out_at, out_row = args[:10]
     depth, rows, columns, resume = args[10:14]
     soon, soon_at, soon_row, soon_step, next_at, next_step = args[14:]
@@ -105,6 +107,12 @@ def _tile(emit, result, kinds, args):
         emit.pointer(kinds[14], soon, soon_at), soon_row, soon_step,
         emit.pointer(kinds[7], out, next_at), next_step,
     ]  # fmt: skip
+    if numba.config.BOUNDSCHECK:  # the last elements of each; of a and b there may be none
+        mul, add, sub, some = builder.mul, builder.add, builder.sub, emit.at_most(depth, 1)
+        row, column, k = (sub(count, I64(1)) for count in (rows, columns, depth))
+        emit.pointer(kinds[0], a, add(a_at, add(mul(row, a_row), mul(k, a_k))), some)
+        emit.pointer(kinds[4], b, add(b_at, add(mul(k, b_k), column)), some)
+        emit.pointer(kinds[7], out, add(out_at, add(mul(row, out_row), column)), I64(1))
     dtype = kinds[7].dtype
     emit.call(f"jitprop.tile.{dtype}", values, functools.partial(_define_tile, dtype))
     return emit.context.get_dummy_value()
@@ -387,6 +395,9 @@ def _transpose(emit, result, kinds, args):
     index = ir.VectorType(I32, size)
 
     def place(array, position, stride, r):
+        if numba.config.BOUNDSCHECK:
+            of_row = builder.add(position, builder.mul(stride, I64(r)))
+            emit.pointer(kinds[args.index(array)], array, of_row, I64(size))
         start = emit.pointer(kinds[args.index(array)], array, position)
         return builder.bitcast(
             builder.gep(start, [builder.mul(stride, I64(r))]), vector.as_pointer()
