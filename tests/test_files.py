@@ -3,6 +3,8 @@
 import errno
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,10 +106,11 @@ def test_what_killed_processes_left_is_removed(tmp_path):
     alive = tmp_path / f".file.01234567.{os.getppid()}.partial"
     other = tmp_path / f".other.01234567.{dead}.partial"
     named = tmp_path / ".file.notes.partial"
-    for path in (alive, other, named):
+    copy = tmp_path / f".file.copy.{dead}.partial"
+    for path in (alive, other, named, copy):
         path.write_bytes(b"half")
     write_bytes(tmp_path / "file", b"new")
-    assert {*tmp_path.iterdir()} == {tmp_path / "file", alive, other, named}
+    assert {*tmp_path.iterdir()} == {tmp_path / "file", alive, other, named, copy}
 
 
 def test_same_file(tmp_path, monkeypatch):
@@ -140,3 +143,40 @@ def test_two_threads_may_write_one_file(tmp_path):
     """Under names of their own, until one after the other gives its file the name."""
     with files._beside(tmp_path / "file") as one, files._beside(tmp_path / "file") as other:
         assert one != other
+
+
+def test_a_stream_is_written_to_and_not_replaced(tmp_path):
+    """`--metrics /dev/stdout >> log` adds to the log."""
+    log = tmp_path / "log"
+    log.write_text("precious\n")
+    code = (
+        "from jitprop.training.files import check_writable, write_bytes\n"
+        "for path in ('/dev/stdout', '/dev/fd/1', '/dev/stderr'):\n"
+        "    print('before'); check_writable(path); write_bytes(path, b'data\\n')"
+    )
+    with log.open("a") as file:
+        subprocess.run([sys.executable, "-c", code], stdout=file, stderr=file, check=True)
+    assert log.read_text() == "precious\n" + "before\ndata\n" * 3
+    assert os.listdir(tmp_path) == ["log"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork") or os.getuid() != 0, reason="root becomes another")
+def test_a_group_is_kept_by_who_may_not_give_a_file_away(tmp_path):
+    tmp_path.chmod(0o777)
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    os.chown(path, 2001, 3000)
+    path.chmod(0o660)
+    for folder in tmp_path.parents:
+        if folder.owner() == "root" and folder != Path("/tmp") and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o011)
+    child = os.fork()
+    if child == 0:
+        os.setgroups([3000])
+        os.setgid(2002)
+        os.setuid(2002)
+        write_bytes(path, b"new")
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    found = path.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (2002, 3000, 0o660)

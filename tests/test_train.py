@@ -689,6 +689,11 @@ def main():
             assert interrupt.asked
             assert interrupt.code == 130
             os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGHUP)  # the same request, said again
+            interrupt._since -= 1
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGINT)
+            raise AssertionError("still here")
     os.kill(os.getpid(), signal.SIGINT)
 cli.as_program(main)
 """
@@ -780,6 +785,9 @@ def test_a_preset_goes_on(folder, tmp_path, capsys):
         ("--evaluate saved --metrics saved", "--metrics: {}/saved is what --evaluate reads"),
         ("--report x --metrics x/index.html", "--report: {}/x/index.html is what --metrics writes"),
         ("--report x --save x/weights.png", "--report: {}/x/weights.png is what --save writes"),
+        ("--save r --report r", "argument --report: {}/r/learning_curves.png and {}/r cannot both"),
+        ("--metrics r --report r/x", "/r/x/learning_curves.png and {}/r cannot both be there"),
+        ("--save r/x --metrics r", "argument --metrics: {}/r and {}/r/x cannot both be there"),
         ("--metrics data", "argument --metrics: {}/data is what --data reads"),
         ("--save data", "argument --save: {}/data is what --data reads"),
     ],
@@ -797,7 +805,7 @@ def test_no_file_is_written_that_a_run_reads_or_writes(
     words = [f"{tmp_path}/{word}" if word[0] != "-" else word for word in args.split()]
     out, err = refused(capsys, *words, "--data", folder)
     assert out == ""
-    assert message.format(tmp_path) in err
+    assert message.format(tmp_path, tmp_path) in err
     assert {path: path.read_bytes() for path in before} == before
     assert not list((tmp_path / "x").iterdir())
 
@@ -909,10 +917,12 @@ def test_a_closed_terminal_ends_training_as_ctrl_c_does(folder, tmp_path, run):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_other_signals_end_training_as_ctrl_c_does(number, folder, tmp_path, run):
+    """Also if they come twice: the system and a shell each tell of a closed terminal."""
     path = tmp_path / "net"
     with started(*long_run(folder, path)) as process:
         while "train loss" not in process.stdout.readline():
             pass
+        process.send_signal(number)
         process.send_signal(number)
         out, err = process.communicate()
     assert process.returncode == 128 + number

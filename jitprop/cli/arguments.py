@@ -408,6 +408,9 @@ def going_on(args: argparse.Namespace, command: str) -> str:
     words = command.split()
     for name in ("resume", *(name for name in vars(ways_to_run()) if name != "resume")):
         if given[name]:
-            words.append(f"--{name.replace('_', '-')}")
-            words += [] if given[name] is True else [str(given[name])]
+            flag, value = f"--{name.replace('_', '-')}", str(given[name])
+            if given[name] is True:
+                words.append(flag)
+            else:
+                words += [f"{flag}={value}"] if value.startswith("-") else [flag, value]
     return shlex.join(words)

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from threading import Timer
+from time import monotonic
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,9 +21,14 @@ SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
 
+AGAIN = 0.15  # seconds
+
 
 class Interrupt:
-    """While training, the first signal asks for an end after this batch, the second ends at once.
+    """While training, a signal asks for an end after this batch; Ctrl-C once more ends at once.
+
+    A terminal that is closed says so twice, and some programs pass Ctrl-C on a second time: what
+    comes within AGAIN seconds is the same request, and so is any other signal, however late.
 
     Before and after training, signals do what they did before. So they do for a caller in another
     thread than the main one, which alone may handle them.
@@ -33,9 +39,10 @@ class Interrupt:
 
     def __init__(self, prog: str) -> None:
         self.code = 0
+        self._since = 0.0
         # Of a long batch: most end before anybody could read it. A terminal shows "^C" before it.
         text = f"{prog}: ends after this batch; Ctrl-C again ends at once\n".encode()
-        self._hint = Timer(0.15, self._say, (text,))
+        self._hint = Timer(AGAIN, self._say, (text,))
         self._hint.daemon = True
         self._before: dict[int, Any] = {}
 
@@ -92,10 +99,14 @@ class Interrupt:
         self._hint.cancel()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        for other, before in self._before.items():
-            signal.signal(other, signal.SIG_DFL if before is cli.end else before)
-        self.ask(128 + number)
-        self._hint.start()
+        if not self.asked:
+            self.ask(128 + number)
+            self._since = monotonic()
+            self._hint.start()
+        elif number == signal.SIGINT and monotonic() - self._since > AGAIN:
+            before = self._before[number]
+            signal.signal(number, signal.SIG_DFL if before is cli.end else before)
+            signal.raise_signal(number)
 
     @staticmethod
     def _say(text: bytes) -> None:

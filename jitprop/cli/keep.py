@@ -1,7 +1,9 @@
 """What a run leaves: checkpoints, metrics, a report."""
 
+import contextlib
 import os
 import tempfile
+import uuid
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -102,8 +104,11 @@ class Keeper:
 
         args = self.request.args
         folders = [os.path.dirname(os.path.abspath(args.metrics))] if args.metrics else []
-        for folder in [*folders, tempfile.gettempdir()]:
-            name = f"rescued-{os.getpid()}-{os.path.basename(args.save)}"
+        with contextlib.suppress(FileNotFoundError):  # there is none that can be written
+            folders.append(tempfile.gettempdir())
+        # A name that nobody has, and not longer than a disk takes.
+        name = f"rescued-{uuid.uuid4().hex[:8]}-{os.path.basename(args.save)[-40:]}"
+        for folder in folders:
             try:
                 self._save(os.path.join(folder, name), session)
             except CheckpointError:

@@ -68,7 +68,7 @@ class Parser(argparse.ArgumentParser):
 
         Both are pairs of an argument and a path; a path of None is not given.
         """
-        from jitprop.training.files import same_file
+        from jitprop.training.files import same_file, within
 
         before = [(flag, path, "reads") for flag, path in inputs if path is not None]
         for flag, path in outputs:
@@ -77,6 +77,8 @@ class Parser(argparse.ArgumentParser):
             for other, taken, does in before:
                 if same_file(path, taken):
                     self.error(f"argument {flag}: {path} is what {other} {does}")
+                if does == "writes" and (within(path, taken) or within(taken, path)):
+                    self.error(f"argument {flag}: {path} and {taken} cannot both be there")
             before.append((flag, path, "writes"))
 
 

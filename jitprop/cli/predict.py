@@ -3,6 +3,7 @@
 import argparse
 import io
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -65,7 +66,12 @@ def run(args: argparse.Namespace, parser: "Parser") -> int:
     from jitprop.training import check_writable
 
     found = list(images(args.images))
-    inputs = [("--model", args.model), *(("IMAGE", p) for _, p in found if isinstance(p, Path))]
+    inputs: list[tuple[str, Any]] = [
+        ("--model", args.model),
+        *(("IMAGE", p) for _, p in found if isinstance(p, Path)),
+    ]
+    if "-" in args.images and os.path.exists("/dev/stdin"):
+        inputs.append(("-", "/dev/stdin"))
     parser.check_files(inputs, [("--show", args.show)])
     if args.show:
         try:

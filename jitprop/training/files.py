@@ -4,17 +4,22 @@ import contextlib
 import errno
 import glob
 import os
+import re
 import stat
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 AnyPath = str | os.PathLike[str]
+_STREAM = re.compile(r"/dev/(stdout|stderr)|(?:/dev|/proc/self)/fd/([1-9]\d*)")
 
 
 def check_writable(path: AnyPath) -> None:
     """Raise OSError if `write_bytes` could not write to `path`; a file there stays as it is."""
+    if _stream(path) is not None:
+        return
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -29,8 +34,14 @@ def write_bytes(path: AnyPath, data: bytes) -> None:
     """Write a file beside, have the disk hold it, and give it the name.
 
     What was there keeps its mode and its owner. Where something is mounted on the file, it can be
-    written but not replaced; then it is.
+    written but not replaced; then it is. To /dev/stdout and the like is written as to the stream.
     """
+    stream = _stream(path)
+    if stream is not None:
+        sys.stdout.flush()
+        with open(os.dup(stream), "wb") as file:
+            file.write(data)
+        return
     path = Path(path)
     if _is_special(path):
         path.write_bytes(data)
@@ -44,8 +55,9 @@ def write_bytes(path: AnyPath, data: bytes) -> None:
         )
         with open(descriptor, "wb") as file:
             if before and hasattr(os, "fchown"):
-                with contextlib.suppress(PermissionError):
-                    os.fchown(descriptor, before.st_uid, before.st_gid)
+                for owner in (-1, before.st_uid):  # who may not give it away may give it a group
+                    with contextlib.suppress(PermissionError):
+                        os.fchown(descriptor, owner, before.st_gid)
                 os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
             _write(file, data)
         try:
@@ -67,12 +79,27 @@ def _write(file: BinaryIO, data: bytes) -> None:
 
 def same_file(path: AnyPath, other: AnyPath) -> bool:
     """Whether two paths lead to one file, which need not be there yet. Devices are no files."""
+    if _stream(path) is not None or _stream(other) is not None:
+        return False
     if _is_special(Path(path)) or _is_special(Path(other)):
         return False
     try:
         return os.path.samefile(path, other)
     except OSError:
         return os.path.normcase(os.path.realpath(path)) == os.path.normcase(os.path.realpath(other))
+
+
+def within(path: AnyPath, file: AnyPath) -> bool:
+    """Whether `path` would lie in `file`, were that a folder."""
+    return Path(os.path.realpath(file)) in Path(os.path.realpath(path)).parents
+
+
+def _stream(path: AnyPath) -> int | None:
+    """Return the number of an open stream for output that a path names, such as /dev/stdout."""
+    found = _STREAM.fullmatch(os.fsdecode(path))
+    if found is None:
+        return None
+    return {"stdout": 1, "stderr": 2}.get(found[1]) or int(found[2])
 
 
 def _is_special(path: Path) -> bool:
@@ -88,8 +115,8 @@ def _beside(target: Path) -> Iterator[Path]:
     """
     start = f".{target.name[:40]}"  # so that a name as long as the disk takes can be written
     for left in target.parent.glob(f"{glob.escape(start)}.*.partial"):
-        process = left.name.split(".")[-2]
-        if process.isdecimal() and not _runs(int(process)):
+        ours = re.fullmatch(r"(?:\.[0-9a-f]{8})?\.(\d+)\.partial", left.name[len(start) :])
+        if ours and not _runs(int(ours[1])):
             left.unlink(missing_ok=True)
     beside = target.with_name(f"{start}.{uuid.uuid4().hex[:8]}.{os.getpid()}.partial")
     try:
