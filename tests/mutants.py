@@ -37,7 +37,7 @@ MIRRORS = {
     "layers/batch.py": ["tests/test_batch.py", "tests/test_linear.py", "tests/test_arithmetic.py"],
     "layers/cross_entropy.py": ["tests/test_losses.py"],
     "layers/losses.py": ["tests/test_weighted_losses.py"],
-    "layers/module.py": ["tests/test_model.py", "tests/test_layers_api.py"],
+    "layers/module.py": ["tests/test_layers_api.py", "tests/test_weighted_losses.py"],
     "layers/summary.py": ["tests/test_graph.py"],
     "jitprop/training/files.py": ["tests/test_checkpoints.py"],
 }

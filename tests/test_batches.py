@@ -104,6 +104,8 @@ def test_misses():
         (IMAGES, LABELS.astype(int) - 6, ValueError, "label -"),
         (IMAGES, LABELS[:8], ValueError, r"t has shape \(8,\), expected \(9, ...\)"),
         (IMAGES[:0], LABELS[:0], ValueError, "expected"),
+        ([[1.0], [1.0, 2.0]], LABELS, ValueError, "x is neither .* one for each input$"),
+        (IMAGES, [[1], [1, 2]], ValueError, "t is neither .* one for each output$"),
     ],
 )
 def test_refuses_what_does_not_fit(x, t, error, message):

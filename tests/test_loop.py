@@ -128,6 +128,13 @@ def test_history():
     assert history[-1].validation_loss == last.loss
     assert history[-1].test_errors >= 0
     assert history[-1].train_seconds > 0
+
+
+def test_seconds_are_those_of_the_clock(monkeypatch):
+    monkeypatch.setattr("jitprop.training.loop.perf_counter", lambda: 7.0)
+    net = mlp(IMAGES[0].size, (3,), 10, 0)
+    for epoch in fit(net, SoftmaxCrossEntropy(), IMAGES, LABELS, epochs=2, batch_size=9, rate=0.1):
+        assert epoch.train_seconds == 0
     bare, _ = train()
     assert bare[0].test_errors is bare[0].test_loss is None
     assert bare[0].validation_errors is bare[0].validation_loss is None

@@ -1,10 +1,14 @@
 """The README's Python runs as it stands there, its kernel stands in the sources."""
 
+import csv
 import re
+import statistics
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from perf import figures
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -42,6 +46,18 @@ def test_the_kernel_shown_is_the_kernel(block):
     source = (ROOT / "kernels" / "bias.py").read_text()
     without_docstring = re.sub(r'    """.*?"""\n', "", source, flags=re.DOTALL)
     assert block in without_docstring
+
+
+@pytest.mark.parametrize("network", figures.NETWORKS)
+def test_figures_are_those_of_all_seeds(network):
+    with figures.RESULTS.open(newline="") as file:
+        runs = [run for run in csv.DictReader(file) if run["network"] == network]
+    assert [int(run["seed"]) for run in runs] == list(range(30))
+    assert {run["arguments"] for run in runs} == {figures.NETWORKS[network]}
+    errors = [int(run["test_errors"]) for run in runs]
+    mean, deviation = statistics.mean(errors), statistics.stdev(errors)
+    row = next(line for line in README.splitlines() if line.startswith("| `") and network in line)
+    assert f" {mean:.1f} (deviation {deviation:.1f}, {min(errors)} to {max(errors)}) " in row
 
 
 def test_the_network_on_ones_own_numbers(capsys, tmp_path, monkeypatch):

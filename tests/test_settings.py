@@ -83,6 +83,15 @@ def test_defaults_of_optimizers():
     assert settings_for("linear", optimizer="adam", rate=0.1, weight_decay=0.5).rate == 0.1
 
 
+def test_what_is_not_given():
+    settings = Settings(3, 10, 0.5)
+    assert (settings.optimizer, settings.momentum, settings.nesterov) == ("sgd", 0, False)
+    assert (settings.betas, settings.eps, settings.weight_decay) == ((0.9, 0.999), 1e-8, 0)
+    assert (settings.schedule, settings.warmup) == ("constant", 0)
+    assert (settings.step_size, settings.gamma) == (5, 0.1)
+    assert (settings.early_stopping, settings.patience) == (False, 5)
+
+
 def test_edges_are_allowed():
     Settings(epochs=0, batch_size=None, rate=1e30, momentum=0.999)
     Settings(2, 1, 1, warmup=2, schedule="step", step_size=1, gamma=1)
