@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,9 +32,13 @@ NETWORKS = {
     "speedrun": "--preset speedrun",
 }
 KEPT = 10_000  # training images held out in the sweep, the last ones
-# The slides' ranges. While the rate stays, a run of 40 epochs has those of fewer in it.
-BATCH_SIZES, RATES, MOMENTUM = (100, 200, 500, 1000), (0.01, 0.02, 0.05, 0.1), 0.9
-EPOCHS = (10, 20, 30, 40)
+MOMENTUM = 0.9
+GRID = {  # in the slides' ranges
+    "schedule": ("constant", "linear"),
+    "epochs": (10, 20, 30),
+    "batch_size": (100, 200, 500),
+    "rate": (0.02, 0.05, 0.1),
+}
 
 
 def test_errors(arguments: str, seed: int) -> int:
@@ -71,31 +76,23 @@ def sweep(arch: str, seeds: int) -> None:
     from jitprop.layers import SoftmaxCrossEntropy
 
     mnist = load_dataset()
-    images, labels = mnist.train_images, mnist.train_labels
-    held_out = images[-KEPT:], labels[-KEPT:]
+    examples = mnist.train_images[:-KEPT], mnist.train_labels[:-KEPT]
+    held_out = mnist.train_images[-KEPT:], mnist.train_labels[-KEPT:]
     found: list[tuple[float, str]] = []
-    print(f"batch  rate  epochs {HEADER}")
-    for size, rate in itertools.product(BATCH_SIZES, RATES):
-        histories = []
+    print("".join(f"{name:12}" for name in GRID) + HEADER)
+    for values in itertools.product(*GRID.values()):
+        errors = []
         for seed in range(seeds):
             rng = np.random.default_rng(seed)  # for weights and orders, as in train.py
             net = training.mlp(784, training.ARCHITECTURES[arch], mnist.classes, rng)
-            histories.append(
-                training.fit(
-                    *(net, SoftmaxCrossEntropy(), images[:-KEPT], labels[:-KEPT]),
-                    epochs=max(EPOCHS),
-                    batch_size=size,
-                    rate=rate,
-                    momentum=MOMENTUM,
-                    rng=rng,
-                    validation=held_out,
-                )
+            settings: dict[str, Any] = dict(zip(GRID, values, strict=True))
+            training.fit(
+                net, SoftmaxCrossEntropy(), *examples, rng=rng, momentum=MOMENTUM, **settings
             )
-        for epochs in EPOCHS:
-            errors = [history[epochs - 1].validation_errors or 0 for history in histories]
-            line = f"{size:5}{rate:6g}{epochs:8} {summary(errors)}"
-            print(line, flush=True)
-            found.append((statistics.mean(errors), line))
+            errors.append(training.evaluate(net, SoftmaxCrossEntropy(), *held_out).errors)
+        line = "".join(f"{value!s:12}" for value in values) + summary(errors)
+        print(line, flush=True)
+        found.append((statistics.mean(errors), line))
     print("the best:", *(line for _, line in sorted(found)[:5]), sep="\n")
 
 
