@@ -11,6 +11,7 @@ shares the units out over the threads, and never lets the core reach outside an 
 """
 
 import functools
+import inspect
 import threading
 from collections.abc import Callable
 from operator import index
@@ -24,7 +25,7 @@ import jitprop.kernels.cpu  # noqa: F401 - says which CPU, before anything is co
 from jitprop.kernels import threads
 from jitprop.kernels.apart import apart
 from jitprop.kernels.cache import PACKAGE, KernelCache, compile_callbacks
-from jitprop.kernels.checks import PLAIN, PREDICATES, Signature, is_number
+from jitprop.kernels.checks import ARRAYS, DTYPES, PLAIN, PREDICATES, Signature, is_number
 from jitprop.kernels.inline import FLAGS, inline
 from jitprop.kernels.numba_private import as_dtype, keep_in, on_new_types
 from jitprop.kernels.threads import (
@@ -90,6 +91,33 @@ class _Late:
         if not self.dispatcher.overloads:  # else a worker would wait for who starts it
             self.compile()
         return self.dispatcher(*args)
+
+
+def checked(text: str):
+    """Compile a function of arrays that returns a number, for those that fit a signature."""
+
+    def decorate(function):
+        signature, python = Signature(text), inspect.signature(function)
+        dispatcher = compiled(f"{function.__module__}.{function.__name__}")(function)
+
+        def specialise(*args):
+            signature.explain(function.__name__, args)
+            return dispatcher.compile(tuple(signature.kinds(args)))
+
+        if not DISABLED:
+            on_new_types(dispatcher, specialise)
+
+        @functools.wraps(function)
+        def call(*args, **named):
+            if named or len(args) != len(signature.arguments):
+                args = python.bind(*args, **named).args
+            if DISABLED or not all(type(x) in ARRAYS and x.dtype in DTYPES for x in args):
+                signature.explain(function.__name__, args)
+            return dispatcher(*args)
+
+        return call
+
+    return decorate
 
 
 @inline

@@ -1,33 +1,10 @@
 """What all losses share: a loss per row, summed in the order of the rows, in float64."""
 
-import numba
-import numpy as np
-
-from jitprop.kernels.checks import FLOATS, Signature
-from jitprop.kernels.jit import DISABLED, compiled
-from jitprop.kernels.numba_private import on_new_types
-
-_SIGNATURE = Signature("losses(n)")
+from jitprop.kernels.jit import checked
 
 
-@compiled(f"{__name__}.total")
-def _total(losses):
-    result = 0.0
-    for loss in losses:
-        result += float(loss)
-    return result
-
-
-def _specialise(losses):
-    _SIGNATURE.explain("total", (losses,))
-    return _total.compile((numba.typeof(losses),))
-
-
-if not DISABLED:
-    on_new_types(_total, _specialise)
-
-
-def total(losses) -> float:
+@checked("losses(n)")
+def total(losses):
     """Sum of a vector in float64, in the order of its elements.
 
     Parameters
@@ -38,9 +15,10 @@ def total(losses) -> float:
     -------
     float
     """
-    if DISABLED or type(losses) is not np.ndarray or losses.dtype not in FLOATS:
-        _SIGNATURE.explain("total", (losses,))
-    return _total(losses)
+    result = 0.0
+    for loss in losses:
+        result += float(loss)
+    return result
 
 
 def is_targets(labels) -> bool:

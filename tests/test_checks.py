@@ -587,6 +587,9 @@ def test_places_that_change_during_a_call(dtype, tmp_path):
 def test_total_of_what_is_no_vector(losses):
     with pytest.raises((TypeError, ValueError), match=r"^total: losses [^\n]*$"):
         kernels.total(losses)
+    with pytest.raises(TypeError, match="missing a required argument: 'losses'"):
+        kernels.total()
+    assert kernels.total(losses=np.ones(3)) == 3
 
 
 def test_public_names_that_are_no_kernels():
@@ -656,10 +659,13 @@ def test_arguments_are_positional():
 
 def test_predicates():
     """What entries check in compiled code, as plain functions."""
-    below, apart, apart_or_same = (
+    aligned, below, apart, apart_or_same = (
         getattr(PREDICATES[name], "py_func", PREDICATES[name])
-        for name in ("below", "apart", "apart_or_same")
+        for name in ("aligned", "below", "apart", "apart_or_same")
     )
+    assert aligned(16, 4, 8)
+    assert aligned(17, 0, 8)
+    assert not aligned(20, 8, 8)
     assert below(np.array([0, 2]), 3)
     assert below(np.array([], np.int64), 0)
     assert not below(np.array([0, 3]), 3)

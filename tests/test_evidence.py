@@ -21,6 +21,7 @@ from jitprop.kernels.inline import FLAGS
 from jitprop.kernels.jit import Kernel
 from jitprop.kernels.sparse_tile import ROWS
 from jitprop.kernels.sparse_tile import VECTORS as SPARSE_VECTORS
+from jitprop.kernels.threads import takes_scratch
 from jitprop.kernels.tile import INSTRUCTIONS, MR, VECTORS
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="there is no machine code")
@@ -59,7 +60,8 @@ def machine_code(kernel, dtype):
         else:
             ndim = 2 if argument.dims == ("...",) else len(argument.dims)
             kinds.append(numba.typeof(np.zeros((2,) * ndim, argument.dtype or dtype)))
-    signature = (*kinds, types.int64, types.int64)
+    more = 3 if takes_scratch(kernel.core.py_func) else 2  # start, stop, scratch
+    signature = (*kinds, *[types.int64] * more)
     core = numba.njit(**FLAGS)(kernel.core.py_func)
     core.compile(signature)
     functions, current = {}, None
