@@ -165,7 +165,7 @@ LEARNING = [
                 default=UNSET,
                 help="constant; linear and cosine: falls to 0, step by step, until the end; step: "
                 "every "
-                "--step-size epochs it is multiplied by --gamma (default: constant)",
+                "--step-size epochs it is multiplied by --gamma (default: as below)",
             ),
             arg(
                 "--warmup",
@@ -357,7 +357,8 @@ class WithPresets(Parser):
 def make_parser(prog: str = "train.py") -> Parser:
     """Return the parser of all arguments; what makes no sense in `Settings` is found there."""
     rows = "".join(
-        f"  {name:8}{s.epochs:>8}{s.batch_size or 'full':>12}{s.rate:>8g}{s.momentum:>10g}\n"
+        f"  {name:8}{s.epochs:>8}{s.batch_size or 'full':>12}{s.rate:>8g}{s.momentum:>10g}"
+        f"{s.schedule:>11}\n"
         for name, s in DEFAULTS.items()
     )
     parser = WithPresets(
@@ -365,7 +366,7 @@ def make_parser(prog: str = "train.py") -> Parser:
         description="Train a network of linear layers, with tanh between them, on handwritten\n"
         "digits by gradient descent on the cross-entropy, and count its errors on the\n"
         "test set after every epoch.",
-        epilog=f"defaults    epochs  batch size      lr  momentum\n{rows}",
+        epilog=f"defaults    epochs  batch size      lr  momentum   schedule\n{rows}",
     )
     _add(parser, LEARNING + RUNNING)
     return parser
