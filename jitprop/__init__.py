@@ -1,7 +1,8 @@
 """Neural networks from hand-written kernels that numba compiles for this CPU.
 
-The names of `jitprop.layers` and `jitprop.training` are here, too: `jitprop.Linear`, `jitprop.fit`.
-A name loads its module when it is first used: `import jitprop` loads neither NumPy nor numba.
+The names of `jitprop.layers`, `jitprop.training` and `jitprop.reporting` are here, too:
+`jitprop.Linear`, `jitprop.fit`. A name loads its module when it is first used. So `import jitprop`
+loads neither NumPy nor numba.
 """
 
 import sys
@@ -11,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jitprop import data, kernels, layers, training
+    from jitprop import data, kernels, layers, reporting, training
     from jitprop.layers import *
+    from jitprop.reporting import *
     from jitprop.training import *
 
     __version__: str
@@ -74,6 +76,7 @@ __all__ = [
     "load",
     "mlp",
     "read",
+    "reporting",
     "resume",
     "save",
     "settings_for",
@@ -116,11 +119,12 @@ if not TYPE_CHECKING:  # to a type checker, a name that is not above is an error
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         if name == "__version__":
             return _version()
-        if name in ("data", "kernels", "layers", "training"):
+        if name in ("data", "kernels", "layers", "reporting", "training"):
             return import_module(f"{__name__}.{name}")
-        training = import_module(f"{__name__}.training")
-        home = training if name in training.__all__ else import_module(f"{__name__}.layers")
-        return getattr(home, name)
+        rooms = (
+            import_module(f"{__name__}.{room}") for room in ("training", "reporting", "layers")
+        )
+        return getattr(next(room for room in rooms if name in room.__all__), name)
 
 
 def __dir__() -> list[str]:

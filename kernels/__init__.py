@@ -11,11 +11,11 @@ if __name__ != "jitprop.kernels":
 
 from jitprop.kernels.add import add
 from jitprop.kernels.bias import bias_bprop, bias_fprop
+from jitprop.kernels.compiler.jit import on_compile
 from jitprop.kernels.concatenate import concatenate_bprop, concatenate_fprop
 from jitprop.kernels.cross_entropy import cross_entropy_bprop, cross_entropy_fprop
 from jitprop.kernels.dropout import dropout, dropout_step
 from jitprop.kernels.gather import gather, gather_labels, gather_rows, next_index
-from jitprop.kernels.jit import get_num_threads, on_compile, set_num_threads
 from jitprop.kernels.log_softmax import log_softmax_bprop, log_softmax_fprop
 from jitprop.kernels.losses import total
 from jitprop.kernels.matmul import (
@@ -27,9 +27,11 @@ from jitprop.kernels.matmul import (
     matmul_tn,
 )
 from jitprop.kernels.mean_squared_error import mean_squared_error_bprop, mean_squared_error_fprop
-from jitprop.kernels.memory import aligned_zeros
 from jitprop.kernels.multiply import multiply
 from jitprop.kernels.relu import relu_bprop, relu_fprop
+from jitprop.kernels.runtime.memory import aligned_zeros
+from jitprop.kernels.runtime.tape import Tape
+from jitprop.kernels.runtime.threads import get_num_threads, set_num_threads
 from jitprop.kernels.scale import scale
 from jitprop.kernels.sigmoid import sigmoid_bprop, sigmoid_fprop
 from jitprop.kernels.softmax import softmax_bprop, softmax_fprop
@@ -44,7 +46,6 @@ from jitprop.kernels.sparse import (
 from jitprop.kernels.subtract import subtract
 from jitprop.kernels.tally import misses, tally
 from jitprop.kernels.tanh import tanh_bprop, tanh_fprop
-from jitprop.kernels.tape import Tape
 from jitprop.kernels.update import (
     adam_update,
     adamw_update,

@@ -6,8 +6,9 @@
 Source: the slides' linear module, "broadcast b" and "sum col-wise".
 """
 
-from jitprop.kernels.jit import GRAIN, inline, kernel, rows
-from jitprop.kernels.simd import LANES, broadcast, load, store
+from jitprop.kernels.compiler.inline import inline
+from jitprop.kernels.compiler.simd import LANES, broadcast, load, store
+from jitprop.kernels.runtime.kernel import GRAIN, kernel, rows
 
 
 @kernel("x(batch,n), b(n) -> out(batch,n)", units=rows, inplace="x")

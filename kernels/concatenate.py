@@ -6,9 +6,9 @@
 Splitting a batch is the same the other way round: bprop forwards, fprop backwards.
 """
 
-from jitprop.kernels.inline import within
-from jitprop.kernels.jit import inline, kernel, rows
-from jitprop.kernels.simd import LANES, load, store
+from jitprop.kernels.compiler.inline import inline, within
+from jitprop.kernels.compiler.simd import LANES, load, store
+from jitprop.kernels.runtime.kernel import kernel, rows
 
 
 @inline

@@ -7,11 +7,20 @@ The second line is for targets t that are distributions; a target of 0 weighs no
 p is 0. Source: the slides' cross-entropy loss.
 """
 
+from jitprop.kernels.compiler.inline import within
+from jitprop.kernels.compiler.simd import (
+    LANES,
+    broadcast,
+    lanes_sum,
+    load,
+    stack_array,
+    steps,
+    store,
+    where,
+)
 from jitprop.kernels.functions import log
-from jitprop.kernels.inline import within
-from jitprop.kernels.jit import kernel, rows
 from jitprop.kernels.losses import is_targets
-from jitprop.kernels.simd import LANES, broadcast, lanes_sum, load, stack_array, steps, store, where
+from jitprop.kernels.runtime.kernel import kernel, rows
 
 
 @kernel("p(batch,n), labels(batch)<n -> losses(batch)", units=rows)

@@ -11,8 +11,9 @@ Sources: Srivastava et al., "Dropout: a simple way to prevent neural networks fr
 2011; its key is the seed, its counter (block of 4 numbers, step).
 """
 
-from jitprop.kernels.jit import GRAIN, inline, kernel, once
-from jitprop.kernels.simd import LANES, broadcast, load, steps, store, where
+from jitprop.kernels.compiler.inline import inline
+from jitprop.kernels.compiler.simd import LANES, broadcast, load, steps, store, where
+from jitprop.kernels.runtime.kernel import GRAIN, kernel, once
 
 BLOCK = 4 * LANES  # numbers that one vector of counters makes
 ROUNDS = 10

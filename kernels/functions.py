@@ -7,6 +7,18 @@ The constants are derived in perf/derive.py; perf/exhaustive.py tries every floa
 
 import numpy as np
 
+from jitprop.kernels.compiler.inline import inline
+from jitprop.kernels.compiler.permute import lookup
+from jitprop.kernels.compiler.simd import (
+    absolute,
+    bits,
+    copysign,
+    fma,
+    for_dtype,
+    from_bits,
+    polynomial,
+    where,
+)
 from jitprop.kernels.constants import (
     EXP_32,
     EXP_64,
@@ -18,18 +30,6 @@ from jitprop.kernels.constants import (
     TANH_64,
     TANH_ENDS_32,
     TANH_SMALL_64,
-)
-from jitprop.kernels.jit import inline
-from jitprop.kernels.simd import (
-    absolute,
-    bits,
-    copysign,
-    fma,
-    for_dtype,
-    from_bits,
-    lookup,
-    polynomial,
-    where,
 )
 
 LOG2_E = 1.4426950408889634

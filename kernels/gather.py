@@ -8,9 +8,9 @@ Source: the slides' "batched(inputs, labels)" and "divide values by 255". Images
 memory, a quarter of float32.
 """
 
-from jitprop.kernels.inline import within
-from jitprop.kernels.jit import GRAIN, inline, kernel, once
-from jitprop.kernels.simd import LANES, as_float, load, prefetch, store
+from jitprop.kernels.compiler.inline import inline, within
+from jitprop.kernels.compiler.simd import LANES, as_float, load, prefetch, store
+from jitprop.kernels.runtime.kernel import GRAIN, kernel, once
 
 AHEAD = 2  # images ahead of which the memory of one is asked for: they lie anywhere
 

@@ -9,9 +9,9 @@ as in kernels/softmax.py.
 
 import numpy as np
 
+from jitprop.kernels.compiler.simd import LANES, broadcast, fma, lanes_sum, load, store
 from jitprop.kernels.functions import exp, log
-from jitprop.kernels.jit import kernel
-from jitprop.kernels.simd import LANES, broadcast, fma, lanes_sum, load, store
+from jitprop.kernels.runtime.kernel import kernel
 from jitprop.kernels.softmax import row_max, rows_of_exp
 
 

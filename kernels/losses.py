@@ -1,6 +1,6 @@
 """What all losses share: a loss per row, summed in the order of the rows, in float64."""
 
-from jitprop.kernels.jit import checked
+from jitprop.kernels.compiler.jit import checked
 
 
 @checked("losses(n)")

@@ -20,10 +20,19 @@ tile of out.
 
 import numpy as np
 
+from jitprop.kernels.compiler.inline import inline
+from jitprop.kernels.compiler.simd import (
+    LANES,
+    flat,
+    for_dtype,
+    load,
+    prefetch,
+    scratch_array,
+    store,
+)
 from jitprop.kernels.functions import tanh, tanh_slope
-from jitprop.kernels.jit import Shared, inline, kernel
-from jitprop.kernels.simd import LANES, flat, for_dtype, load, prefetch, scratch_array, store
-from jitprop.kernels.threads import SCRATCH
+from jitprop.kernels.runtime.kernel import Shared, kernel
+from jitprop.kernels.runtime.threads import SCRATCH
 from jitprop.kernels.tile import MR, NR32, NR64, VECTORS, block, tile, transpose
 
 KC = 512  # steps of k in one pass over packed operands

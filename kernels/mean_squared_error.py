@@ -6,8 +6,8 @@
 Source: the slides' regression loss; with scale 1 / batch the gradient of PyTorch's MSELoss.
 """
 
-from jitprop.kernels.jit import kernel, rows
-from jitprop.kernels.simd import LANES, broadcast, fma, lanes_sum, load, stack_array, store
+from jitprop.kernels.compiler.simd import LANES, broadcast, fma, lanes_sum, load, stack_array, store
+from jitprop.kernels.runtime.kernel import kernel, rows
 
 
 @kernel("z(batch,n), t(batch,n) -> losses(batch)", units=rows)

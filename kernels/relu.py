@@ -7,8 +7,8 @@ NaN stays NaN. At 0, where there is no derivative, it is taken to be 0. Source: 
 "Rectified linear units improve restricted Boltzmann machines", 2010.
 """
 
-from jitprop.kernels.jit import kernel
-from jitprop.kernels.simd import LANES, load, store, where
+from jitprop.kernels.compiler.simd import LANES, load, store, where
+from jitprop.kernels.runtime.kernel import kernel
 
 
 @kernel("x(...) -> out(...)", inplace="x")

@@ -1,7 +1,7 @@
 """Multiplication by a number: out = x * factor. Its gradient is itself."""
 
-from jitprop.kernels.jit import kernel
-from jitprop.kernels.simd import LANES, load, store
+from jitprop.kernels.compiler.simd import LANES, load, store
+from jitprop.kernels.runtime.kernel import kernel
 
 
 @kernel("x(...), factor -> out(...)", inplace="x")

@@ -6,9 +6,10 @@
 Forwards in terms of e = exp(-|x|), which cannot overflow: 1 / (1 + e), or e / (1 + e) below 0.
 """
 
+from jitprop.kernels.compiler.inline import inline
+from jitprop.kernels.compiler.simd import LANES, absolute, load, store, where
 from jitprop.kernels.functions import exp
-from jitprop.kernels.jit import inline, kernel
-from jitprop.kernels.simd import LANES, absolute, load, store, where
+from jitprop.kernels.runtime.kernel import kernel
 
 
 @inline

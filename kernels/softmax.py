@@ -10,9 +10,19 @@ stays in one vector from beginning to end.
 
 import numpy as np
 
+from jitprop.kernels.compiler.inline import inline
+from jitprop.kernels.compiler.simd import (
+    LANES,
+    broadcast,
+    fma,
+    lanes_max,
+    lanes_sum,
+    load,
+    store,
+    where,
+)
 from jitprop.kernels.functions import exp
-from jitprop.kernels.jit import inline, kernel
-from jitprop.kernels.simd import LANES, broadcast, fma, lanes_max, lanes_sum, load, store, where
+from jitprop.kernels.runtime.kernel import kernel
 
 
 @inline

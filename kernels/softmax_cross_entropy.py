@@ -19,11 +19,8 @@ Szegedy et al., "Rethinking the Inception architecture", 2016, section 7.
 
 import numpy as np
 
-from jitprop.kernels.functions import exp, log
-from jitprop.kernels.inline import within
-from jitprop.kernels.jit import inline, kernel
-from jitprop.kernels.losses import is_targets
-from jitprop.kernels.simd import (
+from jitprop.kernels.compiler.inline import inline, within
+from jitprop.kernels.compiler.simd import (
     LANES,
     broadcast,
     fma,
@@ -35,6 +32,9 @@ from jitprop.kernels.simd import (
     store,
     where,
 )
+from jitprop.kernels.functions import exp, log
+from jitprop.kernels.losses import is_targets
+from jitprop.kernels.runtime.kernel import kernel
 from jitprop.kernels.softmax import row_exp, row_max, rows_of_exp
 
 

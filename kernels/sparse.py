@@ -15,12 +15,10 @@ neighbours in the image, of which bytes are transposed first.
 
 import numpy as np
 
-from jitprop.kernels.inline import within
-from jitprop.kernels.jit import inline, kernel
-from jitprop.kernels.matmul import BIAS, BIAS_TANH, finish_rows
-from jitprop.kernels.simd import (
+from jitprop.kernels.compiler.inline import inline, within
+from jitprop.kernels.compiler.permute import append
+from jitprop.kernels.compiler.simd import (
     LANES,
-    append,
     broadcast,
     fma,
     for_dtype,
@@ -31,6 +29,9 @@ from jitprop.kernels.simd import (
     steps,
     store,
 )
+from jitprop.kernels.matmul import BIAS, BIAS_TANH, finish_rows
+from jitprop.kernels.runtime.kernel import kernel
+from jitprop.kernels.runtime.threads import SCRATCH
 from jitprop.kernels.sparse_tile import (
     BYTES,
     ROWS,
@@ -40,7 +41,6 @@ from jitprop.kernels.sparse_tile import (
     sparse_tile,
     transpose_bytes,
 )
-from jitprop.kernels.threads import SCRATCH
 from jitprop.kernels.update import momentum_step, sgd_step
 
 LIST = 4096  # places listed at a time

@@ -18,8 +18,9 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from jitprop.kernels.cpu import INSTRUCTIONS
-from jitprop.kernels.simd import I32, I64, LANES, lowers
+from jitprop.kernels.compiler.cpu import INSTRUCTIONS
+from jitprop.kernels.compiler.lanes import I32, I64, lowers
+from jitprop.kernels.compiler.simd import LANES
 from jitprop.kernels.tile import SHAPE, Row, kinds_of_rows, no_unrolling
 
 ROWS = 3

@@ -1,7 +1,7 @@
 """Difference of two arrays: out = a - b. Its gradient goes to a as it is, to b times -1."""
 
-from jitprop.kernels.jit import kernel
-from jitprop.kernels.simd import LANES, load, store
+from jitprop.kernels.compiler.simd import LANES, load, store
+from jitprop.kernels.runtime.kernel import kernel
 
 
 @kernel("a(...), b(...) -> out(...)", inplace="a b")

@@ -6,8 +6,8 @@ history[b] = (sum of losses, sum of misses)      of batch b, in the order of the
 
 import numpy as np
 
-from jitprop.kernels.inline import within
-from jitprop.kernels.jit import kernel, once, rows
+from jitprop.kernels.compiler.inline import within
+from jitprop.kernels.runtime.kernel import kernel, once, rows
 
 
 @kernel("z(batch,n), labels(batch)<n -> out(batch)", units=rows)

@@ -6,9 +6,9 @@
 The function itself is in kernels/functions.py.
 """
 
+from jitprop.kernels.compiler.simd import LANES, load, store
 from jitprop.kernels.functions import tanh, tanh_slope
-from jitprop.kernels.jit import kernel
-from jitprop.kernels.simd import LANES, load, store
+from jitprop.kernels.runtime.kernel import kernel
 
 
 @kernel("x(...) -> out(...)", inplace="x")

@@ -21,9 +21,9 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from jitprop.kernels.cpu import INSTRUCTIONS
-from jitprop.kernels.inline import inline
-from jitprop.kernels.simd import I32, I64, Emit, llvm_element, lowers
+from jitprop.kernels.compiler.cpu import INSTRUCTIONS
+from jitprop.kernels.compiler.inline import inline
+from jitprop.kernels.compiler.lanes import I32, I64, Emit, llvm_element, lowers
 
 
 @dataclass(frozen=True)

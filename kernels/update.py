@@ -16,8 +16,9 @@ Weight decay in momentum, nesterov and adam adds weight_decay * w to dw first: t
 weight_decay / 2 * w^2. Multiply-adds are fused.
 """
 
-from jitprop.kernels.jit import inline, kernel, once
-from jitprop.kernels.simd import LANES, fma, load, sqrt, store
+from jitprop.kernels.compiler.inline import inline
+from jitprop.kernels.compiler.simd import LANES, fma, load, sqrt, store
+from jitprop.kernels.runtime.kernel import kernel, once
 
 
 @kernel("table:float64(steps,n), place!:int64(1), out!:float64(n)", units=once)

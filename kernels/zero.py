@@ -1,7 +1,7 @@
 """Zeros: what the gradient is of which nothing depends on."""
 
-from jitprop.kernels.jit import kernel
-from jitprop.kernels.simd import LANES, broadcast, store
+from jitprop.kernels.compiler.simd import LANES, broadcast, store
+from jitprop.kernels.runtime.kernel import kernel
 
 
 @kernel("out!(n)")

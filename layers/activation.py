@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from jitprop.kernels.jit import Kernel
+from jitprop.kernels.runtime.kernel import Kernel
 from jitprop.layers.batch import Array, Buffer, MaybeNone, as_gradient, as_input, remembered
 from jitprop.layers.module import Module
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from jitprop.training.metrics import cpu_model
-from perf import cases, machine, report
+from perf import cases, catalogue, machine, report
 from perf.providers import OURS, PROVIDERS, WorkerError
 from perf.runner import Effort, Row, Runner
 
@@ -62,9 +62,9 @@ def providers(text: str | None, quick: bool) -> list[str]:
 
 
 def chosen(text: str, quick: bool) -> list[cases.Case]:
-    found = [case for case in cases.every() if text in str(case)]
+    found = [case for case in catalogue.every() if text in str(case)]
     if not found:
-        names = sorted({case.name for case in cases.every()})
+        names = sorted({case.name for case in catalogue.every()})
         raise ValueError(f"--filter {text}: no such case; kernels are {', '.join(names)}")
     if quick:  # the first of each kernel is the smallest
         found = list({case.name: case for case in reversed(found)}.values())[::-1]

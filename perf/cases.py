@@ -1,13 +1,11 @@
-"""What a benchmark is made of, and where all of them are found.
+"""What a benchmark is made of.
 
 A `bench_*.py` yields one `Case` per kernel and shape. Its arguments are made from a seed, so that
 every process that measures the case makes the same ones.
 """
 
-import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -121,17 +119,3 @@ def layers() -> list[tuple[int, int, bool]]:
         for i in range(len(widths) - 1)
     }
     return sorted(found)
-
-
-def every() -> Iterator[Case]:
-    """All cases of all `bench_*.py`."""
-    for path in sorted(Path(__file__).parent.glob("bench_*.py")):
-        yield from importlib.import_module(f"perf.{path.stem}").cases()
-
-
-def find(name: str, shape: tuple[int, ...]) -> Case:
-    if name in ("peak", "copy"):
-        from perf import machine  # compiles: only whoever needs it pays
-
-        return getattr(machine, name)(*shape)
-    return next(case for case in every() if (case.name, case.shape) == (name, shape))

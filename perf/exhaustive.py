@@ -21,8 +21,8 @@ import numba
 import numpy as np
 
 from jitprop.kernels import functions
-from jitprop.kernels.inline import FLAGS
-from jitprop.kernels.simd import LANES, load, store
+from jitprop.kernels.compiler.inline import FLAGS
+from jitprop.kernels.compiler.simd import LANES, load, store
 
 FUNCTIONS = ("exp", "log", "tanh")
 BOUND = 1.0  # units in the last place

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jitprop.kernels.jit import inline, kernel
-from jitprop.kernels.simd import LANES, fma, load, store
+from jitprop.kernels.compiler.inline import inline
+from jitprop.kernels.compiler.simd import LANES, fma, load, store
+from jitprop.kernels.runtime.kernel import kernel
 from perf.cases import Case, empty, scaled, signed
 
 HERE = Path(__file__).parent

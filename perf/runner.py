@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from perf import machine
-from perf.cases import Case, Expected, find
+from perf.cases import Case, Expected
+from perf.catalogue import find
 from perf.providers import BEST, CORE_TYPES, OURS, PROVIDERS, Provider, Worker, WorkerError
 
 LEAST_ROUNDS = 3

@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from perf.cases import Case, find
+from perf.cases import Case
+from perf.catalogue import find
 
 LONG = 0.05  # seconds; a call that takes so long needs no warming up
 

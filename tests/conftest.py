@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from jitprop.kernels import cache
+from jitprop.kernels.compiler import cache
 
 MARGIN = 67  # elements on either side: more than a vector, and no multiple of one
 

@@ -31,7 +31,12 @@ ROOT = Path(__file__).resolve().parents[1]
 # Whose tests have another name.
 MIRRORS = {
     "kernels/constants.py": ["tests/test_functions.py", "tests/test_tanh.py"],
-    "kernels/inline.py": ["tests/test_jit.py"],
+    "kernels/compiler/inline.py": ["tests/test_kernel.py"],
+    "kernels/compiler/jit.py": ["tests/test_kernel.py"],
+    "kernels/compiler/lanes.py": ["tests/test_simd.py"],
+    "kernels/compiler/permute.py": ["tests/test_simd.py"],
+    "kernels/fused.py": ["tests/test_fuse.py"],
+    "kernels/runtime/intrinsics.py": ["tests/test_threads.py"],
     "kernels/sparse_tile.py": ["tests/test_sparse.py"],
     "kernels/tile.py": ["tests/test_matmul.py"],
     "layers/batch.py": ["tests/test_batch.py", "tests/test_linear.py", "tests/test_arithmetic.py"],

@@ -1,4 +1,4 @@
-"""kernels/ahead.py: a second process compiles what this one will need; nothing depends on it."""
+"""compiler/ahead.py: a second process compiles what this one will need; nothing depends on it."""
 
 import io
 import os
@@ -12,8 +12,8 @@ import pytest
 from reference import assert_same_bits
 
 from jitprop import kernels
-from jitprop.kernels import ahead
-from jitprop.kernels.jit import Kernel
+from jitprop.kernels.compiler import ahead
+from jitprop.kernels.runtime.kernel import Kernel
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
 NAMES = ("scale", "add", "subtract", "multiply", "zero", "tanh_fprop", "relu_fprop", "sgd_update")
@@ -147,7 +147,7 @@ TRAIN = """
 import sys
 from jitprop import kernels
 from jitprop.cli import main
-from jitprop.kernels import cache
+from jitprop.kernels.compiler import cache
 compiled = []
 kernels.on_compile(compiled.append)
 main(["train", "--epochs", "1", "--quiet", "--data", sys.argv[1]])

@@ -1,4 +1,4 @@
-"""kernels/apart.py: handlers, `__del__`, Ctrl-C and forks in the midst of compiling."""
+"""kernels/compiler/apart.py: handlers, `__del__`, Ctrl-C and forks in the midst of compiling."""
 
 import os
 import subprocess
@@ -8,8 +8,8 @@ from pathlib import Path
 import numba
 import pytest
 
-from jitprop.kernels.apart import _awaited, apart
-from jitprop.kernels.numba_private import compiler_lock
+from jitprop.kernels.compiler.apart import _awaited, apart
+from jitprop.kernels.compiler.numba_private import compiler_lock
 
 ROOT = Path(__file__).parents[1]
 compiled_only = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
@@ -58,7 +58,7 @@ COLD = """
 import gc, os, signal, threading, warnings
 import numpy as np
 from jitprop import kernels
-from jitprop.kernels.jit import pool
+from jitprop.kernels.runtime.threads import pool
 
 warnings.simplefilter("ignore")  # Python 3.12 on: fork of a process with threads
 x = np.arange(300 * 200, dtype=np.float32).reshape(300, 200)

@@ -1,4 +1,4 @@
-"""kernels/cache.py: compiled kernels on disk: found, not found, spoiled; nowhere to put them."""
+"""compiler/cache.py: compiled kernels on disk: found, not found, spoiled; nowhere to put them."""
 
 import errno
 import os
@@ -16,8 +16,8 @@ from reference import assert_same_bits
 
 import jitprop
 from jitprop import kernels
-from jitprop.kernels import cache
-from jitprop.kernels.jit import Kernel
+from jitprop.kernels.compiler import cache
+from jitprop.kernels.runtime.kernel import Kernel
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled or cached")
 SOURCES = cache.sources()
@@ -160,7 +160,7 @@ def test_without_sources_on_disk_nothing_is_cached(tmp_path):
 def test_versions_are_part_of_the_key(what, monkeypatch):
     before = cache._generation()
     value = (lambda: "pdp11") if what == "platform.machine" else "0.0"
-    monkeypatch.setattr(f"jitprop.kernels.cache.{what}", value)
+    monkeypatch.setattr(f"jitprop.kernels.compiler.cache.{what}", value)
     assert cache._generation() != before
 
 

@@ -1,11 +1,11 @@
-"""kernels/checks.py: every argument that does not fit is named, and nothing is written."""
+"""kernels/compiler/checks.py: every argument that does not fit is named, and nothing is written."""
 
 import numpy as np
 import pytest
 from reference import assert_same_bits
 
 from jitprop import kernels
-from jitprop.kernels.checks import PREDICATES, Signature
+from jitprop.kernels.compiler.checks import PREDICATES, Signature
 
 FLOATS = (np.float32, np.float64)
 

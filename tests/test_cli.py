@@ -13,7 +13,7 @@ import pytest
 import jitprop
 from jitprop import cli, kernels
 from jitprop.cli import info, parser
-from jitprop.kernels import cache
+from jitprop.kernels.compiler import cache
 
 ROOT = Path(__file__).parents[1]
 

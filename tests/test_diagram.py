@@ -20,7 +20,7 @@ from jitprop.layers import (
     Subtract,
     Tanh,
 )
-from jitprop.training.diagram import GAP, HEIGHT, draw_svg
+from jitprop.reporting.diagram import GAP, HEIGHT, draw_svg
 
 CURVE = re.compile(
     r"M([\d.]+) ([\d.]+)C[\d.]+ [\d.]+ [\d.]+ [\d.]+ ([\d.]+) ([\d.]+)(?:V([\d.]+))?"

@@ -17,11 +17,11 @@ from numba.core.runtime import _nrt_python
 from numba.core.runtime.nrt import rtsys
 
 from jitprop import kernels
-from jitprop.kernels.inline import FLAGS
-from jitprop.kernels.jit import Kernel
+from jitprop.kernels.compiler.inline import FLAGS
+from jitprop.kernels.runtime.intrinsics import takes_scratch
+from jitprop.kernels.runtime.kernel import Kernel
 from jitprop.kernels.sparse_tile import ROWS
 from jitprop.kernels.sparse_tile import VECTORS as SPARSE_VECTORS
-from jitprop.kernels.threads import takes_scratch
 from jitprop.kernels.tile import INSTRUCTIONS, MR, VECTORS
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="there is no machine code")

@@ -1,11 +1,11 @@
-"""kernels/fuse.py: fewer calls, the same bits."""
+"""kernels/fused.py and runtime/fuse.py: fewer calls, the same bits."""
 
 import numpy as np
 import pytest
 from reference import assert_same_bits, pixel_values
 
 from jitprop import kernels
-from jitprop.kernels.fuse import fused
+from jitprop.kernels.fused import fused
 
 RATE = 0.1
 

@@ -27,8 +27,8 @@ import numpy as np
 import pytest
 
 from jitprop import kernels
-from jitprop.kernels.jit import Kernel
-from jitprop.kernels.simd import LANES
+from jitprop.kernels.compiler.simd import LANES
+from jitprop.kernels.runtime.kernel import Kernel
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="mprotect as Linux has it"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import jitprop
-from jitprop import layers, training
+from jitprop import layers, reporting, training
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,15 +24,15 @@ def python(code, **options):
 
 
 def test_all_public_names_are_there():
-    packages = {"data", "kernels", "layers", "training"}
-    assert {*jitprop.__all__} == {*layers.__all__, *training.__all__, *packages, "__version__"}
+    packages = {"data", "kernels", "layers", "reporting", "training"}
+    homes = {name: home for home in (layers, reporting, training) for name in home.__all__}
+    assert {*jitprop.__all__} == {*homes, *packages, "__version__"}
     assert len({*jitprop.__all__}) == len(jitprop.__all__)
     for name in jitprop.__all__:
-        home = training if name in training.__all__ else layers
         if name in packages:
             assert getattr(jitprop, name) is sys.modules[f"jitprop.{name}"]
         elif name != "__version__":
-            assert getattr(jitprop, name) is getattr(home, name)
+            assert getattr(jitprop, name) is getattr(homes[name], name)
     assert {*jitprop.__all__} <= {*dir(jitprop)}
 
 
@@ -66,11 +66,11 @@ def test_importing_all_compiles_nothing():
     code = """
 import os
 from jitprop import *
-from jitprop.kernels import jit
+from jitprop.kernels.runtime.kernel import Kernel, pool
 import jitprop.train, jitprop.cli.predict, jitprop.cli.info
-entries = [value.entry for value in vars(kernels).values() if isinstance(value, jit.Kernel)]
+entries = [value.entry for value in vars(kernels).values() if isinstance(value, Kernel)]
 assert len(entries) > 30
-print(sum(bool(entry and entry.overloads) for entry in entries), jit.pool.started)
+print(sum(bool(entry and entry.overloads) for entry in entries), pool.started)
 """
     assert python(code) == "0 False\n"
 

@@ -1,4 +1,4 @@
-"""kernels/memory.py: zeros that begin where a cache line does."""
+"""kernels/runtime/memory.py: zeros that begin where a cache line does."""
 
 import numpy as np
 import pytest

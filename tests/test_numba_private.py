@@ -1,4 +1,4 @@
-"""kernels/numba_private.py: a numba that has changed is one line that says which ones fit."""
+"""compiler/numba_private.py: a numba that has changed is one line that says which ones fit."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jitprop.kernels import numba_private
+from jitprop.kernels.compiler import numba_private
 
 ROOT = Path(__file__).parents[1]
 LINE = "jitprop works with numba 0.63.1 to 0.68, this is "
@@ -49,7 +49,7 @@ as_program(lambda: main([{command!r}]))
 @pytest.mark.parametrize("part", ["_llvm_module", "_tm_features"])
 def test_what_can_be_seen_late_is_seen(part):
     code = f"""
-from jitprop.kernels import numba_private
+from jitprop.kernels.compiler import jit, numba_private
 class Codegen:
     _llvm_module = _tm_features = 0
     _get_host_cpu_name = str
@@ -57,7 +57,6 @@ del Codegen.{part}
 numba_private.codegen = Codegen
 numba_private.host()
 """
-    code = code.replace("from jitprop.kernels import", "from jitprop.kernels import jit,")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     last = done.stderr.splitlines()[-1]
     assert last.startswith(f"ImportError: {LINE}")

@@ -13,7 +13,7 @@ import reference
 
 from jitprop import kernels
 from jitprop.data import load_dataset
-from perf import bench_matmul, cases, epoch, goals, report, runner, trainers
+from perf import bench_matmul, catalogue, epoch, goals, report, runner, trainers
 from perf.__main__ import parse
 from perf.providers import DENSE, OURS, TRAINERS, Provider
 from perf.runner import Row, Timing, WrongResult, expected, judge
@@ -54,7 +54,7 @@ def test_share_is_of_the_roof_that_limits():
     assert (memory.limited_by, memory.share, memory.share_of_peak) == ("copy", 0.98, 0.9)
 
 
-@pytest.mark.parametrize("case", list(cases.every()), ids=str)
+@pytest.mark.parametrize("case", list(catalogue.every()), ids=str)
 def test_cases_are_complete(case):
     assert {"jitprop", "numpy"} <= set(case.calls)
     assert case.flops > 0
@@ -62,9 +62,9 @@ def test_cases_are_complete(case):
 
 
 def test_cases_are_told_apart_by_name_and_shape():
-    keys = [(case.name, case.shape) for case in cases.every()]
+    keys = [(case.name, case.shape) for case in catalogue.every()]
     assert len(set(keys)) == len(keys)
-    found = cases.find("gather", (100, 784))
+    found = catalogue.find("gather", (100, 784))
     assert (found.name, found.shape) == ("gather", (100, 784))
 
 

@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
 
-from jitprop.training import Epoch
-from jitprop.training.pictures import (
+from jitprop.reporting.pictures import (
     Predictions,
     confusion_matrix,
     learning_curves,
@@ -20,6 +19,7 @@ from jitprop.training.pictures import (
     png,
     weights,
 )
+from jitprop.training import Epoch
 
 COUNTS = {"train": 1000, "validation": 500, "test": 200}
 
@@ -254,7 +254,7 @@ def test_png():
 def test_no_backend_is_chosen_for_the_process():
     code = (
         "import sys, matplotlib; before = matplotlib.rcParams.copy()\n"
-        "from jitprop.training.pictures import *\n"
+        "from jitprop.reporting.pictures import *\n"
         "png(learning_curves([Epoch(1, 1.0, 1, 0.1)], {'train': 2}, True))\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
         "assert dict.__eq__(before, matplotlib.rcParams)"

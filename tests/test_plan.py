@@ -7,7 +7,7 @@ from numba.core.runtime.nrt import rtsys
 
 import perf.same_bits
 from jitprop import kernels
-from jitprop.kernels.jit import DISABLED
+from jitprop.kernels.compiler.jit import DISABLED
 from jitprop.layers import (
     Activation,
     Dropout,

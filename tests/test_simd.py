@@ -1,4 +1,4 @@
-"""kernels/simd.py: each function compiled does what its plain twin says, to the bit.
+"""simd.py and permute.py: each function compiled does what its plain twin says, to the bit.
 
 The functions below are run twice, by numba and by Python: one source, two meanings.
 """
@@ -11,12 +11,11 @@ import pytest
 import reference
 from reference import assert_same_bits
 
-from jitprop.kernels.jit import FLAGS
-from jitprop.kernels.simd import (
-    ENTRIES,
+from jitprop.kernels.compiler.inline import FLAGS
+from jitprop.kernels.compiler.permute import ENTRIES, append, lookup
+from jitprop.kernels.compiler.simd import (
     LANES,
     absolute,
-    append,
     bits,
     broadcast,
     copysign,
@@ -27,7 +26,6 @@ from jitprop.kernels.simd import (
     lanes_max,
     lanes_sum,
     load,
-    lookup,
     polynomial,
     prefetch,
     sqrt,

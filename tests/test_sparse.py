@@ -7,7 +7,7 @@ import reference
 from reference import assert_same_bits, pixel_values
 
 from jitprop import kernels
-from jitprop.kernels.simd import LANES
+from jitprop.kernels.compiler.simd import LANES
 from jitprop.kernels.sparse import IMAGES, LIST, PANELS
 from jitprop.kernels.sparse_tile import (
     BYTES,

@@ -1,4 +1,4 @@
-"""kernels/tape.py: a recorded call does what the call does, when the tape runs."""
+"""kernels/runtime/tape.py: a recorded call does what the call does, when the tape runs."""
 
 import gc
 
@@ -9,8 +9,7 @@ import pytest
 from reference import assert_same_bits
 
 from jitprop import kernels
-from jitprop.kernels.jit import pool
-from jitprop.kernels.threads import COUNT, HAVE_WORKERS, MOST_CALLS
+from jitprop.kernels.runtime.threads import COUNT, HAVE_WORKERS, MOST_CALLS, pool
 
 # Interpreted, a call for each branch is enough: there are no threads to share it out to.
 PLAIN = numba.config.DISABLE_JIT

@@ -1,4 +1,4 @@
-"""kernels/threads.py: any number of threads, the same bits; two callers at once; fork; exit."""
+"""runtime/threads.py: any number of threads, the same bits; two callers at once; fork; exit."""
 
 import os
 import subprocess
@@ -14,8 +14,8 @@ import pytest
 from reference import assert_same_bits
 
 from jitprop import kernels
-from jitprop.kernels.jit import pool
-from jitprop.kernels.threads import BUSY, HAVE_WORKERS, TAKEN, WORKERS
+from jitprop.kernels.runtime import threads
+from jitprop.kernels.runtime.threads import BUSY, HAVE_WORKERS, TAKEN, WORKERS, pool
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="without the JIT one thread runs")
 ROOT = Path(__file__).parent.parent
@@ -47,8 +47,8 @@ def run(script, command=(sys.executable, "-c")):
 def test_any_number_of_threads_gives_the_same_bits(dtype):
     kernels.set_num_threads(1)
     expected = outputs.hashes(dtype)
-    for threads in (2, 3, 4):  # more than there are cores, too
-        kernels.set_num_threads(threads)
+    for number in (2, 3, 4):  # more than there are cores, too
+        kernels.set_num_threads(number)
         assert outputs.hashes(dtype) == expected
 
 
@@ -86,11 +86,11 @@ def test_the_shapes_make_several_pieces():
 @pytest.mark.skipif(not HAVE_WORKERS, reason="kernels run on the calling thread here")
 def test_workers_are_as_many_as_asked_for():
     x = np.zeros((4, 4), np.float32)
-    for threads in (1, 3, 2):
-        kernels.set_num_threads(threads)
-        assert kernels.get_num_threads() == threads
+    for number in (1, 3, 2):
+        kernels.set_num_threads(number)
+        assert kernels.get_num_threads() == number
         kernels.scale(x, 2.0, x)
-        assert len(pool.workers) == threads - 1
+        assert len(pool.workers) == number - 1
         assert all(worker.is_alive() for worker in pool.workers)
 
 
@@ -135,20 +135,21 @@ def test_an_interrupted_change_of_threads(name, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    inner = getattr(pool, name)
+    home = threads if name == "take" else pool
+    inner = getattr(home, name)
 
     def late(*args):
         inner(*args)
         raise KeyboardInterrupt
 
-    for threads, function in ((4, interrupted), (2, late), (5, late)):
+    for number, function in ((4, interrupted), (2, late), (5, late)):
         with monkeypatch.context() as patch:
-            patch.setattr(pool, name, function)
+            patch.setattr(home, name, function)
             with pytest.raises(KeyboardInterrupt):
-                kernels.set_num_threads(threads)
-        kernels.set_num_threads(threads)
+                kernels.set_num_threads(number)
+        kernels.set_num_threads(number)
         kernels.scale(x, 1.0, x)
-        assert len(pool.workers) == pool.mailbox[WORKERS] == threads - 1
+        assert len(pool.workers) == pool.mailbox[WORKERS] == number - 1
         assert pool.mailbox[BUSY] == pool.mailbox[TAKEN] == 0
     assert (x == 2).all()
 

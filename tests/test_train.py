@@ -20,7 +20,7 @@ import pytest
 
 from jitprop import kernels, train
 from jitprop.cli import arguments, interrupt
-from jitprop.kernels import cache
+from jitprop.kernels.compiler import cache
 from jitprop.training import load, read, weights_sha256
 from jitprop.training.progress import Progress
 from jitprop.training.settings import PRESETS
@@ -332,7 +332,7 @@ def test_refuses_a_report_that_cannot_be_written_before_training(
     out, err = refused(capsys, "--data", folder, "--report", path)
     assert out == ""
     assert f"--report: {path}: " in err
-    monkeypatch.delitem(sys.modules, "jitprop.training.pictures", raising=False)
+    monkeypatch.delitem(sys.modules, "jitprop.reporting.pictures", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib.axes", None)
     out, err = refused(capsys, "--data", folder, "--report", tmp_path)
     assert out == ""
@@ -343,7 +343,7 @@ def test_a_report_that_cannot_be_written_after_training(folder, tmp_path, capsys
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("jitprop.training.write_report", full)
+    monkeypatch.setattr("jitprop.reporting.write_report", full)
     _, err = refused(
         capsys, "--data", folder, "--epochs", 1, "--report", tmp_path / "report", code=1
     )

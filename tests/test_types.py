@@ -17,7 +17,12 @@ def test_a_planted_error_is_found_wherever_it_is(tmp_path):
         shutil.copytree(ROOT / room, tmp_path / room, ignore=skip)
     for name in ("pyproject.toml", "train.py"):
         shutil.copy(ROOT / name, tmp_path)
-    planted = ("kernels/memory.py", "layers/tanh.py", "jitprop/cli/info.py", "perf/cases.py")
+    planted = (
+        "kernels/runtime/memory.py",
+        "layers/tanh.py",
+        "jitprop/cli/info.py",
+        "perf/cases.py",
+    )
     for name in planted:
         with open(tmp_path / name, "a") as file:
             file.write('\nplanted: int = "a text"\n')

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 
 TESTS = (
     "matmul", "bias", "tanh", "functions", "softmax", "cross_entropy", "softmax_cross_entropy",
-    "update", "scale", "zero", "gather", "tally", "tape", "checks", "jit", "sigmoid",
+    "update", "scale", "zero", "gather", "tally", "tape", "checks", "kernel", "sigmoid",
     "relu", "log_softmax", "add", "subtract", "multiply", "concatenate", "dropout",
     "mean_squared_error", "sparse", "fuse", "memory",
 )  # fmt: skip
@@ -32,6 +32,7 @@ COVERED = {
     "dropout.py": 100,
     "functions.py": 100,
     "fuse.py": 100,
+    "fused.py": 100,
     "gather.py": 100,
     "log_softmax.py": 100,
     "losses.py": 100,
@@ -51,9 +52,9 @@ COVERED = {
     "update.py": 100,
     "checks.py": 98,  # reading the function behind a compiled one
 }
-# simd.py, tile.py, sparse_tile.py: half of each emits LLVM code, which tests/test_simd.py,
-# test_matmul.py and test_sparse.py run;
-# jit.py, cache.py, cpu.py, threads.py: how to compile, keep and call compiled code.
+# simd.py, permute.py, tile.py, sparse_tile.py: half of each emits LLVM code. test_simd.py,
+# test_matmul.py and test_sparse.py run that.
+# The rest of compiler/ and runtime/: how to compile, keep and call compiled code.
 
 
 @pytest.mark.skipif(numba.config.DISABLE_JIT, reason="this is that run")

@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "jitprop info") -> int:
     import llvmlite
 
     from jitprop import __version__, kernels, training
-    from jitprop.kernels import cache, cpu
+    from jitprop.kernels.compiler import cache, cpu
 
     versions = training.versions()
     rows = {

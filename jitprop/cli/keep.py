@@ -35,9 +35,9 @@ class Keeper:
 
     def check(self) -> None:
         """End, before anything is done, where what shall be kept cannot be."""
-        from jitprop import training
+        from jitprop import reporting, training
+        from jitprop.reporting.page import FILES
         from jitprop.training.files import same_file
-        from jitprop.training.report import FILES
 
         args, parser = self.request.args, self.request.parser
         checkpoint = self.request.checkpoint
@@ -58,7 +58,7 @@ class Keeper:
             parser.error(str(error))
         if args.report:
             try:
-                training.check_report(args.report)
+                reporting.check_report(args.report)
             except OSError as error:
                 parser.error(
                     f"argument --report: {error.filename or args.report}: {error.strerror}"
@@ -124,7 +124,7 @@ class Keeper:
         compile_seconds: float,
     ) -> None:
         """Print the test errors, and write the metrics and the report."""
-        from jitprop import kernels, training
+        from jitprop import kernels, reporting, training
         from jitprop.cli.show import used
 
         request, history = self.request, session.history
@@ -158,7 +158,7 @@ class Keeper:
         if args.report:
             shown = chosen | machine | {"weights_sha256": digest}
             try:
-                training.write_report(args.report, session.net, history, shown, self.sets)
+                reporting.write_report(args.report, session.net, history, shown, self.sets)
             except OSError as error:
                 parser.fail(f"argument --report: {error.filename or args.report}: {error.strerror}")
             progress.line(f"report: {os.path.join(args.report, 'index.html')}")

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
         write_json,
     )
     from jitprop.training.optimisers import SGD, Adam, AdamW
-    from jitprop.training.report import check_report, write_report
 
 _MODULES = {
     "Checkpoint": "checkpoints",
@@ -41,7 +40,6 @@ _MODULES = {
     "Adam": "optimisers",
     "AdamW": "optimisers",
     "SGD": "optimisers",
-    "check_report": "report",
     "Training": "loop",
     "check_savable": "checkpoints",
     "check_writable": "files",
@@ -59,7 +57,6 @@ _MODULES = {
     "warm_up": "loop",
     "weights_sha256": "metrics",
     "write_json": "metrics",
-    "write_report": "report",
 }
 
 __all__ = [
@@ -75,7 +72,6 @@ __all__ = [
     "Evaluation",
     "Settings",
     "Training",
-    "check_report",
     "check_savable",
     "check_writable",
     "confusion",
@@ -93,7 +89,6 @@ __all__ = [
     "warm_up",
     "weights_sha256",
     "write_json",
-    "write_report",
 ]
 
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from jitprop import kernels, layers
-from jitprop.kernels.apart import apart
-from jitprop.kernels.fuse import fused
-from jitprop.kernels.jit import Kernel
+from jitprop.kernels.compiler.apart import apart
+from jitprop.kernels.fused import fused
+from jitprop.kernels.runtime.kernel import Kernel
 from jitprop.layers import Graph, Loss, Losses, Module
 from jitprop.layers.mode import in_mode
 from jitprop.layers.node import what

@@ -11,166 +11,36 @@ shares the units out over the threads, and never lets the core reach outside an 
 """
 
 import functools
-import inspect
-import threading
 from collections.abc import Callable
-from operator import index
 from typing import Any
 
-import numba
 import numpy as np
 from numba import types
 
-import jitprop.kernels.cpu  # noqa: F401 - says which CPU, before anything is compiled
-from jitprop.kernels import threads
-from jitprop.kernels.apart import apart
-from jitprop.kernels.cache import PACKAGE, KernelCache, compile_callbacks
-from jitprop.kernels.checks import ARRAYS, DTYPES, PLAIN, PREDICATES, Signature, is_number
-from jitprop.kernels.inline import FLAGS, inline
-from jitprop.kernels.numba_private import as_dtype, keep_in, on_new_types
-from jitprop.kernels.threads import (
-    SUBMIT,
-    Pool,
+from jitprop.kernels.compiler.checks import PLAIN, PREDICATES, Signature, is_number
+from jitprop.kernels.compiler.inline import inline
+from jitprop.kernels.compiler.jit import DISABLED, compiled, fetch
+from jitprop.kernels.compiler.numba_private import as_dtype, on_new_types
+from jitprop.kernels.runtime.intrinsics import (
     call,
     on_stack,
     peek,
     pointer,
     poke,
-    scratch_memory,
-    submit,
     takes_scratch,
     trampoline,
     words,
 )
-
-DISABLED = bool(numba.config.DISABLE_JIT)
+from jitprop.kernels.runtime.threads import SHARED, SUBMIT, here, pool
 
 # Below this many elements a piece of work is not worth another thread's claim (about 1 us).
 GRAIN = 8192
-
-
-def compiled(name: str, signature=None):
-    """Compile a function that Python calls, cached under `name`.
-
-    Only names of this package are cached: of other sources the cache would not see the changes.
-    """
-
-    def decorate(function):
-        dispatcher = numba.njit(**FLAGS)(function)
-        if not DISABLED and name.startswith(f"{PACKAGE}."):
-            keep_in(dispatcher, KernelCache(name))
-            if signature is not None:
-                dispatcher = _Late(dispatcher, signature)
-        return dispatcher
-
-    return decorate
-
-
-def _fetch(dispatcher, signature, function, argument):
-    """Return `function(argument)`, which compiles a dispatcher or loads it.
-
-    To load is short, and no compiling that something could come into the midst of.
-    """
-    cache = dispatcher._cache
-    if isinstance(cache, KernelCache) and cache.holds(signature):
-        return function(argument)
-    return apart(function, argument)
-
-
-class _Late:
-    """Compiles for its one signature at the first call, not at import."""
-
-    def __init__(self, dispatcher, signature):
-        self.dispatcher = dispatcher
-        self.signature = signature
-
-    def compile(self):
-        _fetch(self.dispatcher, self.signature, self.dispatcher.compile, self.signature)
-
-    def __call__(self, *args):
-        if not self.dispatcher.overloads:  # else a worker would wait for who starts it
-            self.compile()
-        return self.dispatcher(*args)
-
-
-def checked(text: str):
-    """Compile a function of arrays that returns a number, for those that fit a signature."""
-
-    def decorate(function):
-        signature, python = Signature(text), inspect.signature(function)
-        dispatcher = compiled(f"{function.__module__}.{function.__name__}")(function)
-
-        def specialise(*args):
-            signature.explain(function.__name__, args)
-            return dispatcher.compile(tuple(signature.kinds(args)))
-
-        if not DISABLED:
-            on_new_types(dispatcher, specialise)
-
-        @functools.wraps(function)
-        def call(*args, **named):
-            if named or len(args) != len(signature.arguments):
-                args = python.bind(*args, **named).args
-            if DISABLED or not all(type(x) in ARRAYS and x.dtype in DTYPES for x in args):
-                signature.explain(function.__name__, args)
-            return dispatcher(*args)
-
-        return call
-
-    return decorate
 
 
 @inline
 def once(*args):
     """One unit: nothing to share out."""
     return 1, 1
-
-
-class _Here(threading.local):
-    """What belongs to the thread that looks at it.
-
-    `tape` is where its kernel calls go instead of being run, or None; `scratch` the address of its
-    scratch memory.
-    """
-
-    def __init__(self):
-        self.tape: Any = None
-        self.memory = scratch_memory()
-        self.scratch = self.memory.ctypes.data
-
-
-here = _Here()
-pool = Pool(
-    compiled(f"{PACKAGE}.serve", types.void(*[types.int64] * 4))(threads.serve),
-    compiled(f"{PACKAGE}.take", types.void(types.int64))(threads.take),
-    compiled(f"{PACKAGE}.submit", types.int64())(lambda: trampoline(submit, (0,) * 8)),
-)
-
-
-def get_num_threads() -> int:
-    """Number of threads that a kernel may use; at first, the CPUs this process may run on."""
-    return pool.threads
-
-
-def set_num_threads(threads: int) -> None:
-    """Let kernels use `threads` threads, at least 1. Results do not depend on it, to the bit."""
-    if isinstance(threads, bool) or not hasattr(threads, "__index__") or index(threads) < 1:
-        raise ValueError(f"threads is {threads!r}, expected an integer of at least 1")
-    threads = index(threads)
-    if threads != pool.threads:
-        pool.resize(threads)
-
-
-def on_compile(callback: Callable[[str], None]) -> Callable[[], None]:
-    """Call `callback(name)` each time before a kernel is compiled that was not in the cache.
-
-    It is called on the thread that compiles, one call after another. Returns a function that ends
-    this.
-    """
-    if not callable(callback):
-        raise TypeError(f"callback is {type(callback).__name__}, expected a function of a name")
-    compile_callbacks.append(callback)
-    return lambda: compile_callbacks.remove(callback)
 
 
 @inline
@@ -213,7 +83,7 @@ class Shared:
     def __init__(self, source: Callable, example: Callable[[np.dtype], tuple]):
         self.core = core = inline(source)
         self.example = example
-        self.slot = threads.SHARED + 2 * Shared.count
+        self.slot = SHARED + 2 * Shared.count
         Shared.count += 1
         self.find = compiled(f"{source.__module__}.{source.__name__}")(
             lambda args: trampoline(core, args)
@@ -272,7 +142,7 @@ class Kernel:
     def compile(self, kinds):
         """Compile for arguments of these numba types, or load; return what Python calls."""
         whole = types.int64, types.int64, *kinds
-        return _fetch(self.entry, whole, self._compile, kinds)
+        return fetch(self.entry, whole, self._compile, kinds)
 
     def _compile(self, kinds):
         if self.shared:

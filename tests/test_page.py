@@ -22,8 +22,9 @@ from jitprop.layers import (
     SoftmaxCrossEntropy,
     Tanh,
 )
-from jitprop.training import Epoch, check_report, evaluate, fit, mlp, write_report
-from jitprop.training.report import FILES, predict
+from jitprop.reporting import check_report, write_report
+from jitprop.reporting.page import FILES, predict
+from jitprop.training import Epoch, evaluate, fit, mlp
 
 FIT = {"batch_size": 50, "rate": 0.1, "rng": 0}
 ALONE = {"br", "hr", "img", "link", "meta", "path", "rect"}
@@ -200,7 +201,7 @@ def test_which_layer_is_the_first(before, tmp_path, monkeypatch):
         seen.append((w, shape, classes))
         return real(w, shape, classes)
 
-    from jitprop.training import pictures
+    from jitprop.reporting import pictures
 
     real = pictures.weights
     monkeypatch.setattr(pictures, "weights", weights)
@@ -271,7 +272,7 @@ def test_a_failure_to_draw_leaves_the_old_report(tmp_path, monkeypatch):
     def fail(*args):
         raise RuntimeError
 
-    monkeypatch.setattr("jitprop.training.pictures.weights", fail)
+    monkeypatch.setattr("jitprop.reporting.pictures.weights", fail)
     with pytest.raises(RuntimeError):
         write_report(tmp_path, net, trained(net), {}, SETS)
     assert before == {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)}
@@ -294,7 +295,7 @@ def test_a_persons_own_files_are_not_replaced(tmp_path, name):
 
 
 def test_without_matplotlib(tmp_path, monkeypatch):
-    monkeypatch.delitem(sys.modules, "jitprop.training.pictures", raising=False)
+    monkeypatch.delitem(sys.modules, "jitprop.reporting.pictures", raising=False)
     for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setitem(sys.modules, "matplotlib", None)

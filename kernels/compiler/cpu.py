@@ -5,7 +5,7 @@ import re
 import llvmlite.binding as llvm
 import numba
 
-from jitprop.kernels.numba_private import host
+from jitprop.kernels.compiler.numba_private import host
 
 # By itself NUMBA_CPU_NAME would still use every feature of the host. A name means that CPU. This
 # has to be said before the first use of numba's target, which is below.

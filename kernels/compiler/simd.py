@@ -13,179 +13,25 @@ what runs with NUMBA_DISABLE_JIT=1, and as LLVM code, which is what numba compil
 
 import operator
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import lower_builtin, models, register_model
 
-from jitprop.kernels.cpu import INSTRUCTIONS
-from jitprop.kernels.numba_private import AbstractTemplate, cgutils, infer_global, signature
+from jitprop.kernels.compiler.lanes import (
+    I32,
+    I64,
+    LANES,
+    MASK,
+    Lanes,
+    integer_like,
+    is_array,
+    llvm_element,
+    lowers,
+    suffix,
+)
+from jitprop.kernels.compiler.numba_private import cgutils
 
-LANES = 16
-
-I1 = ir.IntType(1)
-I32 = ir.IntType(32)
-I64 = ir.IntType(64)
-
-
-class Lanes(types.Type):
-    """The numba type of a vector of LANES elements of `dtype`; boolean for masks."""
-
-    def __init__(self, dtype):
-        self.dtype = dtype
-        super().__init__(name=f"Lanes({dtype})")
-
-
-@register_model(Lanes)
-class LanesModel(models.PrimitiveModel):
-    def __init__(self, dmm, fe_type):
-        super().__init__(dmm, fe_type, ir.VectorType(llvm_element(fe_type.dtype), LANES))
-
-
-def llvm_element(dtype) -> ir.Type:
-    if dtype == types.boolean:
-        return I1
-    if dtype == types.float32:
-        return ir.FloatType()
-    if dtype == types.float64:
-        return ir.DoubleType()
-    return ir.IntType(dtype.bitwidth)
-
-
-MASK = Lanes(types.boolean)
-
-
-def integer_like(dtype):
-    """The integer dtype as wide as a float dtype; an integer dtype as it is."""
-    if isinstance(dtype, types.Integer):
-        return dtype
-    return types.int32 if dtype == types.float32 else types.int64
-
-
-# --- Teaching numba -----------------------------------------------------------------------------
-
-
-def lowers(function, resolve):
-    """Decorate the LLVM code of `function`: `codegen(emit, result type, arg types, args)`.
-
-    `resolve(*arg types)` returns (result type, arg types to cast to), or None where the function
-    is not ours for these types.
-    """
-
-    class Template(AbstractTemplate):
-        key = function
-
-        def generic(self, args, kws):
-            resolved = None if kws else resolve(*args)
-            return resolved and signature(resolved[0], *resolved[1])
-
-    infer_global(function)(Template)
-
-    def decorate(codegen):
-        def lower(context, builder, sig, args):
-            return codegen(Emit(context, builder), sig.return_type, sig.args, args)
-
-        lower_builtin(function, types.VarArg(types.Any))(lower)
-        return codegen
-
-    return decorate
-
-
-class Emit:
-    """The LLVM builder and numba's context, with the few things that recur."""
-
-    def __init__(self, context, builder):
-        self.context = context
-        self.builder = builder
-
-    def intrinsic(self, name, result, *args):
-        """Call an LLVM intrinsic."""
-        function_type = ir.FunctionType(result, [arg.type for arg in args])
-        function = cgutils.get_or_insert_function(self.builder.module, function_type, name)
-        return self.builder.call(function, args)
-
-    def call(self, name, args, define):
-        """Call the function `name`, which `define(emit, *args)` writes unless it is there."""
-        module = self.builder.module
-        if name not in module.globals:
-            kind = ir.FunctionType(ir.VoidType(), [arg.type for arg in args])
-            function = ir.Function(module, kind, name)
-            function.linkage = "internal"
-            function.attributes.add("noinline")
-            builder = ir.IRBuilder(function.append_basic_block())
-            define(Emit(self.context, builder), *function.args)
-            builder.ret_void()
-        self.builder.call(module.globals[name], args)
-
-    def splat(self, element, vector):
-        """A vector whose lanes all hold `element`."""
-        undefined = ir.Constant(vector, ir.Undefined)
-        single = self.builder.insert_element(undefined, element, I32(0))
-        zeros = ir.Constant(ir.VectorType(I32, vector.count), [0] * vector.count)
-        return self.builder.shuffle_vector(single, undefined, zeros)
-
-    def pointer(self, array_type, array, index, count=None):
-        """Pointer to element `index` of a C-contiguous array, counted in the order of memory.
-
-        With NUMBA_BOUNDSCHECK=1, the process ends unless `count` elements from there on are in it.
-        """
-        struct = self.context.make_array(array_type)(self.context, self.builder, array)
-        if count is not None and numba.config.BOUNDSCHECK:
-            builder, some = self.builder, self.builder.icmp_signed(">", count, I64(0))
-            end = builder.add(index, count)
-            outside = builder.or_(
-                builder.icmp_signed("<", index, I64(0)),
-                builder.icmp_signed(">", end, struct.nitems),
-            )
-            with builder.if_then(builder.and_(some, outside), likely=False):
-                self.intrinsic("llvm.trap", ir.VoidType())
-        return self.builder.gep(struct.data, [index])
-
-    def at_most(self, count, limit):
-        """The smaller of a number and a constant."""
-        less = self.builder.icmp_signed("<", count, I64(limit))
-        return self.builder.select(less, count, I64(limit))
-
-    def counting(self, start, stop):
-        """The constant vector start, start + 1, .. stop - 1, which chooses lanes in a shuffle."""
-        return ir.Constant(ir.VectorType(I32, stop - start), list(range(start, stop)))
-
-    def halves(self, vector):
-        """The lower and the upper half of the lanes."""
-        undefined = ir.Constant(vector.type, ir.Undefined)
-        count = vector.type.count
-        return [
-            self.builder.shuffle_vector(vector, undefined, self.counting(*ends))
-            for ends in ((0, count // 2), (count // 2, count))
-        ]
-
-    def prefetch(self, pointer):
-        """Ask for the cache line at `pointer`, into the second-level cache."""
-        pointer = self.builder.bitcast(pointer, ir.IntType(8).as_pointer())
-        read, keep, data = I32(0), I32(2), I32(1)
-        self.intrinsic("llvm.prefetch.p0", ir.VoidType(), pointer, read, keep, data)
-
-    def first(self, count, lanes=LANES):
-        """Mask of the first `count` lanes; all of them from LANES on, none up to 0."""
-        vector = ir.VectorType(I32, lanes)
-        steps = ir.Constant(vector, list(range(lanes)))
-        enough = self.builder.icmp_signed("<", count, I64(lanes))
-        count = self.builder.trunc(self.builder.select(enough, count, I64(lanes)), I32)
-        return self.builder.icmp_signed("<", steps, self.splat(count, vector))
-
-
-def suffix(dtype) -> str:
-    """How LLVM names a vector type in its intrinsics."""
-    letter = "f" if isinstance(dtype, types.Float) else "i"
-    return f"v{LANES}{letter}{dtype.bitwidth}"
-
-
-def _array(value) -> bool:
-    return isinstance(value, types.Array) and value.layout == "C"
-
-
-# --- Memory -------------------------------------------------------------------------------------
+# --- Memory --------------------------------------------------------------------------------------
 
 
 def load(x, index, count=LANES, fill=0):
@@ -209,7 +55,7 @@ def store(x, index, lanes, count=LANES):
     load,
     lambda x, index, *rest: (
         (Lanes(x.dtype), (x, types.int64, *((types.int64, x.dtype)[: len(rest)])))
-        if _array(x)
+        if is_array(x)
         else None
     ),
 )
@@ -234,7 +80,7 @@ def _load(emit, result, kinds, args):
     store,
     lambda x, index, lanes, *rest: (
         (types.void, (x, types.int64, Lanes(x.dtype), *[types.int64] * len(rest)))
-        if _array(x) and lanes == Lanes(x.dtype)
+        if is_array(x) and lanes == Lanes(x.dtype)
         else None
     ),
 )
@@ -302,7 +148,7 @@ def scratch_array(scratch, count, like):
     scratch_array,
     lambda scratch, count, like: (
         (types.Array(like.dtype, 1, "C"), (types.int64, types.int64, like))
-        if _array(like)
+        if is_array(like)
         else None
     ),
 )
@@ -316,7 +162,7 @@ def prefetch(x, index):
     """Ask for the cache line of element `index` ahead of its use; may lie outside `x`."""
 
 
-@lowers(prefetch, lambda x, index: (types.void, (x, types.int64)) if _array(x) else None)
+@lowers(prefetch, lambda x, index: (types.void, (x, types.int64)) if is_array(x) else None)
 def _prefetch(emit, result, kinds, args):
     emit.prefetch(emit.pointer(kinds[0], *args))
     return emit.context.get_dummy_value()
@@ -330,7 +176,7 @@ def flat(x):
     return x.reshape(-1)
 
 
-@lowers(flat, lambda x: (types.Array(x.dtype, 1, "C"), (x,)) if _array(x) else None)
+@lowers(flat, lambda x: (types.Array(x.dtype, 1, "C"), (x,)) if is_array(x) else None)
 def _flat(emit, result, kinds, args):
     context, builder = emit.context, emit.builder
     struct = context.make_array(kinds[0])(context, builder, args[0])
@@ -362,7 +208,7 @@ def _broadcast(emit, result, kinds, args):
     return emit.splat(args[0], ir.VectorType(llvm_element(result.dtype), LANES))
 
 
-# --- Arithmetic ---------------------------------------------------------------------------------
+# --- Arithmetic ----------------------------------------------------------------------------------
 
 
 def _same(*kinds):
@@ -501,7 +347,7 @@ def _copysign(emit, result, kinds, args):
     return emit.intrinsic(f"llvm.copysign.{suffix(result.dtype)}", x.type, x, sign)
 
 
-# --- Bits ---------------------------------------------------------------------------------------
+# --- Bits ----------------------------------------------------------------------------------------
 
 
 def bits(x):
@@ -566,7 +412,7 @@ def _to_float(emit, result, kinds, args):
     return emit.builder.sitofp(args[0], ir.VectorType(llvm_element(result.dtype), LANES))
 
 
-# --- Across lanes -------------------------------------------------------------------------------
+# --- Across lanes --------------------------------------------------------------------------------
 
 
 def _fold(lanes, combine):
@@ -604,107 +450,7 @@ _lower_fold(lanes_sum, lambda builder, x, y: builder.fadd(x, y))
 _lower_fold(lanes_max, _larger)
 
 
-def append(x, at, lanes, mask):
-    """Write the lanes where the mask holds, in their order, to `x` from element `at` on.
-
-    Returns the place behind them. Up to LANES elements may be written.
-    """
-    chosen = lanes[mask]
-    x[at : at + len(chosen)] = chosen
-    return at + len(chosen)
-
-
-@lowers(
-    append,
-    lambda x, at, lanes, mask: (
-        (types.int64, (x, types.int64, lanes, mask))
-        if _array(x) and lanes == Lanes(x.dtype) and mask == MASK
-        else None
-    ),
-)
-def _append(emit, result, kinds, args):
-    x, at, lanes, mask = args
-    builder = emit.builder
-    word = builder.bitcast(mask, ir.IntType(LANES))
-    start = emit.pointer(kinds[0], x, I64(0))
-    if INSTRUCTIONS == "avx512":
-        name = f"llvm.experimental.vector.compress.{suffix(kinds[0].dtype)}"
-        lanes = emit.intrinsic(name, lanes.type, lanes, mask, ir.Constant(lanes.type, None))
-        pointer = builder.bitcast(builder.gep(start, [at]), lanes.type.as_pointer())
-        builder.store(lanes, pointer, align=kinds[0].dtype.bitwidth // 8)
-        count = emit.intrinsic(f"llvm.ctpop.i{LANES}", word.type, word)
-        return builder.add(at, builder.zext(count, I64))
-    # Each lane is written where the next chosen one goes: no branch that could be mispredicted.
-    word = builder.zext(word, I64)
-    for lane in range(LANES):
-        builder.store(builder.extract_element(lanes, I32(lane)), builder.gep(start, [at]))
-        at = builder.add(at, builder.and_(builder.lshr(word, I64(lane)), I64(1)))
-    return at
-
-
-# --- Tables -------------------------------------------------------------------------------------
-
-ENTRIES = 32  # of a row of a table: two AVX-512 registers
-
-
-def lookup(table, row, index):
-    """`table[row, index % 32]` lane by lane; `table` is float32 (rows, 32), `index` int32."""
-    return table[row, index % ENTRIES]
-
-
-@lowers(
-    lookup,
-    lambda table, row, index: (
-        (Lanes(types.float32), (table, types.int64, Lanes(types.int32)))
-        if _array(table) and table.dtype == types.float32 and table.ndim == 2
-        else None
-    ),
-)
-def _lookup(emit, result, kinds, args):
-    builder = emit.builder
-    table, row, index = args
-    start = emit.pointer(kinds[0], table, builder.mul(row, I64(ENTRIES)))
-
-    def entries(first, count):
-        """Elements `first .. first+count-1` of the row."""
-        vector = ir.VectorType(ir.FloatType(), count)
-        pointer = builder.bitcast(builder.gep(start, [I64(first)]), vector.as_pointer())
-        return builder.load(pointer, align=4, typ=vector)
-
-    if INSTRUCTIONS == "avx512":  # one instruction chooses among 32 elements of two registers
-        low, high = entries(0, LANES), entries(LANES, LANES)
-        return emit.intrinsic("llvm.x86.avx512.vpermi2var.ps.512", low.type, low, index, high)
-    if INSTRUCTIONS == "avx2":  # one among the 8 of a register: take all four and choose
-        halves = [_choose_of_four(emit, entries, half) for half in emit.halves(index)]
-        return builder.shuffle_vector(*halves, emit.counting(0, LANES))
-    index = builder.and_(index, emit.splat(I32(ENTRIES - 1), index.type))
-    value = ir.Constant(ir.VectorType(ir.FloatType(), LANES), ir.Undefined)
-    for lane in range(LANES):
-        at = builder.extract_element(index, I32(lane))
-        value = builder.insert_element(value, builder.load(builder.gep(start, [at])), I32(lane))
-    return value
-
-
-def _choose_of_four(emit, entries, index):
-    """Lookup of 8 lanes: bits 0 to 2 of an index are a place in a register, 3 and 4 tell which."""
-    builder = emit.builder
-    eight = ir.VectorType(ir.FloatType(), 8)
-    zero = ir.Constant(index.type, None)
-    found = [
-        emit.intrinsic("llvm.x86.avx2.permps", eight, entries(first, 8), index)
-        for first in range(0, ENTRIES, 8)
-    ]
-    for bit in (3, 4):  # to the sign, where a blend instruction looks for it
-        shifted = builder.shl(index, emit.splat(I32(31 - bit), index.type))
-        mask = builder.icmp_signed("<", shifted, zero)
-        found = [
-            builder.select(mask, high, low)
-            for low, high in zip(found[::2], found[1::2], strict=True)
-        ]
-    return found[0]
-
-
-# --- Constants ----------------------------------------------------------------------------------
+# --- Constants -----------------------------------------------------------------------------------
 
 
 def for_dtype(x, single, double):

@@ -25,7 +25,7 @@ import numba
 import numpy as np
 from numba import types
 
-from jitprop.kernels.inline import inline
+from jitprop.kernels.compiler.inline import inline
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 # Other subclasses mean something else by an element, or by a shape: numpy.ma, numpy.matrix.

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from jitprop.kernels.numba_private import compiler_lock, llvm_lock
+from jitprop.kernels.compiler.numba_private import compiler_lock, llvm_lock
 
 
 class _Job:

@@ -24,21 +24,32 @@ apart. Compiled code reads and writes them with sequentially consistent atomics.
 
 import atexit
 import ctypes
-import inspect
 import os
 import sys
 import threading
+from operator import index
+from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
-from jitprop.kernels.apart import apart
-from jitprop.kernels.inline import inline
-from jitprop.kernels.memory import aligned_zeros
-from jitprop.kernels.numba_private import cgutils
+from jitprop.kernels.compiler.apart import apart
+from jitprop.kernels.compiler.cache import PACKAGE
+from jitprop.kernels.compiler.inline import inline
+from jitprop.kernels.compiler.jit import compiled
+from jitprop.kernels.runtime.intrinsics import (
+    RECORD,
+    RECORD_ARGS,
+    call,
+    fetch_add,
+    on_stack,
+    peek,
+    poke,
+    swap,
+    trampoline,
+)
+from jitprop.kernels.runtime.memory import aligned_zeros
 
 LINE = 8  # int64 per cache line, the distance between slots
 JOB = 0 * LINE  # number of the open job; 0: none
@@ -61,11 +72,9 @@ THREADS = 1024  # at most
 SLOTS = NEXT + THREADS * LINE
 
 MOST_CALLS = LINE  # of a job
-RECORD = 1024  # bytes from one recorded call to the next
 FUNCTION, DATA, UNITS, GRAIN = range(4)  # of a record: trampoline, where its arguments are, units,
 CHECK = 4  # units per piece, trampoline that looks at values in the caller's memory, or 0,
 TOGETHER = 5  # number of calls in the job that this one begins
-RECORD_ARGS = 48  # bytes before its arguments
 
 SCRATCH = 2**20  # bytes of each thread's scratch memory; the system gives what is used of it
 
@@ -77,158 +86,6 @@ NAP = 5000  # longest nap in microseconds: how late a worker may join after a lo
 HAVE_WORKERS = hasattr(ctypes.CDLL(None), "sched_yield") if os.name == "posix" else False
 _sched_yield = types.ExternalFunction("sched_yield", types.int32())
 _usleep = types.ExternalFunction("usleep", types.int32(types.uint32))
-
-
-def _slot(builder, mailbox, slot):
-    """Pointer to int64 number `slot` behind the address `mailbox`."""
-    base = builder.inttoptr(mailbox, ir.IntType(64).as_pointer())
-    return builder.gep(base, [slot])
-
-
-@intrinsic
-def peek(typingctx, mailbox, slot):
-    """Atomic read of a slot."""
-
-    def codegen(context, builder, signature, args):
-        return builder.load_atomic(_slot(builder, *args), "seq_cst", 8, typ=ir.IntType(64))
-
-    return types.int64(types.int64, types.int64), codegen
-
-
-@intrinsic
-def poke(typingctx, mailbox, slot, value):
-    """Atomic write of a slot."""
-
-    def codegen(context, builder, signature, args):
-        builder.store_atomic(args[2], _slot(builder, *args[:2]), "seq_cst", 8)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64), codegen
-
-
-@intrinsic
-def fetch_add(typingctx, mailbox, slot, value):
-    """Atomic addition to a slot; returns what was there before."""
-
-    def codegen(context, builder, signature, args):
-        return builder.atomic_rmw("add", _slot(builder, *args[:2]), args[2], "seq_cst")
-
-    return types.int64(types.int64, types.int64, types.int64), codegen
-
-
-@intrinsic
-def swap(typingctx, mailbox, slot, value):
-    """Atomic exchange of a slot; returns what was there before."""
-
-    def codegen(context, builder, signature, args):
-        return builder.atomic_rmw("xchg", _slot(builder, *args[:2]), args[2], "seq_cst")
-
-    return types.int64(types.int64, types.int64, types.int64), codegen
-
-
-_TRAP = ir.FunctionType(ir.VoidType(), [])
-# (data, start, stop, scratch)
-_TRAMPOLINE = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 4)
-
-
-@intrinsic
-def call(typingctx, function, data, start, stop, scratch):
-    """Call the trampoline at the address `function`."""
-
-    def codegen(context, builder, signature, args):
-        builder.call(builder.inttoptr(args[0], _TRAMPOLINE.as_pointer()), args[1:])
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 5), codegen
-
-
-def takes_scratch(core) -> bool:
-    """Whether a core's last parameter is the address of scratch memory."""
-    return list(inspect.signature(core).parameters)[-1] == "scratch"
-
-
-@intrinsic
-def pointer(typingctx, number):
-    """Pointer to the number in an array of no dimensions."""
-
-    def codegen(context, builder, signature, args):
-        return context.make_array(number)(context, builder, args[0]).data
-
-    return types.CPointer(number.dtype)(number), codegen
-
-
-@intrinsic
-def trampoline(typingctx, core, args):
-    """Address of a function `(data, start, stop, scratch)` that calls `core(*args, start, stop)`,
-    or `core(*args, start, stop, scratch)`, with the args that `data` points to: what a C compiler
-    makes of the body of an OpenMP loop. Of a `pointer` the core gets what it points to.
-
-    Of `args` only the types count.
-    """
-    kinds = [kind.dtype if isinstance(kind, types.CPointer) else kind for kind in args.types]
-    more = 3 if takes_scratch(core.dispatcher.py_func) else 2
-    call = core.get_call_type(typingctx, (*kinds, *[types.int64] * more), {})
-
-    def codegen(context, builder, signature, llvm_args):
-        result = core.dispatcher.get_compile_result(call)
-        context.active_code_library.add_linking_library(result.library)
-        module = builder.module
-        function = ir.Function(module, _TRAMPOLINE, module.get_unique_name("trampoline"))
-        function.linkage = "internal"
-        inner = ir.IRBuilder(function.append_basic_block())
-        packed = context.get_value_type(args)
-        data, *rest = function.args
-        values = inner.load(inner.inttoptr(data, packed.as_pointer()))
-        unpacked = cgutils.unpack_tuple(inner, values, len(args.types))
-        for place, kind in enumerate(args.types):
-            if kinds[place] is not kind:
-                unpacked[place] = inner.load(unpacked[place])
-        status, _ = context.call_internal_no_propagate(
-            inner, result.fndesc, call, [*unpacked, *rest[:more]]
-        )
-        if numba.config.BOUNDSCHECK:  # an index outside is an exception there, which nobody hears
-            with inner.if_then(status.is_error, likely=False):
-                inner.call(module.declare_intrinsic("llvm.trap", (), _TRAP), [])
-        inner.ret_void()
-        return builder.ptrtoint(function, ir.IntType(64))
-
-    return types.int64(core, args), codegen
-
-
-def _unowned(context, builder, kinds, values):
-    """A tuple whose arrays hold no reference to their memory: who copies them does not count
-    references, and may outlive numba's handles of them. The caller keeps the memory."""
-    for place, kind in enumerate(kinds.types):
-        if isinstance(kind, types.Array):
-            array = context.make_array(kind)(context, builder, builder.extract_value(values, place))
-            array.meminfo = cgutils.get_null_value(array.meminfo.type)
-            array.parent = cgutils.get_null_value(array.parent.type)
-            values = builder.insert_value(values, array._getvalue(), place)
-    return values
-
-
-@intrinsic
-def on_stack(typingctx, args):
-    """Address of a copy of the tuple `args`, there until the caller returns."""
-
-    def codegen(context, builder, signature, llvm_args):
-        memory = cgutils.alloca_once_value(builder, _unowned(context, builder, args, *llvm_args))
-        return builder.ptrtoint(memory, ir.IntType(64))
-
-    return types.int64(args), codegen
-
-
-@intrinsic
-def words(typingctx, args):
-    """Size of the tuple `args` in int64."""
-
-    def codegen(context, builder, signature, llvm_args):
-        size = context.get_abi_sizeof(llvm_args[0].type)
-        if size > RECORD - RECORD_ARGS:
-            raise NotImplementedError(f"arguments of {size} bytes")
-        return ir.Constant(ir.IntType(64), -(-size // 8))
-
-    return types.int64(args), codegen
 
 
 @inline
@@ -312,6 +169,12 @@ def submit(mailbox, record, function, check, units, grain, data, size, start, st
         poke(record, RECORD_ARGS // 8 + word, peek(data, word))
 
 
+@compiled(f"{PACKAGE}.submit", types.int64())
+def _address_of_submit():
+    return trampoline(submit, (0,) * 8)
+
+
+@compiled(f"{PACKAGE}.replay", types.int64(*[types.int64] * 7))
 def replay(mailbox, records, count, times, stop, wrong, scratch):
     """Run `count` records, job after job, `times` times; return how often they were run.
 
@@ -338,6 +201,7 @@ def replay(mailbox, records, count, times, stop, wrong, scratch):
     return times
 
 
+@compiled(f"{PACKAGE}.serve", types.void(*[types.int64] * 4))
 def serve(mailbox, thread, shift, scratch):
     """A worker: help with each job as it opens, and sleep longer the longer none does."""
     seen = 0
@@ -359,6 +223,7 @@ def serve(mailbox, thread, shift, scratch):
         waited = 0
 
 
+@compiled(f"{PACKAGE}.take", types.void(types.int64))
 def take(mailbox):
     """Wait until no job is open; none opens from now on, callers compute alone."""
     if peek(mailbox, TAKEN) == 0:
@@ -379,8 +244,7 @@ class Pool:
     whoever calls a kernel next dismisses what there is and starts anew.
     """
 
-    def __init__(self, serve, take, submit):
-        self.serve, self.take, self.submit = serve, take, submit  # compiled by kernels.jit
+    def __init__(self):
         self.threads = int(numba.config.NUMBA_NUM_THREADS)  # the variable, or the CPUs we may use
         self.workers: list[threading.Thread] = []
         self.started = False
@@ -411,8 +275,8 @@ class Pool:
         self._retire()
         count = min(self.threads, THREADS) - 1 if HAVE_WORKERS and not sys.is_finalizing() else 0
         if count:
-            self.serve.compile()  # not in a worker: a fork must not copy a locked compiler
-        self.mailbox[SUBMIT] = self.submit()
+            serve.compile()  # not in a worker: a fork must not copy a locked compiler
+        self.mailbox[SUBMIT] = _address_of_submit()
         while not self._hire(count):
             count //= 2
         self.mailbox[WORKERS] = count
@@ -447,12 +311,12 @@ class Pool:
         return True
 
     def _work(self, number, shift, scratch):
-        self.serve(self.address, number, shift, scratch.ctypes.data)
+        serve(self.address, number, shift, scratch.ctypes.data)
 
     def _retire(self):
         """Dismiss the workers while no job is open; none opens until `start`."""
         if self.workers:
-            self.take(self.address)
+            take(self.address)
             self._dismiss()
 
     def _dismiss(self):
@@ -468,3 +332,34 @@ class Pool:
         self.workers = []
         self.started = False
         self.mailbox[:CONTROL] = 0
+
+
+class _Here(threading.local):
+    """What belongs to the thread that looks at it.
+
+    `tape` is where its kernel calls go instead of being run, or None; `scratch` the address of its
+    scratch memory.
+    """
+
+    def __init__(self):
+        self.tape: Any = None
+        self.memory = scratch_memory()
+        self.scratch = self.memory.ctypes.data
+
+
+here = _Here()
+pool = Pool()
+
+
+def get_num_threads() -> int:
+    """Number of threads that a kernel may use; at first, the CPUs this process may run on."""
+    return pool.threads
+
+
+def set_num_threads(threads: int) -> None:
+    """Let kernels use `threads` threads, at least 1. Results do not depend on it, to the bit."""
+    if isinstance(threads, bool) or not hasattr(threads, "__index__") or index(threads) < 1:
+        raise ValueError(f"threads is {threads!r}, expected an integer of at least 1")
+    threads = index(threads)
+    if threads != pool.threads:
+        pool.resize(threads)

@@ -9,7 +9,7 @@ import ctypes
 
 import numba
 
-from jitprop.kernels.numba_private import CompilerBase, DefaultPassBuilder, JITCodeLibrary
+from jitprop.kernels.compiler.numba_private import CompilerBase, DefaultPassBuilder, JITCodeLibrary
 
 # The flags of every kernel. `fastmath` is empty: NaN, infinities, signed zeros and the order of
 # sums are NumPy's, and a multiply-add is fused where the source says `fma` and nowhere else, so

@@ -19,14 +19,12 @@ which wait for each other only at its end.
 from operator import index
 
 import numpy as np
-from numba import types
 
-from jitprop.kernels.ahead import helper
-from jitprop.kernels.checks import ARRAYS
-from jitprop.kernels.jit import DISABLED, compiled, here, pool
-from jitprop.kernels.threads import MOST_CALLS, RECORD, TOGETHER, replay
-
-_replay = compiled(f"{__name__}.replay", types.int64(*[types.int64] * 7))(replay)
+from jitprop.kernels.compiler.ahead import helper
+from jitprop.kernels.compiler.checks import ARRAYS
+from jitprop.kernels.compiler.jit import DISABLED
+from jitprop.kernels.runtime.intrinsics import RECORD
+from jitprop.kernels.runtime.threads import MOST_CALLS, TOGETHER, here, pool, replay
 
 
 class Tape:
@@ -102,7 +100,7 @@ class Tape:
         mailbox = pool.nobody.ctypes.data if alone else pool.address
         wrong = np.zeros(1, np.int64)
         at, stop, flag = (array.ctypes.data for array in (records, self.stop, wrong))
-        done = _replay(mailbox, at, len(calls), times, stop, flag, here.scratch)
+        done = replay(mailbox, at, len(calls), times, stop, flag, here.scratch)
         if wrong[0]:
             kernel, args = calls[wrong[0] - 1]
             kernel.refuse(args)

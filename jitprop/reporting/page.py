@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jitprop.layers import Activation, Dropout, Graph, Linear, Module, Softmax
+from jitprop.reporting.diagram import XMLNS, draw_svg
 from jitprop.training.batches import Array
-from jitprop.training.diagram import XMLNS, draw_svg
 from jitprop.training.evaluation import outputs
 from jitprop.training.files import check_writable, write_bytes
 from jitprop.training.loop import Epoch, Examples
@@ -27,7 +27,7 @@ from jitprop.training.loop import Epoch, Examples
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from jitprop.training.pictures import Predictions
+    from jitprop.reporting.pictures import Predictions
 
 SETS = ("test", "validation", "train")  # the first that there is shows the mistakes
 PICTURES = {  # file: title, what one sees
@@ -89,7 +89,7 @@ thead th { position: sticky; top: 0; background: var(--head) }
 def check_report(folder: str | os.PathLike[str]) -> None:
     """Make `folder`, and raise OSError or ImportError if `write_report` could not write there."""
     try:
-        import jitprop.training.pictures  # noqa: F401
+        import jitprop.reporting.pictures  # noqa: F401
     except ImportError as error:
         raise ImportError(f"pictures need {error.name}: pip install 'jitprop[plots]'") from None
     _expect_ours(Path(folder))
@@ -135,7 +135,7 @@ def write_report(
         OSError: a file cannot be written.
         ImportError: matplotlib is missing.
     """
-    from jitprop.training import pictures
+    from jitprop.reporting import pictures
 
     name = next(name for name in SETS if name in sets)
     x, t = sets[name]
@@ -179,7 +179,7 @@ def predict(net: Module, name: str, x: Any, t: Any) -> "Predictions":
 
     Confidence is the softmax of the output, or the output itself where that are probabilities.
     """
-    from jitprop.training.pictures import Predictions
+    from jitprop.reporting.pictures import Predictions
 
     z = outputs(net, x, t)
     probabilities = z.min() >= 0 and np.allclose(z.sum(axis=1), 1, atol=1e-3)

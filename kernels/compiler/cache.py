@@ -28,7 +28,7 @@ import numba
 import numpy as np
 import numpy.ma  # numba would import it for the first kernel that is loaded
 
-from jitprop.kernels.numba_private import (
+from jitprop.kernels.compiler.numba_private import (
     AppDirs,
     codegen,
     dumps,

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import numba
 
-from jitprop.kernels.cache import folder
+from jitprop.kernels.compiler.cache import folder
 
 JITPROP = sys.modules["jitprop"]
 # The other process imports these very sources, wherever they lie and whatever else has their name;

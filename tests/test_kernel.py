@@ -1,4 +1,4 @@
-"""kernels/jit.py: the decorator, what it compiles and when."""
+"""kernels/runtime/kernel.py and compiler/jit.py: the decorator, what it compiles and when."""
 
 import os
 import subprocess
@@ -11,7 +11,8 @@ import pytest
 from reference import assert_same_bits
 
 from jitprop import kernels
-from jitprop.kernels.jit import FLAGS, Kernel, inline
+from jitprop.kernels.compiler.inline import FLAGS, inline
+from jitprop.kernels.runtime.kernel import Kernel
 
 compiled_only = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
 ROOT = Path(__file__).parent.parent
@@ -86,7 +87,7 @@ def test_nothing_happens_at_import(tmp_path):
     script = """if True:
         import threading
         from jitprop import kernels
-        from jitprop.kernels.jit import Kernel
+        from jitprop.kernels.runtime.kernel import Kernel
         every = [value for value in vars(kernels).values() if isinstance(value, Kernel)]
         assert len(every) > 10
         assert not any(kernel.entry.signatures for kernel in every)

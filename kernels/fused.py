@@ -1,0 +1,54 @@
+"""Two recorded calls in one, where that spares a pass over memory.
+
+    linear_fprop(x, w, b, y), tanh_fprop(y, out)            linear_tanh_fprop(x, w, b, out)
+    matmul_nt(dy, w, dx), tanh_bprop(y, dx, out)            matmul_nt_tanh_bprop(dy, w, y, out)
+    sparse_tn(x, dy, dw), ..., sgd_update(w, dw, rate)      sparse_tn_sgd(x, dy, w, rate)
+
+and the like, where nothing else reads what the first call leaves for the second. That is then
+nowhere stored. Of the first layer's weights, sgd does not even touch the rows whose pixels are zero
+in the whole batch: for single images, three of four. The bits stay the same.
+"""
+
+import numpy as np
+
+from jitprop.kernels.matmul import linear_fprop, linear_tanh_fprop, matmul_nt, matmul_nt_tanh_bprop
+from jitprop.kernels.runtime.fuse import fuse
+from jitprop.kernels.runtime.tape import Tape
+from jitprop.kernels.sparse import (
+    sparse_linear_fprop,
+    sparse_linear_tanh_fprop,
+    sparse_tn,
+    sparse_tn_momentum,
+    sparse_tn_sgd,
+)
+from jitprop.kernels.tanh import tanh_bprop, tanh_fprop
+from jitprop.kernels.update import momentum_update, sgd_update
+
+
+def _tanh(operands, y, then):
+    return *operands, then[1].reshape(y.shape)
+
+
+def _tanh_bprop(operands, dx, then):
+    y, _, out = then
+    return *operands, *(x.reshape(dx.shape) for x in (y, out))
+
+
+def _update(operands, dw, then):
+    """The arrays of an update come as vectors; here they take the shape of the product."""
+    w, _, *rest = then
+    return *operands, *(x.reshape(dw.shape) if np.ndim(x) else x for x in (w, *rest))
+
+
+PAIRS = {
+    (linear_fprop, tanh_fprop): (0, linear_tanh_fprop, _tanh),
+    (sparse_linear_fprop, tanh_fprop): (0, sparse_linear_tanh_fprop, _tanh),
+    (matmul_nt, tanh_bprop): (1, matmul_nt_tanh_bprop, _tanh_bprop),
+    (sparse_tn, sgd_update): (1, sparse_tn_sgd, _update),
+    (sparse_tn, momentum_update): (1, sparse_tn_momentum, _update),
+}
+
+
+def fused(tape: Tape) -> Tape:
+    """Return a tape that does what `tape` does, but for arrays that nothing else reads."""
+    return fuse(tape, PAIRS)

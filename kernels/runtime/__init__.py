@@ -1,0 +1,1 @@
+"""What runs kernels: memory, threads, the decorator `kernel`, tapes and their fusing."""

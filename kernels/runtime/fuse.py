@@ -1,0 +1,57 @@
+"""Two recorded calls become one, where nothing else reads what the first leaves for the second."""
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import numpy as np
+
+from jitprop.kernels.runtime.kernel import Kernel
+from jitprop.kernels.runtime.tape import Tape, writes
+
+Pairs = dict[tuple[Kernel, Kernel], tuple[int, Kernel, Callable[..., tuple]]]
+
+
+def fuse(tape: Tape, pairs: Pairs) -> Tape:
+    """Return a tape that does what `tape` does, but for arrays that nothing else reads.
+
+    Parameters
+    ----------
+    pairs : for (first call, second): which argument of the second is what the first leaves; the
+        call in their place; and its arguments as a function of what the first reads, what it
+        leaves, and what the second takes
+    """
+    calls: list[tuple] = list(tape.calls)
+    users: dict[int, list[int]] = {}  # of each piece of memory: the places of the calls
+    for place, (_, args) in enumerate(calls):
+        for memory in {id(_memory(arg)) for arg in args if isinstance(arg, np.ndarray)}:
+            users.setdefault(memory, []).append(place)
+    firsts = {first for first, _ in pairs}
+    for at, (first, args) in enumerate(tape.calls):
+        if first not in firsts:
+            continue
+        *operands, middle = args
+        then = users[id(_memory(middle))][-1]
+        second, later = calls[then]
+        if (first, second) not in pairs or users[id(_memory(middle))] != [at, then]:
+            continue
+        place, both, arguments = pairs[first, second]
+        shared = [i for i, arg in enumerate(later) if _memory(arg) is _memory(middle)]
+        whole = later[place].ctypes.data == middle.ctypes.data and later[place].size == middle.size
+        between = [call for call in calls[at + 1 : then + 1] if call[0]]
+        changed = any(writes(call, operand) for call in between for operand in operands)
+        if shared != [place] or not whole or changed:
+            continue
+        args = arguments(operands, middle, later)
+        with suppress(ValueError):  # an output that is, or overlaps, what `both` goes on to read
+            both.signature.explain(both.__name__, args)
+            calls[at], calls[then] = (None, ()), (both, args)
+    result = Tape(tape.stop)
+    result.calls = [call for call in calls if call[0]]
+    return result
+
+
+def _memory(array):
+    """What owns the memory of an array."""
+    while isinstance(array, np.ndarray) and array.base is not None:
+        array = array.base
+    return array
