@@ -86,7 +86,7 @@ def test_what_fails_there_is_told(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("own", ["module", "loss"])
-def test_what_is_not_ours_runs_layer_by_layer(own, capfd):
+def test_what_is_not_ours_runs_layer_by_layer(own, caplog):
     """To the same bits as a module or a loss of ours that computes the same."""
 
     def train(halve, loss):
@@ -97,7 +97,7 @@ def test_what_is_not_ours_runs_layer_by_layer(own, capfd):
     from jitprop.layers import Multiply
 
     expected = train(Multiply(0.5), SoftmaxCrossEntropy())
-    assert capfd.readouterr().err == ""
+    assert caplog.messages == []
     if own == "module":
         found = train(Halve(), SoftmaxCrossEntropy())
     else:
@@ -105,10 +105,9 @@ def test_what_is_not_ours_runs_layer_by_layer(own, capfd):
         found = train(Multiply(0.5), OwnLoss())
     assert found == expected
     name = "Halve" if own == "module" else "OwnLoss"
-    assert capfd.readouterr().err == (
-        f"jitprop: {name}() is not of the package layers: training runs layer by layer, "
-        "not compiled\n"
-    )
+    assert caplog.messages == [
+        f"{name}() is not of the package layers: training runs layer by layer, not compiled"
+    ]
 
 
 def test_a_module_of_ones_own_within_a_graph_is_found():
@@ -182,7 +181,7 @@ def test_what_a_tape_knows_stays_compiled():
     assert plan_of(Network()).own is None
 
 
-def test_a_loss_of_ones_own_within_losses(capfd):
+def test_a_loss_of_ones_own_within_losses(caplog):
     """To the same bits as without them."""
 
     class Absolute(Loss):
@@ -203,7 +202,7 @@ def test_a_loss_of_ones_own_within_losses(capfd):
         targets = (1 - x,) if several else 1 - x
         history = fit(net, loss, x, targets, epochs=2, batch_size=10, rate=0.1, rng=1)
         assert history[1].train_loss < history[0].train_loss
-        assert "Absolute() is not of the package layers" in capfd.readouterr().err
+        assert "Absolute() is not of the package layers" in caplog.text
         digests.add(weights_sha256(net))
     assert len(digests) == 1
 

@@ -1,8 +1,8 @@
 """The slides' training loop, batch by batch, with what one wants to know of every epoch."""
 
 import copy
+import logging
 import math
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -125,8 +125,9 @@ class Training:
         """Train until all is done, from where it stands; return the history."""
         if self._plan.own is not None:
             what = f"{self._plan.own!r} is not of the package layers"
-            line = f"jitprop: {what}: training runs layer by layer, not compiled"
-            print(printable(line), file=sys.stderr)
+            logging.getLogger("jitprop").warning(
+                printable(f"{what}: training runs layer by layer, not compiled")
+            )
         while not self.done:
             self._run_epoch()
         if self.best is not None:

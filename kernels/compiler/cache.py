@@ -28,6 +28,7 @@ import numba
 import numpy as np
 import numpy.ma  # numba would import it for the first kernel that is loaded
 
+from jitprop.kernels.compiler.messages import logger
 from jitprop.kernels.compiler.numba_private import (
     AppDirs,
     codegen,
@@ -93,7 +94,7 @@ def folder() -> Path | None:
     """The folder of this generation, made if need be; None where nothing can be written."""
     reason: Exception | str | None = None
     if not sources():  # a change of them could not be seen
-        _say("compiled kernels are not cached: their sources are not on disk")
+        _warn_once("compiled kernels are not cached: their sources are not on disk")
         return None
     for root in _candidates():
         path = root / GENERATION
@@ -106,7 +107,7 @@ def folder() -> Path | None:
             with tempfile.TemporaryFile(dir=path) as probe:
                 probe.write(b"\0" * 4096)
         except _NotPrivateError as error:
-            _say(f"compiled kernels are not kept in {error}")
+            _warn_once(f"compiled kernels are not kept in {error}")
             continue
         except (OSError, RuntimeError) as error:
             reason = error
@@ -114,7 +115,7 @@ def folder() -> Path | None:
         _prune(root, path)
         return path
     because = f" ({reason})" if reason else ""
-    _say(f"compiled kernels are not cached, each run compiles them again{because}")
+    _warn_once(f"compiled kernels are not cached, each run compiles them again{because}")
     return None
 
 
@@ -153,8 +154,8 @@ def _prune(root: Path, current: Path) -> None:
 
 
 @functools.cache
-def _say(line: str) -> None:
-    print(f"jitprop: {line}", file=sys.stderr)
+def _warn_once(line: str) -> None:
+    logger.warning(line)
 
 
 @functools.cache
@@ -213,7 +214,7 @@ class KernelCache:
                 if hashlib.sha256(data[32:]).digest() == data[:32]:
                     return rebuild(target_context, pickle.loads(data[32:]))
         except _NotPrivateError as error:
-            _say(f"a kernel is compiled again, not read from {error}")
+            _warn_once(f"a kernel is compiled again, not read from {error}")
         except OSError:
             pass  # not compiled yet
         for callback in compile_callbacks:
@@ -235,4 +236,6 @@ class KernelCache:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             reason = error.strerror
-            _say(f"compiled kernels are not cached, the next run compiles them again ({reason})")
+            _warn_once(
+                f"compiled kernels are not cached, the next run compiles them again ({reason})"
+            )
