@@ -7,12 +7,9 @@ import inspect
 from collections.abc import Callable, Sequence
 from functools import cache
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jitprop.layers.batch import as_integer
-
-if TYPE_CHECKING:
-    from jitprop.layers.module import Module
 
 Widths = tuple[int | None, ...]
 
@@ -79,7 +76,7 @@ class Input(Node):
         return f"Input({'' if self.features is None else self.features})"
 
 
-def call(module: "Module", nodes: Sequence[Node]) -> Any:
+def call(module: Any, nodes: Sequence[Node]) -> Any:
     """Return what `module(*nodes)` returns; see `Module.__call__`."""
     for place, node in enumerate(nodes):
         if not isinstance(node, Node):
@@ -113,7 +110,7 @@ def takes(fprop: Callable[..., Any]) -> tuple[int, float]:
     return sum(p.default is p.empty for p in plain), len(plain)
 
 
-def out_width(module: "Module", widths: Sequence[int | None], sources: Sequence[Any]) -> Any:
+def out_width(module: Any, widths: Sequence[int | None], sources: Sequence[Any]) -> Any:
     """Return what `module.out_width` does, None for each width that is not known."""
     unknown = None if module.outputs is None else (None,) * module.outputs
     told = getattr(module, "in_features", None)
@@ -122,7 +119,7 @@ def out_width(module: "Module", widths: Sequence[int | None], sources: Sequence[
     if None in widths:
         return unknown
     try:
-        found = module.out_width(*widths)  # type: ignore[arg-type]
+        found = module.out_width(*widths)
     except ValueError as error:
         raise ValueError(comes_from(error, sources)) from None
     return unknown if found is None else found

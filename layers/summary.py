@@ -1,17 +1,15 @@
 """A graph for people: a table of its modules, and a flowchart in the language of Mermaid."""
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from jitprop.layers.node import Input
 
-if TYPE_CHECKING:
-    from jitprop.layers.graph import Graph
-
+Graph = Any  # layers.graph imports this file
 LONGEST = 48  # characters of a module in the table; a chain within a graph may have very many
 Row = tuple[str, ...]
 
 
-def table(graph: "Graph") -> str:
+def table(graph: Graph) -> str:
     """Return a line for each input and module, and the totals.
 
     Parameters of a module at several places count at the first; multiply-adds are those of one
@@ -49,7 +47,7 @@ def table(graph: "Graph") -> str:
     return _aligned(rows)
 
 
-def mermaid(graph: "Graph") -> str:
+def mermaid(graph: Graph) -> str:
     """Return a flowchart: inputs and outputs round, modules square, widths along the arrows."""
     widths = graph.known_widths()
     maker = [f"x{at}" for at in range(len(graph.in_widths))]
@@ -67,7 +65,7 @@ def mermaid(graph: "Graph") -> str:
     return "\n".join(lines) + "\n"
 
 
-def _names(graph: "Graph") -> list[str]:
+def _names(graph: Graph) -> list[str]:
     """Return what each value is called: as its step, with its place if there are several."""
     names = ["x" if len(graph.in_widths) == 1 else f"x{at}" for at in range(len(graph.in_widths))]
     for step in graph.steps:

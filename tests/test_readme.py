@@ -1,4 +1,4 @@
-"""The README's Python runs as it stands there, its kernel stands in the sources."""
+"""The Python of the READMEs runs as it stands there, the kernel shown stands in the sources."""
 
 import csv
 import re
@@ -12,7 +12,9 @@ from perf import figures
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+FOLDERS = {name: (ROOT / name / "README.md").read_text() for name in ("kernels", "layers", "perf")}
+TEXT = "\n".join([README, *FOLDERS.values()])
+BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 
 def run(block):
@@ -37,8 +39,8 @@ def test_fit(capsys):
 
 def test_the_graph_is_what_it_prints(capsys):
     net = run(next(block for block in BLOCKS if "Graph(" in block))["net"]
-    assert f"```\n{capsys.readouterr().out}```" in README
-    assert f"```mermaid\n{net.to_mermaid().rstrip()}\n```" in README
+    assert f"```\n{capsys.readouterr().out}```" in FOLDERS["layers"]
+    assert f"```mermaid\n{net.to_mermaid().rstrip()}\n```" in FOLDERS["layers"]
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.startswith("@kernel")])
@@ -69,3 +71,17 @@ def test_the_network_on_ones_own_numbers(capsys, tmp_path, monkeypatch):
     errors = np.sum(found != scope["t"][1500:])
     assert errors == int(lines[29].split()[2])
     assert errors < 100  # of 500; a linear network makes some 250
+
+
+@pytest.mark.parametrize("folder", [".", "kernels", "perf"])
+def test_links_lead_somewhere(folder):
+    text = (ROOT / folder / "README.md").read_text()
+    links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
+    assert links
+    assert [link for link in links if not (ROOT / folder / link).is_file()] == []
+
+
+def test_every_python_block_is_run_or_shown():
+    """Of each there is a test above."""
+    known = ("def step", "fit(", "Graph(", "@kernel")
+    assert all(any(word in block for word in known) for block in BLOCKS)

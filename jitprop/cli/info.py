@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "jitprop info") -> int:
     parser.parse_args(argv)
     parser.check_installed()
     cli.interrupted = f"{prog}: interrupted"
-    import llvmlite
+    from importlib.metadata import version
 
     from jitprop import __version__, kernels, training
     from jitprop.kernels.compiler import cache, cpu
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "jitprop info") -> int:
         "jitprop": __version__,
         "python": versions["python"],
         "numpy": versions["numpy"],
-        "numba": f"{versions['numba']}, llvmlite {llvmlite.__version__}",
+        "numba": f"{versions['numba']}, llvmlite {version('llvmlite')}",
         "cpu": training.cpu_model(),
         "kernels": f"{cpu.INSTRUCTIONS} instructions, threads {kernels.get_num_threads()}",
     }
