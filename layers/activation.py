@@ -10,9 +10,12 @@ from jitprop.layers.module import Module
 class Activation(Module):
     """A function of (batch, features), float32 or float64, without parameters.
 
-    Attributes:
-        forwards: kernel that takes `x` and writes `y`.
-        backwards: kernel that takes `y` and `dy` and writes `dx`.
+    Attributes
+    ----------
+    forwards : Kernel
+        Takes `x` and writes `y`.
+    backwards : Kernel
+        Takes `y` and `dy` and writes `dx`.
     """
 
     forwards: ClassVar[Kernel]

@@ -19,13 +19,26 @@ from jitprop.layers.module import Module, Parameter
 class Bias(Module):
     """`y = x + b`.
 
-    Args:
-        features: width of `x` and `y`, at least 1.
-        dtype: float32 or float64, of `b` and of every array that passes through.
+    Parameters
+    ----------
+    features : int
+        Width of `x` and `y`, at least 1.
+    dtype : float32 or float64
+        Of `b` and of every array that passes through.
 
-    Attributes:
-        b: (features,), zeros.
-        db: its gradient from the last `bprop`, zeros before it.
+    Attributes
+    ----------
+    b : (features,) of `dtype`
+        Zeros at first.
+    db : (features,) of `dtype`
+        Its gradient from the last `bprop`, zeros before it.
+
+    Raises
+    ------
+    ValueError
+        `features` is below 1.
+    TypeError
+        `features` is no integer, or the dtype is another.
     """
 
     _of_a_run = ("_last_y",)

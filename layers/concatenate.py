@@ -63,8 +63,17 @@ class Concatenate(Module):
 class Split(Module):
     """`y0, y1, ... = x`: (batch, n0 + n1 + ...) becomes (batch, n0), (batch, n1), ...
 
-    Args:
-        widths: n0, n1, ..., each at least 1.
+    Parameters
+    ----------
+    widths : sequence of int
+        n0, n1, ..., each at least 1.
+
+    Raises
+    ------
+    ValueError
+        There is no width, or one is below 1.
+    TypeError
+        `widths` is no sequence of integers.
     """
 
     _of_a_run = ("_last_ys",)
@@ -101,7 +110,13 @@ class Split(Module):
         return dx
 
     def out_width(self, *in_features: int) -> tuple[int, ...]:
-        """Return the widths of the parts."""
+        """Return the widths of the parts.
+
+        Raises
+        ------
+        ValueError
+            The width of `x` is not their sum.
+        """
         if in_features != (sum(self.widths),):
             given = " and ".join(map(str, in_features))
             raise ValueError(f"{self!r}: x has {given} features, expected {sum(self.widths)}")

@@ -17,7 +17,10 @@ from jitprop.layers.module import Loss
 
 
 class CrossEntropy(Loss):
-    """Cross-entropy of probabilities."""
+    """Cross-entropy of probabilities, (batch, classes): `-sum(t * log z)` of each row.
+
+    Targets are class indices, (batch,) of any integer dtype, or distributions, (batch, classes).
+    """
 
     _of_a_run = ("_last",)
 
@@ -27,7 +30,7 @@ class CrossEntropy(Loss):
         self._dz = Buffer()
 
     def rows(self, z: Array, t: npt.ArrayLike) -> Array:
-        """Return the loss of each row of the probabilities `z`, (batch, classes)."""
+        """Return the loss of each row, (batch,), of the probabilities `z`, (batch, classes)."""
         z = as_input(self, "z", z)
         labels = _as_labels(self, t, z)
         losses = self._rows.rows(z.shape[:1], z.dtype)
@@ -36,7 +39,7 @@ class CrossEntropy(Loss):
         return losses
 
     def bprop(self, scale: float) -> Array:
-        """Return `-t / z * scale`, (batch, classes)."""
+        """Return `-t / z * scale`, (batch, classes), of the dtype of `z`."""
         z, labels = remembered(self, self._last)
         dz = self._dz.rows(z.shape, z.dtype)
         kernels.cross_entropy_bprop(z, labels, scale, dz)
@@ -44,11 +47,26 @@ class CrossEntropy(Loss):
 
 
 class SoftmaxCrossEntropy(Loss):
-    """Cross-entropy of logits by log-sum-exp, with the softmax in it.
+    """Cross-entropy of logits, (batch, classes), by log-sum-exp, with the softmax in it.
 
-    Args:
-        label_smoothing: share of the target that all classes have in equal parts, from 0 to 1; the
-            rest is the label's. For targets that are class indices.
+    Targets are as those of `CrossEntropy`.
+
+    Parameters
+    ----------
+    label_smoothing : float
+        Share of the target that all classes have in equal parts, from 0 to 1; the label has the
+        rest. For targets that are class indices.
+
+    Raises
+    ------
+    ValueError
+        `label_smoothing` is not from 0 to 1.
+    TypeError
+        `label_smoothing` is no number.
+
+    References
+    ----------
+    Szegedy et al., "Rethinking the Inception architecture", 2016, section 7, for smoothed labels.
     """
 
     _of_a_run = ("_last_gradient",)
@@ -63,7 +81,7 @@ class SoftmaxCrossEntropy(Loss):
         self._dz = Buffer()
 
     def rows(self, z: Array, t: npt.ArrayLike) -> Array:
-        """Return the loss of each row of the logits `z`, (batch, classes)."""
+        """Return the loss of each row, (batch,), of the logits `z`, (batch, classes)."""
         z = as_input(self, "z", z)
         labels = _as_labels(self, t, z)
         losses = self._rows.rows(z.shape[:1], z.dtype)
@@ -80,7 +98,7 @@ class SoftmaxCrossEntropy(Loss):
         return losses
 
     def bprop(self, scale: float) -> Array:
-        """Return `(softmax(z) - t) * scale`, (batch, classes)."""
+        """Return `(softmax(z) - t) * scale`, (batch, classes), of the dtype of `z`."""
         gradient = remembered(self, self._last_gradient)
         dz = self._dz.rows(gradient.shape, gradient.dtype)
         kernels.scale(gradient, scale, dz)

@@ -22,14 +22,30 @@ from jitprop.layers.module import Module, State
 class Dropout(Module):
     """Sets elements of (batch, features) to zero at random while `training`.
 
-    Args:
-        p: the probability of a zero, from 0 up to but not 1.
-        rng: a NumPy Generator, a seed for one, or None for a fresh one; it draws the seed. Layers
-            of one network should share a Generator.
+    Parameters
+    ----------
+    p : float
+        The probability of a zero, at least 0 and below 1.
+    rng : Generator, int or None
+        A NumPy Generator, a seed for one, or None for a fresh one; it draws the seed. Layers of one
+        network should share a Generator.
 
-    Attributes:
-        state: (2,) int64, the seed, and how many `fprop` there were in training: with it, a run
-            that is continued draws the masks that it would have drawn.
+    Attributes
+    ----------
+    state : (2,) int64
+        The seed, and how many calls of `fprop` there were in training. With it, a run that is
+        continued draws the masks that it would have drawn.
+
+    Raises
+    ------
+    ValueError
+        `p` is out of range.
+    TypeError
+        `p` is no number.
+
+    References
+    ----------
+    Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014.
     """
 
     _of_a_run = ("_last_y",)

@@ -1,15 +1,19 @@
 """Gradient check: the whole Jacobian of `bprop` against that of numerical differentiation.
 
-The method of the exercise's slides. One column at a time, by central differences around `x_i`,
+The method is that of slide 13 of the exercise. One column at a time, by central differences around
+`x_i`,
 
     J[:, i] = (fprop(x_i + h_i) - fprop(x_i - h_i)) / (2 * h_i),   h_i = sqrt(eps) * max(|x_i|, 1)
 
 and one row at a time, by `bprop` of a `dy` that is zero but for one entry; for the input and for
-every parameter. Errors are relative, `|n - a| / max(|n|, |a|, 1)` for the numeric `n` and the
-backpropagated `a`. The 1 is there because the step is so small: rounding in `fprop`, of about
-`eps * |y|`, comes back divided by `h`, as an absolute noise of about `1.5e-8 * |y|` that drowns a
-small derivative. The tolerance of 1e-6 is some ten times the noise while the values in `fprop` stay
-below 5 or so; hence small random `x`, and a small batch for a loss, which sums over it.
+every parameter. The slide has `max(x_i, 1)`: here it is `|x_i|`, because a large negative `x_i`
+needs a large step, too.
+
+Errors are relative, `|n - a| / max(|n|, |a|, 1)` for the numeric `n` and the backpropagated `a`.
+The 1 is there because the step is so small: rounding in `fprop`, of about `eps * |y|`, comes back
+divided by `h`, as an absolute noise of about `1.5e-8 * |y|` that drowns a small derivative. The
+tolerance of 1e-6 is some ten times the noise while the values in `fprop` stay below 5 or so. Hence
+small random `x`, and a small batch for a loss, which sums over it.
 """
 
 import copy
@@ -36,15 +40,24 @@ class GradientError(ValueError):
 class GradCheckResult:
     """The worst entry of all Jacobians; true if it is within the tolerance.
 
-    Attributes:
-        error: its relative error, infinite where one of the two derivatives is not finite.
-        name: "x", of several inputs "x0", "x1"; or the name of the parameter.
-        index: the entry of `x` or of the parameter.
-        output: the entry of `y`; () for a loss.
-        numeric: the derivative of that output by that entry, by differences of `fprop`.
-        analytic: the same from `bprop`.
-        tolerance: the largest relative error that passes.
-        of: "y", of several outputs "y0", "y1".
+    Attributes
+    ----------
+    error : float
+        Its relative error, infinite where one of the two derivatives is not finite.
+    name : str
+        "x", of several inputs "x0", "x1"; or the name of the parameter.
+    index : tuple of int
+        The entry of `x` or of the parameter.
+    output : tuple of int
+        The entry of `y`; () for a loss.
+    numeric : float
+        The derivative of that output by that entry, by differences of `fprop`.
+    analytic : float
+        The same from `bprop`.
+    tolerance : float
+        The largest relative error that passes.
+    of : str
+        "y", of several outputs "y0", "y1".
     """
 
     error: float
@@ -58,6 +71,7 @@ class GradCheckResult:
 
     @property
     def ok(self) -> bool:
+        """Whether the error is within the tolerance."""
         return self.error <= self.tolerance
 
     def __bool__(self) -> bool:
@@ -83,25 +97,37 @@ def gradcheck(
     """Check `bprop` of a module at `x`, or of a loss at the output `x` and the targets `t`.
 
     The check runs on a copy with float64 parameters, whatever the precision of the module, which
-    itself stays untouched: it checks the formulas, to what float64 can tell. It takes two `fprop`
-    for every entry of `x` and of the parameters, each from the same states (a Dropout draws the
-    same numbers again), one `bprop` for every entry of `y`, and memory for the Jacobians.
+    itself stays untouched: it checks the formulas, to what float64 can tell. It calls `fprop` twice
+    for every entry of `x` and of the parameters, each time from the same states (a Dropout draws
+    the same numbers again). It calls `bprop` once for every entry of `y`, and keeps the Jacobians.
 
-    Args:
-        module: any `Module`, a `Graph` too, or any `Loss`.
-        x: the input, converted to float64, a tuple of several; small random numbers are best.
-        t: for a loss, its targets; a tuple where `x` is one.
-        tolerance: the largest relative error that passes.
-        raise_on_error: raise if the check fails.
+    Parameters
+    ----------
+    module : Module or Loss
+        Any of them, a `Graph`, too.
+    x : array, or tuple of arrays
+        The input, converted to float64; a tuple for several. Small random numbers are best.
+    t : array, tuple of arrays or None
+        For a loss, its targets; a tuple where `x` is one.
+    tolerance : float
+        The largest relative error that passes.
+    raise_on_error : bool
+        Raise if the check fails.
 
-    Returns:
+    Returns
+    -------
+    GradCheckResult
         The worst relative error over all Jacobians, and where it is.
 
-    Raises:
-        GradientError: the check failed and `raise_on_error` is set; or, in any case, `bprop`
-            returned something of another shape than it should.
-        ValueError: nothing to check because `x` or `y` is empty.
-        TypeError: targets without a loss, or a loss without targets.
+    Raises
+    ------
+    GradientError
+        The check failed and `raise_on_error` is set. In any case if `bprop` returned a gradient of
+        a wrong shape.
+    ValueError
+        There is nothing to check because `x` or `y` is empty.
+    TypeError
+        Targets without a loss, or a loss without targets.
     """
     if isinstance(module, Loss) != (t is not None):
         raise TypeError(f"{module!r}: a loss is checked with targets t, a module without")

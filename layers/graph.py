@@ -56,16 +56,30 @@ class Graph(Module):
     A parameter is named by the label of its module, which `print(net)` shows, its kind and count:
     "linear2.w" belongs to the second Linear of the table. A shared one has its first place's name.
 
-    Args:
-        inputs: an `Input`, or a list of them; for a list, `bprop` returns a tuple.
-        outputs: a node, or a list of them; for a list, `fprop` returns a tuple.
+    Parameters
+    ----------
+    inputs : Input, or list of Input
+        For a list, `bprop` returns a tuple.
+    outputs : Node, or list of Node
+        For a list, `fprop` returns a tuple.
 
-    Attributes:
-        modules: the modules in the order in which they run, a tuple. One at several places is there
-            several times.
-        in_widths: features of each input; None takes any.
-        steps: how they are connected; `takes` and `gives` number the values, the inputs first.
-        results: the numbers of the outputs.
+    Attributes
+    ----------
+    modules : tuple of Module
+        In the order in which they run. One at several places is there several times.
+    in_widths : tuple of int or None
+        Features of each input; None takes any.
+    steps : list of Step
+        How the modules are connected; `takes` and `gives` number the values, the inputs first.
+    results : tuple of int
+        The numbers of the outputs.
+
+    Raises
+    ------
+    TypeError
+        `inputs` are no `Input`, or `outputs` no nodes.
+    ValueError
+        An input is given twice, is never used, or is missing; or there is a cycle.
     """
 
     _of_a_run = ("_values",)
@@ -105,7 +119,7 @@ class Graph(Module):
         self._ways: dict[Any, list[Any]] = {}
 
     def fprop(self, *xs: Array) -> Any:
-        """Return the output for one `x` for each input, all (batch, features).
+        """Return the output, (batch, features), for one `x` for each input, all of one batch.
 
         For a list of outputs it is a tuple.
         """
@@ -144,9 +158,10 @@ class Graph(Module):
     def bprop(self, *dys: Array | None, need_dx: bool | tuple[bool, ...] = True) -> Any:
         """Overwrite the gradients of all parameters; return `dx`, a tuple for a list of inputs.
 
-        Takes one `dy` for each output, None for an output without a loss: what leads only there
-        costs nothing. The gradient is zero for parameters that reach no loss, None for inputs.
-        `need_dx` may be a tuple with a bool for each input: `dx` is None where it is not needed.
+        Takes one `dy` for each output, of its shape and dtype. None stands for an output without a
+        loss: modules that lead only there are not run. The gradient is zero for parameters that
+        reach no loss, None for inputs. `need_dx` may be a tuple with a bool for each input: `dx` is
+        None where it is not needed.
         """
         if len(dys) != len(self.results):
             raise TypeError(f"{self!r}: bprop of {len(dys)} arrays, expected {len(self.results)}")
@@ -296,7 +311,7 @@ class Graph(Module):
             kernels.zero(grad)
 
     def update(self, rate: float) -> None:
-        """Update every module."""
+        """Update every module by gradient descent."""
         for step, new in zip(self.steps, self._new, strict=True):
             if new is None:
                 step.module.update(rate)
@@ -341,7 +356,13 @@ class Graph(Module):
         return self
 
     def out_width(self, *in_features: int) -> Any:
-        """Return the width of the output, a tuple of several; None if it is not known."""
+        """Return the width of the output, a tuple of several; None if it is not known.
+
+        Raises
+        ------
+        ValueError
+            The widths do not fit.
+        """
         for at, (given, expected) in enumerate(zip(in_features, self.in_widths, strict=True)):
             if expected not in (None, given):
                 raise ValueError(f"{self!r}: x{at} has {given} features, expected {expected}")

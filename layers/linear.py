@@ -3,7 +3,8 @@
     y  = x @ w + b       (batch, in_features) (in_features, out_features) (out_features,)
     dw = x.T @ dy        db = column sums of dy        dx = dy @ w.T
 
-The exercise's slides 6 to 12 derive these, there with one sample a column.
+Slides 5 to 7 of the exercise derive these for one sample, slides 10 and 11 for a batch. There a
+sample is a column of `x`, here it is a row.
 """
 
 from math import sqrt
@@ -29,19 +30,35 @@ from jitprop.layers.sparse import SparseBatch
 class Linear(Module):
     """`y = x @ w + b`.
 
-    Args:
-        in_features: width of `x`, at least 1.
-        out_features: width of `y`, at least 1.
-        rng: a NumPy Generator, a seed for one, or None for a fresh one. Layers of one network
-            should share a Generator: the same seed twice draws the same numbers twice.
-        dtype: float32 or float64, of the parameters and of every array that passes through.
+    Parameters
+    ----------
+    in_features : int
+        Width of `x`, at least 1.
+    out_features : int
+        Width of `y`, at least 1.
+    rng : Generator, int or None
+        A NumPy Generator, a seed for one, or None for a fresh one. Layers of one network should
+        share a Generator: the same seed twice draws the same numbers twice.
+    dtype : float32 or float64
+        Of the parameters and of every array that passes through.
 
-    Attributes:
-        w: (in_features, out_features), drawn from N(0, sqrt(2 / (in_features + out_features)))
-            (Glorot and Bengio 2010). Drawn in float64 and rounded to `dtype`, so that both
-            precisions start from the same network.
-        b: (out_features,), zeros.
-        dw, db: their gradients from the last `bprop`, zeros before it.
+    Attributes
+    ----------
+    w : (in_features, out_features) of `dtype`
+        Drawn from N(0, sqrt(2 / (in_features + out_features))), as on slide 14 of the exercise
+        (Glorot and Bengio 2010). Drawn in float64 and rounded to `dtype`, so that both precisions
+        start from the same network.
+    b : (out_features,) of `dtype`
+        Zeros at first.
+    dw, db : arrays of the shapes and dtype of `w` and `b`
+        Their gradients from the last `bprop`, zeros before it.
+
+    Raises
+    ------
+    ValueError
+        A width is below 1.
+    TypeError
+        A width is no integer, or the dtype is another.
     """
 
     _of_a_run = ("_x",)

@@ -1,4 +1,4 @@
-"""Logarithm of the softmax of every row: `dx = dy - exp(y) * sum(dy)`."""
+"""Logarithm of the softmax of every row: `y = log(softmax(x))`, `dx = dy - exp(y) * sum(dy)`."""
 
 from jitprop import kernels
 from jitprop.layers.activation import Activation

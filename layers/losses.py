@@ -11,11 +11,22 @@ from jitprop.layers.module import Loss
 class Losses(Loss):
     """`Losses((SoftmaxCrossEntropy(), 1), (MeanSquaredError(), 0.1))`, for two outputs.
 
-    Args:
-        weighted: pairs (loss, weight), in the order of the outputs.
+    Parameters
+    ----------
+    *weighted : tuple of Loss and float
+        Pairs (loss, weight), in the order of the outputs.
 
-    Attributes:
-        weighted: these pairs, a tuple.
+    Attributes
+    ----------
+    weighted : tuple of pairs
+        These pairs.
+
+    Raises
+    ------
+    ValueError
+        There is no pair.
+    TypeError
+        An argument is no pair of a loss and a number.
     """
 
     def __init__(self, *weighted: tuple[Loss, float]) -> None:
@@ -57,7 +68,7 @@ class Losses(Loss):
         return total
 
     def bprop(self, scale: float) -> tuple[Array, ...]:  # type: ignore[override]
-        """Return the gradient by each output."""
+        """Return the gradient by each output, of its shape: a tuple."""
         return tuple(loss.bprop(scale * weight) for loss, weight in self.weighted)
 
     def __repr__(self) -> str:

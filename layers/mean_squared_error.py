@@ -22,7 +22,7 @@ class MeanSquaredError(Loss):
         self._dz = Buffer()
 
     def rows(self, z: Array, t: npt.ArrayLike) -> Array:
-        """Return the loss of each row of `z`, (batch, n), for targets `t` of that shape.
+        """Return the loss of each row, (batch,), of `z`, (batch, n), for targets `t` of that shape.
 
         Targets are of the dtype of `z`, or of bool or integers.
         """

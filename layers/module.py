@@ -17,11 +17,14 @@ from jitprop.layers.node import Node, call, takes
 class Parameter:
     """A parameter of a module: the module's own arrays, not copies of them.
 
-    Attributes:
-        name: "w", "b"; with the module in front inside a `Sequential`, "0.w", or a `Graph`,
-            "linear1.w".
-        value: what is learned; float32 or float64, C-contiguous.
-        grad: its gradient from the last `bprop`, of the same shape and dtype.
+    Attributes
+    ----------
+    name : str
+        "w", "b"; with the module in front inside a `Sequential`, "0.w", or a `Graph`, "linear1.w".
+    value : array of float32 or float64
+        The numbers that training changes, C-contiguous.
+    grad : array of the shape and dtype of `value`
+        Its gradient from the last `bprop`.
     """
 
     name: str
@@ -33,9 +36,12 @@ class Parameter:
 class State:
     """What a module keeps from batch to batch without learning it; part of a checkpoint.
 
-    Attributes:
-        name: as that of a parameter.
-        value: the module's own array.
+    Attributes
+    ----------
+    name : str
+        As that of a parameter.
+    value : array
+        The module's own array.
     """
 
     name: str
@@ -59,9 +65,18 @@ class Module(Copied, ABC):
     `out_width`, widths are known and checked before anything runs. One that returns a tuple from
     `fprop` says in `outputs` how long it is.
 
-    Attributes:
-        training: False in evaluation, when Dropout is off.
-        outputs: how many values `fprop` returns in a tuple; None if it returns one array.
+    Attributes
+    ----------
+    training : bool
+        False in evaluation, when Dropout is off.
+    outputs : int or None
+        How many values `fprop` returns in a tuple; None if it returns one array.
+
+    Notes
+    -----
+    `fprop` and `bprop` of this package's modules and losses raise ValueError for a wrong shape,
+    TypeError for a wrong dtype or number of arrays, and RuntimeError for `bprop` before `fprop`.
+    Both dtypes, float32 and float64, stay what they are.
     """
 
     training: bool = True
@@ -79,16 +94,19 @@ class Module(Copied, ABC):
         """Overwrite the parameters' gradients; return `dx`, a tuple of them for several inputs.
 
         `bprop(dy, need_dx=True)` takes dE/dy of the shape of `y`, one for each output; gradients
-        are summed over the batch. With `need_dx=False`, for a module that comes first, `dx` is not
-        computed and None returned.
+        are summed over the batch. With `need_dx=False`, for a module that comes first, it computes
+        no `dx` and returns None.
         """
 
     def __call__(self, *nodes: Node) -> Any:
         """Return the node for this module's output at these inputs; a tuple for several outputs.
 
-        Raises:
-            TypeError: not nodes, or not as many as `fprop` takes.
-            ValueError: their widths do not fit.
+        Raises
+        ------
+        TypeError
+            Arguments are no nodes, or not as many as `fprop` takes.
+        ValueError
+            Their widths do not fit.
         """
         return call(self, nodes)
 
@@ -107,7 +125,10 @@ class Module(Copied, ABC):
     def out_width(self, *in_features: int) -> int | tuple[int, ...] | None:
         """Return the width of the output, for inputs of these widths; None: not known.
 
-        Raises ValueError if they do not fit.
+        Raises
+        ------
+        ValueError
+            The widths do not fit.
         """
         return None
 
@@ -116,7 +137,7 @@ class Module(Copied, ABC):
         return 0
 
     def update(self, rate: float) -> None:
-        """Gradient descent: `value -= rate * grad` for every parameter."""
+        """Gradient descent, slide 7: `value -= rate * grad` for every parameter."""
         for parameter in self.parameters():
             kernels.sgd_update(parameter.value, parameter.grad, rate)
 
@@ -148,18 +169,28 @@ class Loss(Copied, ABC):
     """
 
     def fprop(self, z: Array, t: npt.ArrayLike) -> float:
-        """Return the loss of the output `z`, (batch, features), for the targets `t`, summed."""
+        """Return the loss of the output `z`, (batch, features), for the targets `t`, summed.
+
+        Each loss says which targets it takes; `fprop` and `rows` both prepare `bprop`.
+        """
         return float(kernels.total(self.rows(z, t)))
 
     def rows(self, z: Array, t: npt.ArrayLike) -> Array:
-        """Return the loss of each row, (batch,), in a buffer of the loss; else as `fprop`."""
+        """Return the loss of each row, (batch,), in a buffer of the loss; else as `fprop`.
+
+        Raises
+        ------
+        NotImplementedError
+            A loss of one's own defines only `fprop`.
+        """
         raise NotImplementedError(f"{self!r} has no rows(z, t), the loss of each row")
 
     @abstractmethod
     def bprop(self, scale: float) -> Array:
-        """Return the gradient of `scale * loss` by `z`; `scale` 1/batch makes it the mean's.
+        """Return the gradient of `scale * loss` by `z`, of the shape and dtype of `z`.
 
-        The gradient lies in a buffer of the loss, valid until the next `bprop`.
+        With `scale` 1 / batch it is the gradient of the mean (slide 12). It lies in a buffer of the
+        loss, valid until the next `bprop`.
         """
 
     def __repr__(self) -> str:

@@ -22,8 +22,15 @@ from jitprop.layers.node import OPERATIONS
 class Multiply(Module):
     """`y = x0 * x1`, both (batch, features) of one shape and dtype.
 
-    Args:
-        constant: a number: then there is one input, `y = x * constant`.
+    Parameters
+    ----------
+    constant : float or None
+        A number: then there is one input, `y = x * constant`.
+
+    Raises
+    ------
+    TypeError
+        `constant` is no number.
     """
 
     _of_a_run = ("_xs",)

@@ -33,10 +33,12 @@ class Node:
     """A value of a graph in the making: what a module will return. Nothing is computed yet.
 
     `a + b`, `a - b` and `a * b` are the modules Add, Subtract and Multiply, elementwise;
-    `a * 0.5` multiplies by a constant.
+    `a * 0.5` multiplies by a constant. They raise what calling the module does.
 
-    Attributes:
-        features: its width; None if it will be known only when the graph runs.
+    Attributes
+    ----------
+    features : int or None
+        Its width; None if it will be known only when the graph runs.
     """
 
     __array_ufunc__ = None  # so that NumPy leaves np.float32(2) * node to the node
@@ -65,8 +67,17 @@ class Node:
 class Input(Node):
     """A value that the graph is given.
 
-    Args:
-        features: its width, at least 1; None takes any.
+    Parameters
+    ----------
+    features : int or None
+        Its width, at least 1; None takes any.
+
+    Raises
+    ------
+    ValueError
+        The width is below 1.
+    TypeError
+        The width is no integer.
     """
 
     def __init__(self, features: int | None = None) -> None:

@@ -12,12 +12,26 @@ class Sequential(Graph):
     """Modules run one after another: the graph that is a chain, of any width that they take.
 
     It has a length and can be iterated, indexed and sliced as a list can (a slice shares the
-    modules): the slides' training loop takes it as it takes a list.
+    modules): the training loop of slide 12 takes it as it takes a list.
 
     Parameters are named by the place of their module: "0.w", "0.b", "2.w", ...
 
-    Attributes:
-        modules: the modules, a tuple, at least one.
+    Parameters
+    ----------
+    *modules : Module
+        At least one, in the order in which they run.
+
+    Attributes
+    ----------
+    modules : tuple of Module
+        These modules.
+
+    Raises
+    ------
+    ValueError
+        There is no module, or the widths of two neighbours do not fit.
+    TypeError
+        An argument is no module.
     """
 
     def __init__(self, *modules: Module) -> None:

@@ -13,10 +13,13 @@ from jitprop.layers.module import Module, Parameter
 class Shared:
     """A parameter that modules at several places have.
 
-    Attributes:
-        holders: step and place in `parameters()` of each, in the order of the steps. What the
-            first calls its gradient is the gradient of the parameter.
-        total: the sum so far in a backward pass.
+    Attributes
+    ----------
+    holders : list of pairs of int
+        Step and place in `parameters()` of each, in the order of the steps. What the first calls
+        its gradient is the gradient of the parameter.
+    total : Buffer
+        For the sum so far in a backward pass.
     """
 
     holders: list[tuple[int, int]]
@@ -26,10 +29,11 @@ class Shared:
 def share(
     modules: Sequence[Module],
 ) -> tuple[list[Module], list[list[int] | None], list[Shared]]:
-    """Return what stands at each place, which of its parameters are new, and the shared ones.
+    """Return the module at each place, which of its parameters are new, and the shared ones.
 
-    A module of which anything has stood at an earlier place gets a twin: a copy, but of the arrays
-    of its parameters and states. "None" are the new parameters where the module is no twin.
+    A module gets a twin if any part of it stood at an earlier place. A twin is a copy, except that
+    it has the very arrays of the parameters and states. The new parameters are None where the
+    module is no twin.
     """
     twins: list[Module] = []
     news: list[list[int] | None] = []

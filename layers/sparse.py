@@ -1,4 +1,4 @@
-"""Images of which most pixels are zero, as the first layer of a network may take them.
+"""Images with mostly zero pixels, as the first layer of a network may take them.
 
     y = x @ w + b      over the pixels that are not zero
     dw = x.T @ dy      over the images in which the pixel is not zero
@@ -18,15 +18,20 @@ Array = npt.NDArray[Any]
 
 
 class SparseImages:
-    """Images divided by 255, of which the zeros are to be left out.
+    """Images divided by 255, for products that leave out their zeros.
 
-    Args:
-        images: uint8 (n, pixels).
-        dtype: float32 or float64, of what the network computes with.
+    Parameters
+    ----------
+    images : (n, pixels) uint8
+    dtype : float32 or float64
+        The dtype that the network computes with.
 
-    Attributes:
-        shape: (n, pixels).
-        dtype: that dtype.
+    Attributes
+    ----------
+    shape : tuple of int
+        (n, pixels).
+    dtype : float32 or float64
+        That dtype.
     """
 
     def __init__(self, images: Array, dtype: npt.DTypeLike) -> None:
@@ -57,11 +62,11 @@ class SparseBatch:
         return self.shape[0]
 
     def linear(self, w: Array, b: Array, out: Array) -> None:
-        """Write `x @ w + b`."""
+        """Write `x @ w + b` to `out`, (batch, out_features)."""
         kernels.sparse_linear_fprop(*self._rows(), w, b, out)
 
     def tn(self, dy: Array, out: Array) -> None:
-        """Write `x.T @ dy`."""
+        """Write `x.T @ dy` to `out`, (pixels, out_features)."""
         kernels.sparse_tn(*self._rows(), dy, out)
 
     def _rows(self) -> tuple[Array, Array, Array]:

@@ -15,7 +15,7 @@ def table(graph: "Graph") -> str:
     """Return a line for each input and module, and the totals.
 
     Parameters of a module at several places count at the first; multiply-adds are those of one
-    sample forwards. What is not known before the graph has run is "?".
+    sample forwards. "?" stands for a width that is not known before the graph has run.
     """
     widths = graph.known_widths()
     names = _names(graph)

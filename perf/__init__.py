@@ -1,2 +1,4 @@
-"""Microbenchmarks of the kernels beside other libraries: `python -m perf`; README.md beside this
-file says how to read them."""
+"""Microbenchmarks of the kernels beside other libraries: `python -m perf`.
+
+README.md beside this file says how to read them.
+"""

@@ -27,14 +27,16 @@ AGAIN = 0.15  # seconds
 class Interrupt:
     """While training, a signal asks for an end after this batch; Ctrl-C once more ends at once.
 
-    A terminal that is closed says so twice, and some programs pass Ctrl-C on a second time: what
-    comes within AGAIN seconds is the same request, and so is any other signal, however late.
+    A terminal that is closed says so twice, and some programs pass Ctrl-C on a second time. So a
+    signal within AGAIN seconds is the same request, and so is any other signal, however late.
 
     Before and after training, signals do what they did before. So they do for a caller in another
     thread than the main one, which alone may handle them.
 
-    Attributes:
-        code: exit code of a run that was asked to end, as shells report it; 0 of one that was not.
+    Attributes
+    ----------
+    code : int
+        Exit code of a run that was asked to end, as shells report it; 0 of one that was not.
     """
 
     def __init__(self, prog: str) -> None:

@@ -23,7 +23,8 @@ class Keeper:
 
     Attributes
     ----------
-    failed : whether the network could not be saved where it should be
+    failed : bool
+        Whether the network could not be saved where it should be.
     """
 
     def __init__(self, request: Request, dataset: "Dataset", sets: "Sets") -> None:

@@ -17,8 +17,10 @@ REQUIRED = ("numpy", "numba", "safetensors", "tqdm")
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line.
 
-    Attributes:
-        of: where the arguments come from, for the line.
+    Attributes
+    ----------
+    of : str
+        Where the arguments come from, for the line.
     """
 
     of = ""

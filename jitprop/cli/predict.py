@@ -126,9 +126,12 @@ def load_network(path: str | Path) -> "Module":
 
 
 def predict(net: "Module", digits: "np.ndarray") -> "np.ndarray":
-    """Return the probability of each class, float32 (n, classes), of uint8 images, (n, 28, 28).
+    """Return the probability of each class, (n, classes) float32, of (n, 28, 28) uint8 images.
 
-    Raises ValueError if the network does not take them.
+    Raises
+    ------
+    ValueError
+        The network does not take them.
     """
     import numpy as np
 

@@ -19,12 +19,18 @@ class Request:
 
     Attributes
     ----------
-    parser : ends the process where something cannot be
-    args : the arguments; those of the checkpoint, unless given anew
-    settings : of the training
-    hidden : widths of the hidden layers
-    checkpoint : what --resume or --evaluate named, or None
-    command : all words that say what is trained, for a checkpoint to hold
+    parser : Parser
+        Ends the process where something cannot be.
+    args : Namespace
+        The arguments; those of the checkpoint, unless given anew.
+    settings : Settings
+        Of the training.
+    hidden : tuple of int
+        Widths of the hidden layers.
+    checkpoint : Checkpoint or None
+        The file that --resume or --evaluate named.
+    command : list of str
+        All words that say what is trained, for a checkpoint to hold.
     """
 
     def __init__(self, argv: Sequence[str] | None, prog: str) -> None:

@@ -31,10 +31,18 @@ MAX_CLASSES = 2**16  # a larger label in an int32 file is damage, and would size
 class Dataset:
     """Labelled images to train on and to test on, as their files hold them.
 
-    `train_images` and `test_images` are uint8, (n, rows, cols), C-contiguous, 0 is background in
-    MNIST and 255 ink; rows and cols agree between the two. `train_labels` and `test_labels` are
-    (n,), uint8 (QMNIST: int32), class indices below `classes`, which is the largest label plus
-    one. `name` is for people to read, `files` are where all this was read.
+    Attributes
+    ----------
+    train_images, test_images : (n, rows, cols) uint8
+        C-contiguous; 0 is background in MNIST and 255 ink. rows and cols agree between the two.
+    train_labels, test_labels : (n,) uint8 (QMNIST: int32)
+        Class indices below `classes`.
+    classes : int
+        The largest label plus one.
+    name : str
+        For people to read.
+    files : tuple of Path
+        Where all this was read.
     """
 
     train_images: np.ndarray
@@ -59,8 +67,22 @@ def load_dataset(folder: str | os.PathLike[str] | None = None) -> Dataset:
 
     The folder (or `raw` or `*/raw` in it) holds four files named as those of MNIST,
     Fashion-MNIST, KMNIST, EMNIST or QMNIST, raw or gzip-compressed; where one is there in both
-    forms, the raw one is read. Of QMNIST's extended labels the class is kept. Raises DataError
-    with one line if a file is missing or wrong, or if the files do not fit together.
+    forms, the raw one is read. Of QMNIST's extended labels the class is kept.
+
+    Parameters
+    ----------
+    folder : path or None
+        None for the embedded MNIST.
+
+    Returns
+    -------
+    Dataset
+        All images and labels.
+
+    Raises
+    ------
+    DataError
+        A file is missing or wrong, or the files do not fit together; one line says which.
     """
     root, files = _find_files(EMBEDDED if folder is None else Path(folder))
     train_images, train_labels = _read_split(files["train images"], files["train labels"])

@@ -32,10 +32,25 @@ class DataError(ValueError):
 def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     """Read an IDX file, raw or gzip-compressed (told apart by content, not by name).
 
-    Returns a writable C-contiguous array of the shape and type that the file declares, in native
-    byte order: uint8, int8, int16, int32, float32 or float64. Raises DataError, naming the file,
-    if it cannot be read or holds anything but what its header declares. Memory grows with
-    the bytes that are there, up to those declared, never with the declaration alone.
+    Memory grows with the bytes that are there, up to those declared, never with the declaration
+    alone.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Returns
+    -------
+    array of uint8, int8, int16, int32, float32 or float64
+        Writable and C-contiguous, of the shape and type that the file declares, in native byte
+        order.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read, or holds anything but what its header declares. The message names
+        the file.
     """
     path = Path(path)
     try:

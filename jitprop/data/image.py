@@ -55,17 +55,23 @@ class ImageError(DataError):
 def read_image(source: str | os.PathLike[str] | BinaryIO, name: str | None = None) -> Array:
     """Read an image of any kind that Pillow opens, upright, and its first frame, as grey levels.
 
-    Args:
-        source: a file's path, or a file open for reading bytes.
-        name: what messages call it; None for the path.
+    Parameters
+    ----------
+    source : path or binary file
+        A file's path, or a file open for reading bytes.
+    name : str or None
+        What messages call it; None for the path.
 
-    Returns:
-        float32 (rows, columns), 0 black, 255 white, the longer side at most WORKING: a larger
-        image is averaged down to it. Transparent parts become paper. Levels of more than 8 bits
-        are stretched to their range.
+    Returns
+    -------
+    (rows, columns) float32
+        0 black, 255 white, the longer side at most WORKING: a larger image is averaged down to it.
+        Transparent parts become paper. Levels of more than 8 bits are stretched to their range.
 
-    Raises:
-        ImageError: no image, damaged, or larger than MAX_BYTES or MAX_PIXELS, which bound memory.
+    Raises
+    ------
+    ImageError
+        No image, damaged, or larger than MAX_BYTES or MAX_PIXELS, which bound memory.
     """
     if name is None:
         name = str(source) if isinstance(source, (str, os.PathLike)) else "image"
@@ -103,15 +109,22 @@ def read_image(source: str | os.PathLike[str] | BinaryIO, name: str | None = Non
 def normalise(grey: npt.ArrayLike, name: str = "image") -> Array:
     """Make an image of one digit into one as MNIST has them.
 
-    Args:
-        grey: (rows, columns), grey levels of 0 to 255, ink darker or lighter than paper.
-        name: what messages call it.
+    Parameters
+    ----------
+    grey : (rows, columns) of numbers
+        Grey levels of 0 to 255, ink darker or lighter than paper.
+    name : str
+        What messages call it.
 
-    Returns:
-        uint8 (28, 28), 0 paper, 255 ink.
+    Returns
+    -------
+    (28, 28) uint8
+        0 paper, 255 ink.
 
-    Raises:
-        ImageError: nothing to be seen on it.
+    Raises
+    ------
+    ImageError
+        Nothing is to be seen on it.
     """
     grey = np.asarray(grey, np.float32)
     if grey.ndim != 2 or grey.size == 0:
@@ -207,8 +220,8 @@ def _ink(grey: Array) -> Array | None:
 def _paper(grey: Array) -> tuple[Array, float]:
     """Fit a quadratic surface to the paper; return it, and the noise around it as a deviation.
 
-    Reweighted least squares with Cauchy's weights, under which what is far off, ink, counts for
-    next to nothing: first on the border, then on all pixels, started from there.
+    Reweighted least squares with Cauchy's weights: ink, which is far off, counts for next to
+    nothing. First on the border, then on all pixels, started from there.
     """
     rows, columns = grey.shape
     y, x = np.linspace(-1, 1, rows), np.linspace(-1, 1, columns)

@@ -87,7 +87,15 @@ thead th { position: sticky; top: 0; background: var(--head) }
 
 
 def check_report(folder: str | os.PathLike[str]) -> None:
-    """Make `folder`, and raise OSError or ImportError if `write_report` could not write there."""
+    """Make `folder`, and see that `write_report` can write there.
+
+    Raises
+    ------
+    OSError
+        It cannot, or would replace files that no report wrote.
+    ImportError
+        matplotlib is missing.
+    """
     try:
         import jitprop.reporting.pictures  # noqa: F401
     except ImportError as error:
@@ -118,22 +126,31 @@ def write_report(
 ) -> None:
     """Write `index.html`, its pictures and `history.csv` to `folder`.
 
-    Those of an earlier report are replaced, other files stay; a file of such a name that no report
-    wrote is not touched but an error. What cannot be drawn is left out:
-    learning curves without an epoch; mistakes where the targets are no class labels; images and
-    weights where the inputs are no images, uint8 (n, rows, columns), or no Linear comes first.
+    They replace those of an earlier report; other files stay. A file of such a name that no report
+    wrote is not touched but an error. It leaves out what cannot be drawn: learning curves without
+    an epoch; mistakes where the targets are no class labels; images and weights where the inputs
+    are no images, (n, rows, columns) uint8, or no Linear comes first.
 
-    Args:
-        folder: made if it is not there.
-        net: the trained network.
-        history: what `fit` returned.
-        settings: by name, for the page to show.
-        sets: inputs and targets, as `fit` takes them, of "train" and, as far as there are any,
-            "validation" and "test". Mistakes are those on the last of these.
+    Parameters
+    ----------
+    folder : path
+        Made if it is not there.
+    net : Module
+        The trained network.
+    history : sequence of Epoch
+        As `fit` returned it.
+    settings : dict
+        By name, for the page to show.
+    sets : dict of tuples of arrays
+        Inputs and targets, as `fit` takes them, of "train" and, as far as there are any,
+        "validation" and "test". Mistakes are those on the last of these.
 
-    Raises:
-        OSError: a file cannot be written.
-        ImportError: matplotlib is missing.
+    Raises
+    ------
+    OSError
+        A file cannot be written.
+    ImportError
+        matplotlib is missing.
     """
     from jitprop.reporting import pictures
 

@@ -46,11 +46,16 @@ CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
 class Predictions(NamedTuple):
     """What a network makes of a set of examples.
 
-    Attributes:
-        name: of the set.
-        truth, guess: (n,) integers, class labels.
-        confidence: (n,), probability of the guess.
-        classes: how many there are.
+    Attributes
+    ----------
+    name : str
+        Of the set.
+    truth, guess : (n,) of integers
+        Class labels.
+    confidence : (n,) of floats
+        Probability of the guess, from 0 to 1.
+    classes : int
+        How many there are.
     """
 
     name: str
@@ -63,10 +68,14 @@ class Predictions(NamedTuple):
 def learning_curves(history: Sequence[Epoch], counts: Mapping[str, int], labels: bool) -> Figure:
     """Draw the losses and, with labels, the errors against the epoch.
 
-    Args:
-        history: at least one epoch.
-        counts: examples in each set.
-        labels: whether the targets are labels: without them there are no errors.
+    Parameters
+    ----------
+    history : sequence of Epoch
+        At least one.
+    counts : dict of int
+        Examples in each set.
+    labels : bool
+        Whether the targets are labels: without them there are no errors.
     """
     figure = Figure((10 if labels else 5.5, 4.2), layout="constrained")
     axes = figure.subplots(1, 1 + labels, squeeze=False)[0]
@@ -229,13 +238,20 @@ def weights(w: Array, shape: tuple[int, int], classes: bool) -> Figure:
 class Mosaic:
     """Images in rows, with lines of text below them.
 
-    Args:
-        title: of the picture.
-        shape: rows and columns of each image.
-        count: how many there will be.
-        across: images a row.
-        gap, text: between images, and below them for text, in units of an image's larger side.
-        aside: inches kept free to the right.
+    Parameters
+    ----------
+    title : str
+        Of the picture.
+    shape : tuple of int
+        Rows and columns of each image.
+    count : int
+        How many there will be.
+    across : int
+        Images a row.
+    gap, text : float
+        Between images, and below them for text, in units of an image's larger side.
+    aside : float
+        Inches kept free to the right.
     """
 
     def __init__(

@@ -29,9 +29,35 @@ def mlp(
 ) -> Sequential:
     """Return Linear, Tanh, ..., Linear: from images to logits, over layers of `hidden` widths.
 
-    With `dropout`, the probability of a zero, a Dropout follows each Tanh. The weights are drawn
-    from `rng`, a Generator, a seed or None, layer by layer; the seeds of Dropout after all weights,
-    which are the same with it and without.
+    The weights are drawn layer by layer, the seeds of Dropout after all weights, so that these are
+    the same with Dropout and without.
+
+    Parameters
+    ----------
+    in_features : int
+        Width of the input: pixels of an image.
+    hidden : sequence of int
+        Widths of the hidden layers; may be empty.
+    classes : int
+        Width of the output.
+    rng : Generator, int or None
+        Draws the weights: a NumPy Generator, a seed for one, or None for a fresh one.
+    dtype : float32 or float64
+        Of the parameters.
+    dropout : float
+        The probability of a zero: above 0, a Dropout follows each Tanh.
+
+    Returns
+    -------
+    Sequential
+        The network, on (batch, in_features); it returns (batch, classes).
+
+    Raises
+    ------
+    ValueError
+        A width is below 1, or `dropout` is out of range.
+    TypeError
+        A width is no integer, or the dtype is another.
     """
     rng = np.random.default_rng(rng)
     if not isinstance(hidden, Iterable) or isinstance(hidden, str | bytes):
@@ -48,8 +74,12 @@ def mlp(
 def gradcheck_mlp(hidden_layers: int) -> GradCheckResult:
     """Run the gradient check on a small `mlp` of as many hidden layers, and on its loss.
 
-    Returns the worst relative error of both. The widths differ from each other, so that a
-    transposed product cannot pass.
+    The widths differ from each other, so that a transposed product cannot pass.
+
+    Returns
+    -------
+    GradCheckResult
+        The worst relative error of both.
     """
     rng = np.random.default_rng(0)
     net = mlp(6, [5 + layer % 2 for layer in range(hidden_layers)], 4, rng, np.float64)

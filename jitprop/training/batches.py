@@ -25,20 +25,36 @@ SPARSE_DENSITY = 0.35
 class Batches:
     """Examples, one a row, for a network to run on.
 
-    Args:
-        net: the network; its parameters' dtype is that of the batches.
-        x: uint8 (n, ...), images, divided by 255 as they are gathered; or floats (n, features). A
-            tuple of such arrays for a network of several inputs.
-        t: integers (n,), class labels; or floats (n, features), targets. A tuple for several
-            outputs; then errors are counted on the first.
-        size: examples in a batch, None or more than there are for all.
-        input: "sparse" leaves out the zeros of images where the first layer can: the results are
-            the same bits. "auto" does so where it is faster, "dense" never.
+    Parameters
+    ----------
+    net : Module
+        The network; its parameters' dtype is that of the batches.
+    x : (n, ...) uint8, or (n, features) of floats
+        Images, divided by 255 as they are gathered, or numbers as they are. A tuple of such arrays
+        for a network of several inputs.
+    t : (n,) of integers, or (n, features) of floats
+        Class labels, or targets. A tuple for several outputs; then errors are counted on the first.
+    size : int or None
+        Examples in a batch; None, or more than there are, for all.
+    input : str
+        "sparse" leaves out the zeros of images where the first layer can: the results are the same
+        bits. "auto" does so where it is faster, "dense" never.
 
-    Attributes:
-        size: examples in a batch.
-        targets: how many targets `take` returns in a tuple; None if it returns one array.
-        density: share of pixels that are not zero, if the images are sparse; else None.
+    Attributes
+    ----------
+    size : int
+        Examples in a batch.
+    targets : int or None
+        How many targets `take` returns in a tuple; None if it returns one array.
+    density : float or None
+        Share of pixels that are not zero, if the images are sparse; else None.
+
+    Raises
+    ------
+    ValueError
+        Arrays do not fit together, a label is below 0, or `input` cannot be had.
+    TypeError
+        An array has another dtype, or `net` is no module.
     """
 
     def __init__(
@@ -109,10 +125,9 @@ class Batches:
 
 
 def sparse_density(net: Module, x: npt.ArrayLike, input: str, place: int) -> float | None:
-    """Return the share of pixels that are not zero, by a sample, if `net` will get these alone;
-    None if it will get all.
+    """Return the share of pixels that are not zero, by a sample; None if `net` will get all.
 
-    `x` is what the network's input `place` is made of, `input` what `Batches` is told.
+    `x` is the array for the network's input `place`, `input` as for `Batches`.
     """
     x = np.asarray(x)
     if input == "dense" or x.dtype != np.uint8 or x.ndim < 2 or not _into_linear(net, place):

@@ -67,14 +67,23 @@ class CheckpointError(ValueError):
 class Checkpoint:
     """What a file holds.
 
-    Attributes:
-        path: the file.
-        arrays: parameters and states of the network, by name.
-        graph: how the modules are connected, see `jitprop.layers.blueprint`.
-        settings: of the training, by name; None if only a network was saved.
-        training_arrays, record: where the training stands, see `Training`.
-        about: what else `save` was given.
-        versions: of the programs that wrote it.
+    Attributes
+    ----------
+    path : path
+        The file.
+    arrays : dict of arrays
+        Parameters and states of the network, by name.
+    graph : list of dict
+        How the modules are connected, see `jitprop.layers.blueprint`.
+    settings : dict or None
+        Of the training, by name; None if only a network was saved.
+    training_arrays : dict of arrays
+    record : dict or None
+        Both say where the training stands, see `Training`.
+    about : dict
+        The other arguments that `save` was given.
+    versions : dict of str
+        Of the programs that wrote the file.
     """
 
     path: AnyPath
@@ -89,8 +98,10 @@ class Checkpoint:
     def net(self) -> "Module":
         """Return the network, built anew.
 
-        Raises CheckpointError if it has a module of a person's own: build that by hand and use
-        `restore`.
+        Raises
+        ------
+        CheckpointError
+            It has a module of a person's own: build that by hand and use `restore`.
         """
         from jitprop.layers import blueprint
 
@@ -103,7 +114,13 @@ class Checkpoint:
         return net
 
     def restore(self, net: "Module") -> None:
-        """Give a network of the same modules the weights and states; or raise CheckpointError."""
+        """Give a network of the same modules the weights and states.
+
+        Raises
+        ------
+        CheckpointError
+            Its arrays have other names, shapes or dtypes; the network stays as it is.
+        """
         own = _of_network(self.path, net)
         self._expect(self.arrays, own)
         _copy(self.arrays, own)
@@ -111,8 +128,12 @@ class Checkpoint:
     def resume(self, training: "Training") -> None:
         """Put a new training, made of the same arguments, where the saved one stood.
 
-        The number of epochs may be another, but not with early stopping. Raises
-        CheckpointError if anything does not fit.
+        The number of epochs may be another, but not with early stopping.
+
+        Raises
+        ------
+        CheckpointError
+            Anything does not fit.
         """
         if self.settings is None or self.record is None:
             raise CheckpointError(self.path, "holds a network, but no training to go on with")
@@ -148,8 +169,22 @@ class Checkpoint:
 def save(path: AnyPath, net: "Module", training: "Training | None" = None, **about: Any) -> None:
     """Write a network, and a training of it where it stands, to a file, which is replaced at once.
 
-    `about` is anything else that JSON can hold. Raises CheckpointError if the file cannot be
-    written or weights are not finite; then a file that was there stays as it is.
+    Parameters
+    ----------
+    path : path
+        The file.
+    net : Module
+        The network.
+    training : Training or None
+        A training of this network, for `resume`.
+    **about
+        Anything else that JSON can hold.
+
+    Raises
+    ------
+    CheckpointError
+        The file cannot be written, or weights are not finite; then a file that was there stays as
+        it is.
     """
     from jitprop.layers import blueprint
     from jitprop.training.metrics import versions
@@ -181,7 +216,13 @@ def _item(value: Any) -> Any:
 
 
 def load(path: AnyPath) -> "Module":
-    """Return the network that a file holds, built anew; or raise CheckpointError."""
+    """Return the network that a file holds, built anew.
+
+    Raises
+    ------
+    CheckpointError
+        The file is not as `save` wrote it, or has a module of a person's own.
+    """
     return read(path).net()
 
 
@@ -189,13 +230,24 @@ def resume(path: AnyPath, training: "Training") -> None:
     """Put a new training, made of the same arguments, where the saved one stood.
 
     It goes on to the same bits as one that never stopped. The number of epochs may be another, but
-    not with early stopping. Raises CheckpointError if anything does not fit.
+    not with early stopping.
+
+    Raises
+    ------
+    CheckpointError
+        Anything does not fit, or the file is not as `save` wrote it.
     """
     read(path).resume(training)
 
 
 def read(path: AnyPath) -> Checkpoint:
-    """Return what a file holds; raise CheckpointError if it is not as `save` wrote it."""
+    """Return what a file holds.
+
+    Raises
+    ------
+    CheckpointError
+        The file is not as `save` wrote it.
+    """
     arrays, metadata = read_arrays(path)
     try:
         parts = {name: json.loads(text) for name, text in metadata.items()}
@@ -222,9 +274,12 @@ def read(path: AnyPath) -> Checkpoint:
 
 
 def check_savable(path: AnyPath, **about: Any) -> None:
-    """Raise CheckpointError if `save` could not write to `path`, or not what it will be given.
+    """See that `save` can write these notes to `path`; a file there stays as it is.
 
-    A file there stays as it is.
+    Raises
+    ------
+    CheckpointError
+        `path` cannot be written, or a note is nothing for JSON.
     """
     _texts(path, about)
     try:

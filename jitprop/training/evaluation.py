@@ -16,7 +16,17 @@ MOST_CLASSES = 1000
 
 
 class Evaluation(NamedTuple):
-    """How many of `images` images the network takes for another class, and the mean loss."""
+    """How well a network does on a set of examples.
+
+    Attributes
+    ----------
+    errors : int
+        Examples that the network takes for another class.
+    images : int
+        All examples.
+    loss : float
+        The mean loss.
+    """
 
     errors: int
     images: int
@@ -24,7 +34,26 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(net: Module, loss: Loss, x: npt.ArrayLike, t: npt.ArrayLike) -> Evaluation:
-    """Run `net` over examples as `Batches` takes them, and compare with their targets."""
+    """Run `net` in evaluation over examples, and compare with their targets.
+
+    Parameters
+    ----------
+    net : Module
+    loss : Loss
+        Of its output.
+    x, t : arrays
+        Examples and targets, as `Batches` takes them.
+
+    Returns
+    -------
+    Evaluation
+        Errors and mean loss.
+
+    Raises
+    ------
+    ValueError, TypeError
+        The arrays do not fit together or to the network.
+    """
     return evaluate_plan(Plan(net, loss, Batches(net, x, t, BATCH)))
 
 
@@ -44,9 +73,26 @@ def outputs(net: Module, x: Rows, t: Rows) -> Array:
 
 
 def confusion(net: Module, x: npt.ArrayLike, t: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Return how many images of each class, a row, the network takes for each, a column.
+    """Count how many images of each class the network takes for each class.
 
-    Of several outputs the first counts.
+    Parameters
+    ----------
+    net : Module
+        Of several outputs the first counts.
+    x : (n, ...) uint8, or (n, features) of floats
+        Examples, as `Batches` takes them.
+    t : (n,) of integers
+        Their class labels.
+
+    Returns
+    -------
+    (classes, outputs) int64
+        A row for each class, a column for each that it is taken for.
+
+    Raises
+    ------
+    ValueError
+        There are too many classes, or more than the network has outputs.
     """
     truth = np.asarray(t, np.int64)
     classes = int(truth.max()) + 1

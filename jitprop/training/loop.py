@@ -1,4 +1,4 @@
-"""The slides' training loop, batch by batch, with what one wants to know of every epoch."""
+"""The training loop of slide 12, batch by batch, with what one wants to know of every epoch."""
 
 import copy
 import math
@@ -30,16 +30,21 @@ class DivergedError(ArithmeticError):
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one pass over the training set gave.
+    """The results of one pass over the training set.
 
-    Attributes:
-        epoch: its number, from 1.
-        train_loss, train_errors: mean loss and errors on the training images, taken as each batch
-            came by, just before the step that learned from it: no image is run twice for them,
-            and they lag behind the weights at the end of the epoch.
-        train_seconds: training alone, evaluation apart.
-        validation_loss, validation_errors, test_loss, test_errors: with the weights at the end of
-            the epoch; None without such a set.
+    Attributes
+    ----------
+    epoch : int
+        Its number, from 1.
+    train_loss, train_errors : float, int
+        Mean loss and errors on the training images, taken as each batch came by, just before the
+        step that learned from it. So no image is run twice for them, and they lag behind the
+        weights at the end of the epoch.
+    train_seconds : float
+        Seconds of training alone, evaluation apart.
+    validation_loss, validation_errors : float, int or None
+    test_loss, test_errors : float, int or None
+        With the weights at the end of the epoch; None without such a set.
     """
 
     epoch: int
@@ -55,12 +60,33 @@ class Epoch:
 class Training:
     """A run of `fit` that can stop, be saved and go on.
 
-    Args: see `fit`, which takes the fields of `settings` one by one.
+    Parameters
+    ----------
+    net, loss : Module, Loss
+        The network, trained in place, and the criterion.
+    x, t : arrays
+        The images and labels of `fit`.
+    settings : Settings
+        `fit` takes its fields one by one.
+    rng : Generator, int or None
+    validation, test : tuple of arrays or None
+    input : str
+    on_epoch, on_batch : callable or None
+        As for `fit`.
 
-    Attributes:
-        net, loss, settings: as given.
-        history: an `Epoch` for each that is complete.
-        epoch: the one in progress or, between two, the next; from 1.
+    Attributes
+    ----------
+    net, loss, settings : Module, Loss, Settings
+        As given.
+    history : list of Epoch
+        One for each epoch that is complete.
+    epoch : int
+        The one in progress or, between two, the next; from 1.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Arguments make no sense, or do not fit together.
     """
 
     def __init__(
@@ -113,7 +139,7 @@ class Training:
 
     @property
     def density(self) -> float | None:
-        """Share of pixels that are not zero, if the network gets these alone; else None."""
+        """Share of pixels that are not zero, 0 to 1, if the network gets only these; else None."""
         return self._plan.batches.density
 
     @property
@@ -122,7 +148,13 @@ class Training:
         return 0 if self._order is None else self._plan.done
 
     def run(self) -> list[Epoch]:
-        """Train until all is done, from where it stands; return the history."""
+        """Train until all is done, from where it stands; return the history.
+
+        Raises
+        ------
+        DivergedError
+            The loss became NaN or infinite; that step was not taken.
+        """
         if self._plan.own is not None:
             what = f"{self._plan.own!r} is not of the package layers"
             line = f"jitprop: {what}: training runs layer by layer, not compiled"
@@ -136,7 +168,7 @@ class Training:
 
     @property
     def best(self) -> Epoch | None:
-        """The epoch with the fewest validation errors, of several the one with the least loss.
+        """The epoch with the fewest validation errors; of several, the one with the least loss.
 
         None without early stopping, and before the first epoch is complete.
         """
@@ -218,11 +250,17 @@ class Training:
     def restore(self, arrays: Mapping[str, Array], record: Mapping[str, Any]) -> None:
         """Go on where another training with the same arguments stood.
 
-        `arrays` and `record` are what its methods returned; what `net` and its generators of
-        random numbers hold is for others to restore.
+        It does not restore `net` and its generators of random numbers.
 
-        Raises:
-            ValueError: they are of a training with other arguments; nothing was changed.
+        Parameters
+        ----------
+        arrays, record : dict
+            What the methods of that name returned.
+
+        Raises
+        ------
+        ValueError
+            They are of a training with other arguments; nothing was changed.
         """
         own = self.arrays()
         for name in {**own, **arrays}:
@@ -261,28 +299,45 @@ def fit(
 ) -> list[Epoch]:
     """Train `net` by gradient descent on the mean of `loss` over one batch after the other.
 
-    Args:
-        net: from images to what `loss` takes; trained in place.
-        images: uint8 (n, ...); the network gets them as (batch, pixels), divided by 255. Or floats,
-            or a tuple of arrays: see `Batches`.
-        labels: class indices, integers (n,), or floats (n, features).
-        input: "auto", "dense" or "sparse", see `Batches`; the results are the same bits.
-        rng: a Generator, a seed or None; gives one permutation of the images for each epoch.
-        validation, test: images and labels to evaluate after each epoch.
-        on_epoch: called after each epoch. It may run the network and switch its mode: what is
-            trained stays the same.
-        on_batch: called after a batch, several times a second, with the epoch, the batch (both
-            from 1) and its mean loss; may do what `on_epoch` may. What it raises ends the
-            training between two steps.
-        settings: epochs, batch_size, rate, and what else `Settings` has. A last short batch is
-            trained, too, on the mean over its own images.
+    Parameters
+    ----------
+    net : Module
+        From images to what `loss` takes; trained in place.
+    loss : Loss
+        The criterion.
+    images : (n, ...) uint8, (n, features) of floats, or tuple of arrays
+        The network gets images as (batch, pixels), divided by 255. For the others see `Batches`.
+    labels : (n,) of integers, (n, features) of floats, or tuple of arrays
+        Class indices, or targets.
+    input : str
+        "auto", "dense" or "sparse", see `Batches`; the results are the same bits.
+    rng : Generator, int or None
+        A NumPy Generator, a seed for one, or None for a fresh one. It gives one permutation of the
+        images for each epoch.
+    validation, test : tuple of arrays or None
+        Images and labels to evaluate after each epoch.
+    on_epoch : callable or None
+        Called with the `Epoch` after each one. It may run the network and switch its mode: the
+        training stays the same.
+    on_batch : callable or None
+        Called after a batch, several times a second, with the epoch, the batch (both from 1) and
+        its mean loss. It may do as much as `on_epoch`. An exception that it raises ends the
+        training between two steps.
+    **settings
+        epochs, batch_size, rate, and all else that `Settings` has. A last short batch is trained,
+        too, on the mean over its own images.
 
-    Returns:
-        The history, one `Epoch` for each.
+    Returns
+    -------
+    list of Epoch
+        The history.
 
-    Raises:
-        DivergedError: the loss became NaN or infinite; that step was not taken.
-        ValueError, TypeError: arguments make no sense, or do not fit together.
+    Raises
+    ------
+    DivergedError
+        The loss became NaN or infinite; that step was not taken.
+    ValueError, TypeError
+        Arguments make no sense, or do not fit together.
     """
     return Training(
         net,
@@ -300,11 +355,19 @@ def fit(
 
 
 def warm_up(net: Module, loss: Loss, images: Array, labels: Array, **settings: Any) -> None:
-    """Have all kernels compiled that `fit` and `evaluate` will run, or loaded from the cache.
+    """Compile all kernels that `fit` and `evaluate` will run, or load them from the cache.
 
     Takes a step on a copy of the network with the first images, and one with as many as the last
     batch has; the network and its loss stay as they are. At most 500 images: kernels are compiled
     for types, not for sizes.
+
+    Parameters
+    ----------
+    net : Module
+    loss : Loss
+    images, labels : arrays
+    **settings
+        As for `fit`, which raises the same errors.
     """
     size = min(settings.get("batch_size") or len(images), len(images))
     settings = {**settings, "epochs": 1, "batch_size": None, "rate": 1e-3, "warmup": 0}

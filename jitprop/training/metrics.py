@@ -23,7 +23,7 @@ def weights_sha256(net: Module) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what the results depend on."""
+    """Return the versions that the results depend on: of "python", "numpy" and "numba"."""
     return {
         "python": platform.python_version(),
         "numpy": np.__version__,
@@ -43,5 +43,5 @@ def cpu_model() -> str:
 
 
 def write_json(path: str | os.PathLike[str], record: dict[str, Any]) -> None:
-    """Write `record` to a file, which is replaced at once."""
+    """Write `record` to a file, which is replaced at once; OSError if that cannot be."""
     write_bytes(path, (json.dumps(record, indent=2) + "\n").encode())

@@ -21,15 +21,21 @@ STEPS = 100  # of a table that an optimiser makes by itself
 class Optimiser(ABC):
     """Updates the parameters of `net` from the gradients that its last `bprop` left.
 
-    What differs from step to step, such as the rate, kernels read from a table: steps that are
-    recorded on a tape are those of Python, to the bit.
+    Kernels read the numbers that differ from step to step, such as the rate, from a table. So steps
+    that are recorded on a tape are those of Python, to the bit.
 
-    Args:
-        net: what is trained, in place.
-        rate: learning rate of all steps for which `prepare` gave none.
-        weight_decay: how much weights are drawn to 0.
-        numbers: how many numbers a step reads.
-        memories: names of the arrays that the rule keeps for each parameter.
+    Parameters
+    ----------
+    net : Module
+        The network, trained in place.
+    rate : float
+        Learning rate of all steps for which `prepare` gave none.
+    weight_decay : float
+        How much weights are drawn to 0.
+    numbers : int
+        How many numbers a step reads.
+    memories : tuple of str
+        Names of the arrays that the rule keeps for each parameter.
     """
 
     def __init__(
@@ -76,10 +82,18 @@ class Optimiser(ABC):
         }
 
     def prepare(self, rates: Array, before: int, done: int = 0) -> None:
-        """Get ready for steps of these rates, float64 (steps,), that follow `before` others.
+        """Get ready for steps of these rates that follow `before` others.
 
-        The first `done` of them were taken already. A tape of a step stays good for as long as the
-        number of rates is the same.
+        A tape of a step stays good for as long as the number of rates is the same.
+
+        Parameters
+        ----------
+        rates : (steps,) float64
+            Learning rate of each step.
+        before : int
+            How many steps there were before these.
+        done : int
+            How many of these were taken already.
         """
         table = self._rows(rates, before)
         if table.shape == self._table.shape:
@@ -113,14 +127,26 @@ class Optimiser(ABC):
 
 
 class SGD(Optimiser):
-    """Stochastic gradient descent, with momentum if asked.
+    """Stochastic gradient descent (slides 8 and 9), with momentum if asked.
 
     Without momentum and weight decay it is the `update` of the modules.
 
-    Args:
-        net, rate, weight_decay: see `Optimiser`.
-        momentum: share of the last step that the next one keeps, from 0 to below 1.
-        nesterov: whether momentum is Nesterov's.
+    Parameters
+    ----------
+    net : Module
+        The network, trained in place.
+    rate : float
+        Learning rate.
+    momentum : float
+        Share of the last step that the next one keeps, from 0 to below 1.
+    weight_decay : float
+        How much weights are drawn to 0.
+    nesterov : bool
+        Whether momentum is Nesterov's.
+
+    References
+    ----------
+    Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013.
     """
 
     def __init__(
@@ -154,10 +180,24 @@ class SGD(Optimiser):
 class Adam(Optimiser):
     """Adam; weight decay is part of the gradient.
 
-    Args:
-        net, rate, weight_decay: see `Optimiser`.
-        betas: how much a step keeps of the means of the gradient and of its square.
-        eps: added to the root of the latter.
+    Parameters
+    ----------
+    net : Module
+        The network, trained in place.
+    rate : float
+        Learning rate.
+    betas : tuple of float
+        How much a step keeps of the means of the gradient and of its square.
+    eps : float
+        Added to the root of the latter.
+    weight_decay : float
+        How much weights are drawn to 0.
+    numbers : int
+        How many numbers a step reads; for subclasses.
+
+    References
+    ----------
+    Kingma and Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1.
     """
 
     def __init__(
@@ -185,7 +225,18 @@ class Adam(Optimiser):
 class AdamW(Adam):
     """Adam with weight decay beside the gradient: `w -= rate * weight_decay * w` first.
 
-    Args: see `Adam`.
+    Parameters
+    ----------
+    net : Module
+    rate : float
+    betas : tuple of float
+    eps : float
+    weight_decay : float
+        As of `Adam`.
+
+    References
+    ----------
+    Loshchilov and Hutter, "Decoupled weight decay regularization", 2019, algorithm 2.
     """
 
     def __init__(
@@ -216,8 +267,11 @@ def optimiser(net: Module, settings: Settings) -> Optimiser:
 
 
 def _corrections(beta: float, before: int, steps: int) -> Array:
-    """1 - beta^t for t = before + 1, ...: (1 - beta) (1 + beta + ...), which for a beta close to 1
-    keeps the digits that a difference from 1 loses. All is + and *, the same bits everywhere."""
+    """1 - beta^t for t = before + 1, ..., as (1 - beta) (1 + beta + ...).
+
+    For a beta close to 1 this keeps the digits that a difference from 1 loses. All is + and *, the
+    same bits everywhere.
+    """
     done, power, left = 0.0, 1.0, before  # 1 - power, power
     square, rest = beta, 1 - beta  # beta^1, 2, 4, ... and 1 less that
     while left:

@@ -1,4 +1,4 @@
-"""What is done with each batch, written down once and then run without Python.
+"""The work on each batch, written down once and then run without Python.
 
 The calls that `fprop`, the loss, `bprop` and the optimiser make of kernels depend on shapes alone.
 So the first batch of each size is recorded on a tape (`Tape`), from the gathering of its
@@ -64,14 +64,26 @@ class Pace:
 class Plan:
     """Runs a network over batches: trains it, or without an optimiser only evaluates it.
 
-    Attributes:
-        size: examples in a batch; the last one may be shorter.
-        history: (batches, 2) float64, for each batch the sum of its losses and its errors.
-        done: batches of this pass so far.
-        diverged: whether, in training, the loss of the last of them was not finite; then no step
-            was taken.
-        own: the first module or loss that is not one of the package `layers`, because of which
-            batches are run one by one from Python; None if there is none.
+    Parameters
+    ----------
+    net : Module
+    loss : Loss
+    batches : Batches
+    optimiser : Optimiser or None
+
+    Attributes
+    ----------
+    size : int
+        Examples in a batch; the last one may be shorter.
+    history : (batches, 2) float64
+        For each batch the sum of its losses and its errors.
+    done : int
+        Batches of this pass so far.
+    diverged : bool
+        Whether, in training, the loss of the last of them was not finite; then no step was taken.
+    own : Module, Loss or None
+        The first module or loss from outside the package `layers`. Because of it, batches are run
+        one by one from Python. None if there is none.
     """
 
     def __init__(
@@ -110,11 +122,23 @@ class Plan:
         self._state[:] = done * self.size, done, 0
 
     def run(self, order: Array, done: int = 0) -> Generator[None]:
-        """Run all batches of `order`, a permutation of the examples, but the first `done`.
+        """Run all batches of `order` but the first `done`; stop where the loss diverges.
 
-        Yields several times a second, between two batches; `done` says how many there were. Ends
-        where the loss diverges. The network is in training, or in evaluation, until the end; who
-        stops early has to close the iterator.
+        The network is in training, or in evaluation, until the end; who stops early has to close
+        the iterator.
+
+        Parameters
+        ----------
+        order : (n,) int64
+            A permutation of the examples.
+        done : int
+            Batches to leave out.
+
+        Yields
+        ------
+        None
+            Several times a second, between two batches; the attribute `done` says how many there
+            were.
         """
         self._order[:] = order
         self.rewind(done)
@@ -207,8 +231,10 @@ def _of_layers(kind: type) -> bool:
 
 
 def _check_outputs(net: Module, loss: Loss, batches: Batches) -> None:
-    """See that there is a loss, and are targets, for each output. A person's own loss takes what
-    it likes."""
+    """See that there is a loss, and are targets, for each output.
+
+    A person's own loss takes what it likes.
+    """
     if not _of_layers(type(loss)):
         return
     wanted = len(loss.weighted) if isinstance(loss, Losses) else None

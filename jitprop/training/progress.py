@@ -19,14 +19,21 @@ class Progress:
 
     A training goes on to its end, and keeps what it has learned, where nothing can be printed.
 
-    Args:
-        quiet: whether only `always` prints.
-        settings: of the training, if there is one.
-        counts: how many examples there are of "train", "validation", "test".
-        on_lost: called once, when a line cannot be printed.
+    Parameters
+    ----------
+    quiet : bool
+        Whether only `always` prints.
+    settings : Settings or None
+        Of the training, if there is one.
+    counts : dict of int or None
+        How many examples there are of "train", "validation", "test".
+    on_lost : callable or None
+        Called once, when a line cannot be printed.
 
-    Attributes:
-        lost: why lines were lost, the first time; or None.
+    Attributes
+    ----------
+    lost : str or None
+        Why lines were lost, the first time.
     """
 
     def __init__(

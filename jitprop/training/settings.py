@@ -33,27 +33,48 @@ _FOR = (
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train, in the words of PyTorch. What makes no sense raises ValueError.
+    """How to train, in the words of PyTorch.
 
-    Attributes:
-        epochs: passes over the training set, 0 or more; the most, with early stopping.
-        batch_size: images a batch, 1 for stochastic learning, None for the whole set (batch
-            learning). More than there are images is the whole set, too.
-        rate: learning rate; the highest, where a schedule changes it.
-        momentum: share of the last step that the next one keeps, from 0 to below 1; of sgd.
-        nesterov: whether momentum is Nesterov's.
-        optimizer: "sgd", "adam" or "adamw", see `jitprop.training.optimisers`.
-        betas, eps: of adam and adamw: how much of their means of the gradient, and of its square,
-            a step keeps; what is added to the root of the latter.
-        weight_decay: how much weights, not biases, are drawn to 0, at least 0. In sgd and adam it
-            is added to the gradient, as weight_decay * w; adamw takes rate * weight_decay * w off.
-        schedule: "constant", "linear", "cosine" or "step", see `jitprop.training.schedules`.
-        warmup: epochs, or a part of one, in which the rate rises to what the schedule says.
-        step_size, gamma: of the schedule "step": every so many epochs, the rate is multiplied by
-            gamma.
-        early_stopping: whether to stop where the validation errors have not become fewer (of as
-            many, the loss lower) for `patience` epochs, and to end with the best one's weights.
-        patience: such epochs, at least 1.
+    Attributes
+    ----------
+    epochs : int
+        Passes over the training set, 0 or more; the most, with early stopping.
+    batch_size : int or None
+        Images a batch, 1 for stochastic learning, None for the whole set (batch learning). More
+        than there are images is the whole set, too.
+    rate : float
+        Learning rate; the highest, where a schedule changes it.
+    momentum : float
+        Share of the last step that the next one keeps, from 0 to below 1; of sgd.
+    nesterov : bool
+        Whether momentum is Nesterov's.
+    optimizer : str
+        "sgd", "adam" or "adamw", see `jitprop.training.optimisers`.
+    betas : tuple of float
+        Of adam and adamw: how much a step keeps of their means of the gradient, and of its square.
+    eps : float
+        Of adam and adamw: added to the root of the latter.
+    weight_decay : float
+        How much weights, not biases, are drawn to 0, at least 0. sgd and adam add weight_decay * w
+        to the gradient; adamw takes rate * weight_decay * w off the weights.
+    schedule : str
+        "constant", "linear", "cosine" or "step", see `jitprop.training.schedules`.
+    warmup : float
+        Epochs, or a part of one, in which the rate rises to what the schedule says.
+    step_size, gamma : int, float
+        Of the schedule "step": every `step_size` epochs, the rate is multiplied by `gamma`.
+    early_stopping : bool
+        Whether to stop where the validation errors have not become fewer (of as many, the loss
+        lower) for `patience` epochs, and to end with the best epoch's weights.
+    patience : int
+        Such epochs, at least 1.
+
+    Raises
+    ------
+    ValueError
+        A number is out of range, or is for another optimizer or schedule than the one chosen.
+    TypeError
+        A value is of the wrong kind.
     """
 
     epochs: int
@@ -183,7 +204,7 @@ def _words(name: str) -> str:
 
 
 # Chosen on the last 10,000 training images, held out; `python -m perf.figures --sweep linear` does
-# it. The slides' ranges are 0.01 to 0.1 for the rate and 100 to 1000 for the batch.
+# it. The ranges of slide 14 are 0.01 to 0.1 for the rate and 100 to 1000 for the batch.
 DEFAULTS: dict[str, Settings] = {
     "linear": Settings(epochs=20, batch_size=100, rate=0.1, momentum=0.9, schedule="linear"),
     "mlp200": Settings(epochs=10, batch_size=100, rate=0.1, momentum=0.9),
@@ -206,5 +227,22 @@ _OF_OPTIMIZER: dict[str, dict[str, float]] = {
 
 
 def settings_for(arch: str, **given: Any) -> Settings:
-    """Return the defaults of an architecture, and of the optimizer if one is given, but `given`."""
+    """Return the defaults of an architecture, changed by the fields of `Settings` that are given.
+
+    The optimizer, if one is given, has defaults of its own.
+
+    Parameters
+    ----------
+    arch : str
+        A key of `DEFAULTS`.
+    **given
+        Fields of `Settings`.
+
+    Raises
+    ------
+    KeyError
+        There is no such architecture.
+    ValueError, TypeError
+        As of `Settings`.
+    """
     return replace(DEFAULTS[arch], **{**_OF_OPTIMIZER.get(given.get("optimizer", ""), {}), **given})
