@@ -3,7 +3,7 @@
     out[i, j] = x[i, j] + b[j]             forwards
     db[j]     = sum over i of dy[i, j]     backwards, added in the order i = 0, 1, 2, ...
 
-Source: the slides' linear module, "broadcast b" and "sum col-wise".
+Source: "broadcast b" on slide 8 of the exercise, "sum col-wise" on slide 10.
 """
 
 from jitprop.kernels.compiler.inline import inline

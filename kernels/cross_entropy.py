@@ -4,7 +4,7 @@
     loss     = sum over rows and j of -t[j] log p[j]   dp[j]     = -t[j] / p[j] * scale
 
 The second line is for targets t that are distributions; a target of 0 weighs nothing, also where
-p is 0. Source: the slides' cross-entropy loss.
+p is 0. Source: Bishop, "Pattern recognition and machine learning", 2006, equation 4.108.
 """
 
 from jitprop.kernels.compiler.inline import within

@@ -3,8 +3,7 @@
     y[j]  = x[j] - max x - log(sum over k of exp(x[k] - max x))
     dx[j] = dy[j] - exp(y[j]) * sum over k of dy[k]
 
-Source: the logarithm of the slides' Softmax module, taken before anything can underflow. Sums run
-as in kernels/softmax.py.
+Source: the logarithm of kernels/softmax.py, taken before anything can underflow. Sums run as there.
 """
 
 import numpy as np

@@ -5,7 +5,7 @@ from jitprop.kernels.compiler.jit import checked
 
 @checked("losses(n)")
 def total(losses):
-    """Sum of a vector in float64, in the order of its elements.
+    """Return the sum of a vector in float64, in the order of its elements.
 
     Parameters
     ----------

@@ -4,8 +4,9 @@
     nt   out[i, j] = sum over k of a[i, k] * b[j, k]     dx = dy @ w.T   backwards, to the input
     tn   out[i, j] = sum over k of a[k, i] * b[k, j]     dw = x.T @ dy   backwards, to the weights
 
-Source: the slides' linear module with batching. Every output element is one chain of fused
-multiply-adds, k = 0, 1, 2, ..., whatever the blocking: see `jitprop.kernels.tile`.
+Source: the linear module with batching, slides 8, 10 and 11 of the exercise. Every output element
+is one chain of fused multiply-adds, k = 0, 1, 2, ..., whatever the blocking: see
+`jitprop.kernels.tile`.
 
 The output is cut into groups of columns and these into strips of MR rows. A unit of work is one
 strip of one group. Its tiles share MR rows of a, which stay in the first-level cache; the strips
@@ -14,7 +15,7 @@ its rows lie far apart, these are first copied to a scratch array in the order o
 products then go at most KC steps of k at a time and continue each chain from the stored value.
 
 A tile whose operands are in the caches runs at the peak. So each step asks ahead for two cache
-lines: one of the next strip of a, or of what is copied or multiplied with next, and one of the next
+lines: one of the next strip of a, or of the next data to copy or multiply with, and one of the next
 tile of out.
 """
 
@@ -64,8 +65,10 @@ def _tile_columns(out):
 
 @inline
 def _groups(m, n, depth, columns, transposed):
-    """(strips, groups) that the output of `m` by `n` is cut into, for tiles of `columns`, where the
-    right operand has to be transposed, once for each group, or not."""
+    """(strips, groups) that the output of `m` by `n` is cut into, for tiles of `columns`.
+
+    `transposed` says whether the right operand has to be transposed, once for each group.
+    """
     strips, panels = _ceil(m, MR), _ceil(n, columns)
     rows = depth <= SHALLOW or (strips >= UNITS and not transposed)
     if rows and panels <= PANELS + 1:
@@ -78,8 +81,11 @@ def _groups(m, n, depth, columns, transposed):
 
 @inline
 def _edge(v0, v1, share, more, panel, panels):
-    """First vector of a panel: each has `share` of them, and one more if it is among the first
-    `more`, which wait for a, or the last, where half a vector is better off with two others."""
+    """First vector of a panel: each has `share` of them.
+
+    One more if it is among the first `more`, which wait for a, or the last, where half a vector is
+    better off with two others.
+    """
     return v1 if panel == panels else v0 + share * panel + min(panel, more)
 
 
@@ -114,8 +120,10 @@ def _pack_b(b, b_k, b_j, k, steps, j, columns, width, packed, at):
 
 @inline
 def finish_rows(out, other, finish, i, rows, j0, j1):
-    """Of rows i .. i+rows-1, columns j0 .. j1-1, add the bias `other`, and take the tanh; or
-    multiply by the slope of a tanh, of which `other` is the result, of the shape of `out`."""
+    """Of rows i .. i+rows-1, columns j0 .. j1-1, add the bias `other`, and take the tanh.
+
+    Or multiply by the slope of a tanh: `other` is its result, of the shape of `out`.
+    """
     n = out.shape[1]
     for r in range(i, i + rows):
         at = r * n
@@ -130,8 +138,11 @@ def finish_rows(out, other, finish, i, rows, j0, j1):
 
 
 def _product(a, a_row, a_k, b, b_k, b_j, out, depth, other, finish, start, stop, scratch):
-    """Units start .. stop-1 of out; element (i, k) of the left operand is a[i*a_row + k*a_k],
-    element (k, j) of the right one b[k*b_k + j*b_j]."""
+    """Units start .. stop-1 of out.
+
+    Element (i, k) of the left operand is a[i*a_row + k*a_k], element (k, j) of the right one
+    b[k*b_k + j*b_j].
+    """
     m, n = out.shape
     width = _tile_columns(out) // VECTORS
     strips, groups = _groups(m, n, depth, width * VECTORS, b_j != 1)
@@ -205,8 +216,10 @@ product = Shared(_product, _example)
 
 @inline
 def _units_of(a, out, transposed, worth):
-    """(units, units per piece). A piece is a whole group where b is packed, once for all strips;
-    at least `worth` multiply-adds."""
+    """(units, units per piece).
+
+    A piece is a whole group where b is packed, once for all strips; at least `worth` multiply-adds.
+    """
     m, n = out.shape
     columns = _tile_columns(out)
     depth = a.size // max(1, m)

@@ -3,7 +3,7 @@
     loss = sum over rows of (sum over j of (z[j] - t[j])^2) / n
     dz   = (z - t) * 2 / n * scale
 
-Source: the slides' regression loss; with scale 1 / batch the gradient of PyTorch's MSELoss.
+Source: PyTorch's MSELoss; with scale 1 / batch the gradient is its gradient.
 """
 
 from jitprop.kernels.compiler.simd import LANES, broadcast, fma, lanes_sum, load, stack_array, store

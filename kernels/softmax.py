@@ -3,9 +3,9 @@
     y[j]  = exp(x[j] - max x) / sum over k of exp(x[k] - max x)
     dx[j] = y[j] * (dy[j] - sum over k of dy[k] * y[k])
 
-Source: the slides' Softmax module; the maximum is subtracted so that no exponential overflows.
-Sums run over 16 lanes, then over the lanes, in one order on every CPU. A row of up to 16 classes
-stays in one vector from beginning to end.
+Source: Bishop, "Pattern recognition and machine learning", 2006, equations 4.104 and 4.106. The
+maximum is subtracted so that no exponential overflows. Sums run over 16 lanes, then over the lanes,
+in one order on every CPU. A row of up to 16 classes stays in one vector from beginning to end.
 """
 
 import numpy as np

@@ -13,8 +13,8 @@ Smoothed labels are such targets, of a weight that is 1 in sum:
 
     t[label] = 1 - smoothing + smoothing / n,   t[j] = smoothing / n elsewhere
 
-Sources: the slides' Softmax and cross-entropy modules, one after the other; for smoothed labels
-Szegedy et al., "Rethinking the Inception architecture", 2016, section 7.
+Sources: Bishop, "Pattern recognition and machine learning", 2006, equations 4.108 and 4.109; for
+smoothed labels Szegedy et al., "Rethinking the Inception architecture", 2016, section 7.
 """
 
 import numpy as np

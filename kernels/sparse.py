@@ -10,7 +10,7 @@ result that is exactly zero is the one thing that may differ, after an underflow
 Images stay bytes in memory, a batch is an `index` of their rows, and `values` says what number each
 byte stands for. A few rows of the result are computed together, in the steps of k at which one has
 a pixel that is not zero: these are listed first. Forwards they are images; backwards columns of x,
-neighbours in the image, of which bytes are transposed first.
+neighbours in the image, whose bytes are transposed first.
 """
 
 import numpy as np
@@ -105,8 +105,10 @@ def _edge(out, panel):
 
 @inline
 def _list(x, at, starts, count, places):
-    """List the places p < count where x[at + starts[r] + p] is not 0 for one of ROWS starts; return
-    how many."""
+    """List the places p < count where x[at + starts[r] + p] is not 0 for one of ROWS starts.
+
+    Return how many there are.
+    """
     lanes, found, last = steps(broadcast(0, places)), 0, at
     for r in range(ROWS):
         last = max(last, at + starts[r])
@@ -181,15 +183,17 @@ def sparse_linear_tanh_fprop(images, values, index, w, b, out, start, stop):
 
     Parameters
     ----------
-    as of `sparse_linear_fprop`
+    images, values, index, w, b, out : as of `sparse_linear_fprop`
     """
     _fprop(images, values, index, w, b, out, BIAS_TANH, start, stop)
 
 
 @inline
 def _units_tn(images, values, index, dy, out):
-    """(units, units per piece): BLOCK rows of a group of panels are a unit. A piece of a single
-    image's is not worth fetching weights from another thread's cache."""
+    """(units, units per piece): BLOCK rows of a group of panels are a unit.
+
+    A piece of a single image's is not worth fetching weights from another thread's cache.
+    """
     work = BLOCK * len(index) * _columns(out) // PIXELS
     return _ceil(len(out), BLOCK) * _groups(out), max(1, 4 * PIECE // max(1, work))
 
@@ -209,9 +213,11 @@ def _transpose(images, index, first, count, k0, stage, turned):
 
 
 def _sums(step, idle):
-    """The core of a kernel that computes x.T @ dy and, while a part of it is in the cache, calls
-    step(out, at, count, g, *more) with the lanes g of each row. If `idle`, a row without entries
-    may be left out."""
+    """The core of a kernel that computes x.T @ dy and goes on with it.
+
+    While a part of it is in the cache, it calls step(out, at, count, g, *more) with the lanes g of
+    each row. If `idle`, a row without entries may be left out.
+    """
 
     @inline
     def core(images, values, index, dy, out, more, start, stop, scratch):

@@ -6,7 +6,7 @@ Each element is one chain of fused multiply-adds in the order of the places p0, 
 `tile`: these are the steps of k at which one of the rows is not zero. The left operand
 stays what images are, bytes, and a table of 256 numbers says what they stand for.
 
-Three rows share what is loaded of the right operand, so that the second-level cache keeps up with
+Three rows share each load of the right operand, so that the second-level cache keeps up with
 the multiplications. With more, there are ever fewer steps at which all are zero: of 100 pixels of
 MNIST 19 are not, of two images 29, of three 35, of four 39; of three pixels side by side 25.
 """

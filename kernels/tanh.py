@@ -3,7 +3,8 @@
     y  = tanh(x)               forwards
     dx = dy * (1 - y * y)      backwards
 
-The function itself is in kernels/functions.py.
+Source: Bishop, "Pattern recognition and machine learning", 2006, section 5.3.2. The
+function itself is in kernels/functions.py.
 """
 
 from jitprop.kernels.compiler.simd import LANES, load, store

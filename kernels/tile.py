@@ -162,10 +162,10 @@ def _define_tile(dtype, emit, *args):
 
 
 def kinds_of_rows(emit: Emit, dtype, columns, most):
-    """Which kind of row `columns` elements are, and all kinds: the number of vectors, 1 .. `most`,
-    and of the last one the type and the mask, or None.
+    """Which kind of row `columns` elements are, and all kinds.
 
-    Where masks are free, the last vector is a whole one or, where that is enough, of half the
+    A kind is the number of vectors, 1 .. `most`, and of the last one the type and the mask, or
+    None. Where masks are free, the last vector is a whole one or, where that is enough, of half the
     width, which takes half the time. Elsewhere it is whole, with a mask or without.
     """
     builder = emit.builder
@@ -340,7 +340,7 @@ class _Registers(Row):
         return self.builder.select(few, value, I64(limit))
 
     def _hide(self, value):
-        """The same value, of which LLVM does not know that it is."""
+        """The same value, but LLVM does not know that it is."""
         kind = ir.FunctionType(value.type, [value.type])
         return self.builder.call(ir.InlineAsm(kind, "", "=r,0"), [value])
 

@@ -1,6 +1,6 @@
 """Steps of gradient descent; each is named and written as in PyTorch.
 
-    sgd       w = w - rate * dw                       the slides' update(rate)
+    sgd       w = w - rate * dw                       slide 7 of the exercise
     momentum  v = momentum * v + dw
               w = w - rate * v                        Sutskever et al., 2013, in PyTorch's notation
     nesterov  v = momentum * v + dw
@@ -120,8 +120,9 @@ def momentum_update(w, dw, velocity, rate, momentum, weight_decay, start, stop):
 
     Parameters
     ----------
-    w, velocity : arrays of float32 or float64, updated
+    w : array of float32 or float64, updated
     dw : array of the shape and dtype of w
+    velocity : array of the shape and dtype of w, updated
     rate, momentum : numbers
     weight_decay : number; `weight_decay * w` is added to dw first
     """
@@ -138,7 +139,7 @@ def nesterov_update(w, dw, velocity, rate, momentum, weight_decay, start, stop):
 
     Parameters
     ----------
-    as of `momentum_update`
+    w, dw, velocity, rate, momentum, weight_decay : as of `momentum_update`
     """
     whole, rest = stop - (stop - start) % LANES, (stop - start) % LANES
     for i in range(start, whole, LANES):
@@ -149,12 +150,13 @@ def nesterov_update(w, dw, velocity, rate, momentum, weight_decay, start, stop):
 
 @kernel("w!(...), dw(...), m!(...), v!(...), step, root, beta1, beta2, eps, weight_decay")
 def adam_update(w, dw, m, v, step, root, beta1, beta2, eps, weight_decay, start, stop):
-    """m and v move towards dw and dw^2, then `w -= step * m / (root * sqrt(v) + eps)`.
+    """Move m and v towards dw and dw^2, then `w -= step * m / (root * sqrt(v) + eps)`.
 
     Parameters
     ----------
-    w, m, v : arrays of float32 or float64, updated
+    w : array of float32 or float64, updated
     dw : array of the shape and dtype of w
+    m, v : arrays of the shape and dtype of w, updated
     step : number, rate / (1 - beta1^t) in step t, counted from 1
     root : number, 1 / sqrt(1 - beta2^t)
     beta1, beta2 : numbers from 0 to below 1, how much m and v keep of what they were
@@ -177,8 +179,9 @@ def adamw_update(w, dw, m, v, step, root, decay, beta1, beta2, eps, start, stop)
 
     Parameters
     ----------
+    w, dw, m, v, step, root : as of `adam_update`
     decay : number, rate * weight_decay
-    the others : as of `adam_update`
+    beta1, beta2, eps : as of `adam_update`
     """
     whole, rest = stop - (stop - start) % LANES, (stop - start) % LANES
     for i in range(start, whole, LANES):

@@ -1,4 +1,4 @@
-"""Zeros: what the gradient is of which nothing depends on."""
+"""Zeros: the gradient of a value that nothing depends on."""
 
 from jitprop.kernels.compiler.simd import LANES, broadcast, store
 from jitprop.kernels.runtime.kernel import kernel

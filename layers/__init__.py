@@ -2,7 +2,7 @@
 
 Every module has `fprop(x)`, `bprop(dy)` and `update(rate)`; a loss has `fprop(z, t)` and
 `bprop(scale)`. Both words are the exercise's: elsewhere they are called forward and backward, and
-update is called step.
+update is called step. A formula's source is in the file of its kernel, which has the same name.
 """
 
 if __name__ != "jitprop.layers":

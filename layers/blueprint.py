@@ -58,10 +58,18 @@ def owned(module: Module) -> list[Parameter | State]:
 def build(entries: list[Entry], elements: Mapping[str, int]) -> Module:
     """Return a network as described, its parameters as a new network has them.
 
-    `elements` tells how many numbers each array of the network has: what would take far more
-    memory than these is refused before it is allocated.
+    Parameters
+    ----------
+    entries : list of dict
+        As `describe` returns them.
+    elements : dict of int
+        How many numbers each array of the network has. A network that would take far more memory
+        than these is refused before it is allocated.
 
-    Raises ValueError, in one line, if the description makes no sense.
+    Raises
+    ------
+    ValueError
+        The description makes no sense; the message is one line.
     """
     try:
         return _build(entries, elements)

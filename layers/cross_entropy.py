@@ -17,7 +17,10 @@ from jitprop.layers.module import Loss
 
 
 class CrossEntropy(Loss):
-    """Cross-entropy of probabilities."""
+    """Cross-entropy of probabilities, (batch, classes): `-sum(t * log z)` of each row.
+
+    Targets are class indices, (batch,) of any integer dtype, or distributions, (batch, classes).
+    """
 
     _of_a_run = ("_last",)
 
@@ -44,7 +47,9 @@ class CrossEntropy(Loss):
 
 
 class SoftmaxCrossEntropy(Loss):
-    """Cross-entropy of logits by log-sum-exp, with the softmax in it.
+    """Cross-entropy of logits, (batch, classes), by log-sum-exp, with the softmax in it.
+
+    Targets are as those of `CrossEntropy`.
 
     Parameters
     ----------

@@ -22,7 +22,8 @@ import numpy as np
 from jitprop import kernels
 from jitprop.layers.batch import Array, Buffer, as_input, remembered
 from jitprop.layers.module import Module, Parameter, State
-from jitprop.layers.node import Call, Input, Node, Widths, comes_from, out_width, what
+from jitprop.layers.node import Call, Input, Node, Widths, comes_from, out_width
+from jitprop.layers.order import as_nodes, in_order
 from jitprop.layers.sharing import Shared, share
 from jitprop.layers.summary import mermaid, table
 
@@ -79,14 +80,14 @@ class Graph(Module):
     TypeError
         `inputs` are no `Input`, or `outputs` no nodes.
     ValueError
-        An input is given twice, does not reach an output, or one is missing.
+        An input is given twice, is never used, or is missing; or there is a cycle.
     """
 
     _of_a_run = ("_values",)
 
     def __init__(self, inputs: Node | Sequence[Node], outputs: Node | Sequence[Node]) -> None:
-        input_nodes, output_nodes = _nodes("inputs", inputs), _nodes("outputs", outputs)
-        calls = _in_order(input_nodes, output_nodes)
+        input_nodes, output_nodes = as_nodes("inputs", inputs), as_nodes("outputs", outputs)
+        calls = in_order(input_nodes, output_nodes)
         self.modules: tuple[Module, ...] = tuple(made.module for made in calls)
         self.in_widths = tuple(node.features for node in input_nodes)
         self.outputs = None if isinstance(outputs, Node) else len(output_nodes)
@@ -424,72 +425,6 @@ class Graph(Module):
         )
         found = ", ".join("?" if widths[at] is None else str(widths[at]) for at in self.results)
         return f"{type(self).__name__}({given} -> {found}, {len(self.steps)} modules)"
-
-
-def _nodes(name: str, given: Node | Sequence[Node]) -> list[Node]:
-    """Return the nodes given to a graph as a list, after a look at each."""
-    nodes = [given] if isinstance(given, Node) else given
-    if not isinstance(nodes, (list, tuple)) or not nodes:
-        raise TypeError(f"Graph: {name} is {given!r}, expected a node or a list of nodes")
-    seen: set[Node] = set()
-    for at, node in enumerate(nodes):
-        if not isinstance(node, Node):
-            raise TypeError(f"Graph: {name}[{at}] is {what(node)}, expected a node")
-        if name == "inputs" and not isinstance(node, Input):
-            raise TypeError(f"Graph: inputs[{at}] is the output of {node!r}, expected an Input")
-        if name == "inputs" and node in seen:
-            raise ValueError(f"Graph: inputs[{nodes.index(node)}] and [{at}] are one {node!r}")
-        seen.add(node)
-    return list(nodes)
-
-
-def _in_order(inputs: list[Node], outputs: list[Node]) -> list[Call]:
-    """Return all calls that the outputs depend on, each behind those that it depends on."""
-    order: list[Call] = []
-    known = set(inputs)
-    unused = known.difference(outputs)
-    done: set[Call] = set()
-    begun: set[Call] = set()
-    last = Call(_Outputs(), tuple(outputs), ())
-    stack = [(last, iter(last.inputs))]
-    while stack:
-        current, rest = stack[-1]
-        for node in rest:
-            made = node.call
-            if made is None:
-                if node not in known:
-                    raise ValueError(
-                        f"Graph: {current.module!r} takes {node!r}, which is not among the inputs "
-                        f"{inputs}: a node of another graph?"
-                    )
-                unused.discard(node)
-            elif made in begun:
-                raise ValueError(
-                    f"Graph: a cycle: {current.module!r} takes the output of {made.module!r}, "
-                    f"which depends on {current.module!r}"
-                )
-            elif made not in done:
-                begun.add(made)
-                stack.append((made, iter(made.inputs)))
-                break
-        else:
-            stack.pop()
-            begun.discard(current)
-            done.add(current)
-            order.append(current)
-    for node in unused:
-        raise ValueError(
-            f"Graph: inputs[{inputs.index(node)}], {node!r}, is never used: the outputs {outputs} "
-            "do not depend on it"
-        )
-    return order[:-1]
-
-
-class _Outputs:
-    """What takes the outputs of a graph, for messages."""
-
-    def __repr__(self) -> str:
-        return "the output"
 
 
 def _several(module: Module, method: str, given: Any, count: int) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from jitprop.layers.activation import Activation
 
 
 class Softmax(Activation):
-    """Row-wise softmax of (batch, features), float32 or float64."""
+    """`y = exp(x) / sum(exp(x))` of every row of (batch, features), float32 or float64."""
 
     forwards = kernels.softmax_fprop
     backwards = kernels.softmax_bprop

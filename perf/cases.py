@@ -27,17 +27,30 @@ Expected = list[tuple[Any, Any]]  # of each result: its value, and what its erro
 class Case:
     """One kernel at one shape, and the same computation in other libraries.
 
-    name : the kernel's
-    shape : sizes that tell the cases of a kernel apart
-    setup : what makes each argument, inputs and outputs, in the order of the calls
-    calls : by library, a function of the imported module that returns what is to be measured
-    reference : function of the arguments in float64; of each result (value, scale): an element is
-        right if |error| <= tolerance * eps * scale
-    flops : additions and multiplications of one call
-    floats : floating-point numbers that one call has to read and write
-    other_bytes : bytes of other types
-    outputs : indices of the arguments that are written
-    returns : whether the call returns a number beside that
+    Attributes
+    ----------
+    name : str
+        The kernel's.
+    shape : tuple of int
+        Sizes that tell the cases of a kernel apart.
+    setup : sequence of functions
+        Each makes an argument, input or output, in the order of the calls.
+    calls : dict of functions
+        By library, a function of the imported module that returns the call to measure.
+    reference : function
+        Of the arguments in float64; returns for each result (value, scale).
+    flops : float
+        Additions and multiplications of one call.
+    floats : float
+        Floating-point numbers that one call has to read and write.
+    tolerance : float
+        An element is right if |error| <= tolerance * eps * scale.
+    other_bytes : float
+        Bytes of other types.
+    outputs : tuple of int
+        Indices of the arguments that are written.
+    returns : bool
+        Whether the call returns a number beside that.
     """
 
     name: str

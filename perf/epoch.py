@@ -34,13 +34,19 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Setting:
-    """What is trained.
+    """A network and how it is trained.
 
-    rate : of plain gradient descent, without momentum
-    below : the loss that a provider has to reach in its first turn, which passes over its images
-        twice; one that was right has always reached it by far
-    images : how many a turn trains on; an epoch's time is scaled from them
-    slow : the same for providers that would take all day
+    Attributes
+    ----------
+    rate : float
+        Of plain gradient descent, without momentum.
+    below : float
+        The loss that a provider has to reach in its first turn, which passes over its images twice;
+        one that was right has always reached it by far.
+    images : int
+        How many a turn trains on; an epoch's time is scaled from them.
+    slow : tuple of pairs
+        The same for providers that would take all day.
     """
 
     net: str

@@ -33,7 +33,7 @@ NETWORKS = {
 }
 KEPT = 10_000  # training images held out in the sweep, the last ones
 MOMENTUM = 0.9
-GRID = {  # in the slides' ranges
+GRID = {  # in the ranges of slide 14
     "schedule": ("constant", "linear"),
     "epochs": (10, 20, 30),
     "batch_size": (100, 200, 500),

@@ -49,7 +49,6 @@ def records(
     rows: Iterable[Row], versions: dict[str, str], instructions: str
 ) -> Iterator[dict[str, object]]:
     """Lines of the CSV; numbers to four digits, which is more than they are good for."""
-
     run = circumstances(instructions)
     for row in rows:
         yield {

@@ -25,9 +25,14 @@ PROBE = ("matmul_nn", (500, 200, 784))  # tells core types apart
 class Effort:
     """How much time to spend.
 
-    rounds : turns of every provider, at least LEAST_ROUNDS
-    sample : seconds of one turn, at least one call
-    budget : seconds per case and thread count, after which no further round begins
+    Attributes
+    ----------
+    rounds : int
+        Turns of every provider, at least LEAST_ROUNDS.
+    sample : float
+        Seconds of one turn, at least one call.
+    budget : float
+        Seconds per case and thread count, after which no further round begins.
     """
 
     rounds: int = 9
@@ -76,10 +81,16 @@ class Row:
 class Timing:
     """What one provider took: of training, or of getting there. `ratio` is its time over ours.
 
-    what : "epoch", "start" of training or whole "process"
-    images : how many were trained on at a time; an epoch's seconds are scaled to all of them
-    flops : of an epoch's products; 0 for other things
-    loss : mean over training images after the first turn; NaN for other things
+    Attributes
+    ----------
+    what : str
+        "epoch", "start" of training or whole "process".
+    images : int
+        How many were trained on at a time; an epoch's seconds are scaled to all of them.
+    flops : float
+        Of an epoch's products; 0 for other things.
+    loss : float
+        Mean over training images after the first turn; NaN for other things.
     """
 
     what: str

@@ -346,6 +346,7 @@ def test_the_module_stays_untouched(dtype):
 
 
 def test_entries_move_one_at_a_time_by_the_step_of_the_slides():
+    """Slide 13, but with |x_i| in the place of its x_i."""
     moves = []
 
     class Recorder(Tanh):

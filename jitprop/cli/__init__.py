@@ -55,7 +55,7 @@ def as_program(main: "Callable[[], int]") -> "NoReturn":
 
     Ctrl-C ends it in one line, also while packages load, and whatever they make of exceptions. What
     a stream cannot show is written as escapes. Closed streams are replaced: else the next file that
-    is opened would take their number, and get what is printed.
+    is opened would take their number, and get the output.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, end)

@@ -343,7 +343,7 @@ RUNNING = [
 
 
 class WithPresets(Parser):
-    """Takes the arguments of a preset for what is not given."""
+    """Takes the arguments of a preset where they are not given."""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Return the arguments."""

@@ -60,7 +60,7 @@ def _going_on(request: Request, checkpoint: "Checkpoint", session: "Training") -
 
 
 def summary(args: argparse.Namespace, settings: Settings, size: int) -> list[str]:
-    """Return how is trained, without what is switched off."""
+    """Return the settings of the training, without those that are switched off."""
     words = [f"epochs {settings.epochs}", f"batch size {size}", f"learning rate {settings.rate:g}"]
     if settings.optimizer == "sgd":
         words.append(f"{'Nesterov ' * settings.nesterov}momentum {settings.momentum:g}")

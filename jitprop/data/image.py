@@ -220,8 +220,8 @@ def _ink(grey: Array) -> Array | None:
 def _paper(grey: Array) -> tuple[Array, float]:
     """Fit a quadratic surface to the paper; return it, and the noise around it as a deviation.
 
-    Reweighted least squares with Cauchy's weights, under which what is far off, ink, counts for
-    next to nothing: first on the border, then on all pixels, started from there.
+    Reweighted least squares with Cauchy's weights: ink, which is far off, counts for next to
+    nothing. First on the border, then on all pixels, started from there.
     """
     rows, columns = grey.shape
     y, x = np.linspace(-1, 1, rows), np.linspace(-1, 1, columns)

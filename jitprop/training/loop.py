@@ -139,7 +139,7 @@ class Training:
 
     @property
     def density(self) -> float | None:
-        """Share of pixels that are not zero, if the network gets these alone; else None."""
+        """Share of pixels that are not zero, 0 to 1, if the network gets only these; else None."""
         return self._plan.batches.density
 
     @property
@@ -308,7 +308,7 @@ def fit(
         The criterion.
     images : (n, ...) uint8, (n, features) of floats, or tuple of arrays
         The network gets images as (batch, pixels), divided by 255. For the others see `Batches`.
-    labels : (n,) of integers, or (n, features) of floats
+    labels : (n,) of integers, (n, features) of floats, or tuple of arrays
         Class indices, or targets.
     input : str
         "auto", "dense" or "sparse", see `Batches`; the results are the same bits.

@@ -1,4 +1,4 @@
-"""What is done with each batch, written down once and then run without Python.
+"""The work on each batch, written down once and then run without Python.
 
 The calls that `fprop`, the loss, `bprop` and the optimiser make of kernels depend on shapes alone.
 So the first batch of each size is recorded on a tape (`Tape`), from the gathering of its

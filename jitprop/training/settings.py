@@ -204,7 +204,7 @@ def _words(name: str) -> str:
 
 
 # Chosen on the last 10,000 training images, held out; `python -m perf.figures --sweep linear` does
-# it. The slides' ranges are 0.01 to 0.1 for the rate and 100 to 1000 for the batch.
+# it. The ranges of slide 14 are 0.01 to 0.1 for the rate and 100 to 1000 for the batch.
 DEFAULTS: dict[str, Settings] = {
     "linear": Settings(epochs=20, batch_size=100, rate=0.1, momentum=0.9, schedule="linear"),
     "mlp200": Settings(epochs=10, batch_size=100, rate=0.1, momentum=0.9),

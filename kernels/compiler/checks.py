@@ -134,17 +134,18 @@ class Signature:
         ]
 
     def source(self, arrange: str, function: str) -> str:
-        """Source of `fits(*args)`, `entry(mailbox, record, scratch, *args)`, `bounds(*args, wrong,
-        number)` and `core(*args, start, stop, scratch)`.
+        """Source of the functions `fits`, `entry`, `bounds` and `core`.
 
-        The first, for Python, says whether all are arrays, native ones: numba's dispatch takes any
-        subclass for an array and, once it has met an array that is not aligned, another byte order
-        for the machine's. It does check dtypes, layout and writability. The entry, if sizes agree,
-        labels are in range and outputs overlap nothing, computes, or writes down at the address
-        `record` what to compute if that is not 0, and returns True; else it touches nothing and
-        returns False. `bounds` leaves `number` at the address `wrong` unless labels are in range.
+        They are `fits(*args)`, `entry(mailbox, record, scratch, *args)`, `bounds(*args, wrong,
+        number)` and `core(*args, start, stop, scratch)`. The first, for Python, says whether all
+        are arrays, native ones: numba's dispatch takes any subclass for an array and, once it has
+        met an array that is not aligned, another byte order for the machine's. It does check
+        dtypes, layout and writability. The entry, if sizes agree, labels are in range and outputs
+        overlap nothing, computes, or writes down at the address `record` what to compute if that is
+        not 0, and returns True; else it touches nothing and returns False. `bounds` leaves `number`
+        at the address `wrong` unless labels are in range.
 
-        `arrange` and `function` are expressions: the tuple of what the serial core takes, and the
+        `arrange` and `function` are expressions: the tuple that the serial core takes, and the
         address of its trampoline.
         """
         conditions = [

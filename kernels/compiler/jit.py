@@ -90,8 +90,12 @@ def checked(text: str):
 def on_compile(callback: Callable[[str], None]) -> Callable[[], None]:
     """Call `callback(name)` each time before a kernel is compiled that was not in the cache.
 
-    It is called on the thread that compiles, one call after another. Returns a function that ends
-    this.
+    It is called on the thread that compiles, one call after another.
+
+    Returns
+    -------
+    callable
+        A function that ends this.
     """
     if not callable(callback):
         raise TypeError(f"callback is {type(callback).__name__}, expected a function of a name")

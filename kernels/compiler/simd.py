@@ -114,8 +114,10 @@ def _steps(emit, result, kinds, args):
 
 
 def stack_array(count, like):
-    """A scratch array of `count` (a constant) elements of the dtype of `like`, an array, or of the
-    dtype that `like` is; not cleared."""
+    """A scratch array of `count` (a constant) elements; not cleared.
+
+    Its dtype is that of `like`, an array, or `like` itself.
+    """
     return np.empty(count, like.dtype if isinstance(like, np.ndarray) else like)
 
 
@@ -302,7 +304,10 @@ def _where(emit, result, kinds, args):
 
 
 def fma(x, y, z):
-    """`x * y + z`, rounded once. (The plain twin rounds twice where float64 is the dtype.)"""
+    """`x * y + z`, rounded once.
+
+    The plain twin rounds twice where float64 is the dtype.
+    """
     dtype = np.result_type(*(v for v in (x, y, z) if isinstance(v, (np.ndarray, np.generic))))
     wide = np.float64 if dtype == np.float32 else np.longdouble
     x, y, z = (np.asarray(v, dtype).astype(wide) for v in (x, y, z))

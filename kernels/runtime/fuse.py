@@ -16,9 +16,12 @@ def fuse(tape: Tape, pairs: Pairs) -> Tape:
 
     Parameters
     ----------
-    pairs : for (first call, second): which argument of the second is what the first leaves; the
-        call in their place; and its arguments as a function of what the first reads, what it
-        leaves, and what the second takes
+    tape : Tape
+        The recorded calls.
+    pairs : dict
+        For (first call, second): which argument of the second the first leaves; the call in their
+        place; and its arguments as a function of what the first reads, what it leaves, and what the
+        second takes.
     """
     calls: list[tuple] = list(tape.calls)
     users: dict[int, list[int]] = {}  # of each piece of memory: the places of the calls

@@ -93,11 +93,11 @@ def pointer(typingctx, number):
 
 @intrinsic
 def trampoline(typingctx, core, args):
-    """Address of a function `(data, start, stop, scratch)` that calls `core(*args, start, stop)`,
-    or `core(*args, start, stop, scratch)`, with the args that `data` points to: what a C compiler
-    makes of the body of an OpenMP loop. Of a `pointer` the core gets what it points to.
+    """Address of a function `(data, start, stop, scratch)` that calls `core`.
 
-    Of `args` only the types count.
+    It calls `core(*args, start, stop)`, or `core(*args, start, stop, scratch)`, with the args that
+    `data` points to: a C compiler makes the same of the body of an OpenMP loop. For a `pointer` the
+    core gets the number that it points to. Of `args` only the types count.
     """
     kinds = [kind.dtype if isinstance(kind, types.CPointer) else kind for kind in args.types]
     more = 3 if takes_scratch(core.dispatcher.py_func) else 2
@@ -130,8 +130,11 @@ def trampoline(typingctx, core, args):
 
 
 def _unowned(context, builder, kinds, values):
-    """A tuple whose arrays hold no reference to their memory: who copies them does not count
-    references, and may outlive numba's handles of them. The caller keeps the memory."""
+    """A tuple whose arrays hold no reference to their memory.
+
+    Who copies them does not count references, and may outlive numba's handles of them. The caller
+    keeps the memory.
+    """
     for place, kind in enumerate(kinds.types):
         if isinstance(kind, types.Array):
             array = context.make_array(kind)(context, builder, builder.extract_value(values, place))

@@ -74,8 +74,10 @@ class Shared:
 
     Parameters
     ----------
-    source : the core
-    example : for a float dtype, a tuple of `args`, of which only the types count
+    source : function
+        The core.
+    example : function
+        Returns for a float dtype a tuple of `args`; only their types count.
     """
 
     count = 0
@@ -208,11 +210,15 @@ def kernel(
 
     Parameters
     ----------
-    signature : the arguments' shapes, outputs behind the arrow; `checks` has the grammar
-    units : compiled function of the arguments, returns (number of units, units per piece)
-    inplace : names of inputs, separated by spaces, that may be the very array of an output
-    shared : what computes the kernel; the function below the decorator then takes the kernel's
-        arguments alone and returns those of the shared core
+    signature : str
+        The arguments' shapes, outputs behind the arrow; `checks` has the grammar.
+    units : compiled function
+        Takes the arguments, returns (number of units, units per piece).
+    inplace : str
+        Names of inputs, separated by spaces, that may be the very array of an output.
+    shared : Shared or None
+        Computes the kernel; the function below the decorator then takes the kernel's arguments
+        alone and returns those of the shared core.
     """
 
     def decorate(source: Callable) -> Kernel:

@@ -14,7 +14,13 @@ LINE = 64  # bytes
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> np.ndarray:
-    """Return what `np.zeros` does, from the beginning of a cache line on."""
+    """Return an array as `np.zeros` does, which begins where a cache line does.
+
+    Raises
+    ------
+    TypeError
+        `shape` is no tuple of sizes, or the dtype is none of numbers.
+    """
     dtype = np.dtype(dtype)
     if not isinstance(shape, tuple) or not all(hasattr(n, "__index__") and n >= 0 for n in shape):
         raise TypeError(f"aligned_zeros: shape is {shape!r}, expected a tuple of sizes")

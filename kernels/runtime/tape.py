@@ -4,7 +4,7 @@
         kernels.tanh_fprop(x, y)      # checked and noted, not run
     tape.run(1000)
 
-The first run compiles what is missing, and makes a record of each call. That holds what the call
+The first run compiles missing kernels, and makes a record of each call. It holds what the call
 would have run: the address of the kernel's trampoline, its units and a copy of its arguments, which
 are addresses and sizes. So one loop, compiled once, runs any network, and what it runs are the very
 cores that the calls would have run. Arrays are read and written where they are at the time of the
@@ -12,8 +12,8 @@ run; a number given as a float64 array of no dimensions is read then, too. CUDA 
 ("stream capture"). Labels and indices that were in range may not be any more: they are looked at
 before each job.
 
-Calls near each other of which none reads or writes what another writes are one job for the threads,
-which wait for each other only at its end.
+Calls near each other are one job for the threads if none reads or writes what another writes. The
+threads wait for each other only at its end.
 """
 
 from operator import index
@@ -32,8 +32,9 @@ class Tape:
 
     Parameters
     ----------
-    stop : int64 array, its first number 0 when a run begins; a run ends after the recorded call
-        that makes it another
+    stop : array of int64, or None
+        Its first number is 0 when a run begins; a run ends after the recorded call that makes it
+        another.
     """
 
     def __init__(self, stop: np.ndarray | None = None) -> None:
@@ -72,18 +73,23 @@ class Tape:
 
         Parameters
         ----------
-        times : 0 or more
-        alone : whether this thread does without the others; the results are the same bits
+        times : int
+            0 or more.
+        alone : bool
+            Whether this thread does without the others; the results are the same bits.
 
         Returns
         -------
-        int, how many times all calls were run
+        int
+            How many times all calls were run.
 
         Raises
         ------
         ValueError
-            where the labels or indices of a call are out of range by now; it is not run, nor is
-            what comes after it
+            The labels or indices of a call are out of range by now: neither it nor any call after
+            it is run. Or `times` is out of range.
+        RuntimeError
+            A tape is recording.
         """
         if here.tape is not None:
             raise RuntimeError("a tape cannot run while one is recording")
@@ -134,7 +140,7 @@ class Tape:
         self._written = calls, records  # whole: an error or Ctrl-C leaves none half written
 
     def jobs(self) -> list[list[tuple]]:
-        """Return the calls in groups, of which the calls may run at the same time.
+        """Return the calls in groups. The calls of one group may run at the same time.
 
         A call joins one of the last two groups, the first of them that it may: where it collides
         with no call there or behind. Nothing moves across a call that writes to `stop`.

@@ -1,13 +1,13 @@
 """A pool of threads that live inside compiled code and share out the ranges of kernels.
 
 A kernel's serial core computes the units `start .. stop-1` of its output. `parallel` cuts
-`0 .. n-1` into pieces of `grain` units, of which each thread gets an equal share, always the same
+`0 .. n-1` into pieces of `grain` units. Each thread gets an equal share of them, always the same
 one: so it finds in its caches what it wrote there a kernel before. (On two Zen 4 cores a step of
 mlp200 at batch 100 takes 408 us; 785 us if whoever comes first takes the next piece.) A thread that
 is done helps the others: pieces are claimed with atomic counters. Every unit is computed alone, by
 the same code, so who computes it cannot change a bit of the result.
 
-A *job* is what is shared out at a time: one call of a kernel, or several that do not wait for each
+Threads share out one *job* at a time: one call of a kernel, or several that do not wait for each
 other. Only at its end does one thread wait for another.
 
 Each thread has scratch memory of its own, whose address it hands to the cores that ask for it: a
@@ -102,8 +102,11 @@ def _pieces(record):
 
 @inline
 def _claim(mailbox, thread, scratch):
-    """Compute pieces of the open job until none is left: first this thread's shares, which it had
-    in the job before and has in its caches, then what others have not come to."""
+    """Compute pieces of the open job until none is left.
+
+    First this thread's shares, which it had in the job before and has in its caches, then what
+    others have not come to.
+    """
     records, count = peek(mailbox, CALLS), peek(mailbox, LENGTH)
     shares = peek(mailbox, SHARES)  # not the workers that are left, should they be leaving
     for turn in range(shares):
@@ -155,10 +158,10 @@ def parallel(mailbox, records, count, scratch):
 
 @inline
 def submit(mailbox, record, function, check, units, grain, data, size, start, stop, scratch):
-    """Run a trampoline for its units, or write down at the address `record`, if that is not 0,
-    what `replay` needs to do so. Every kernel ends here, by the address in the mailbox.
+    """Run a trampoline for its units, or write down what `replay` needs to do so.
 
-    `data` is the address of the arguments, `size` how many int64 they take.
+    It writes to the address `record`, if that is not 0. Every kernel ends here, by the address in
+    the mailbox. `data` is the address of the arguments, `size` how many int64 they take.
     """
     if record == 0:
         parallel(mailbox, on_stack((function, data, units, grain)), 1, scratch)
@@ -293,8 +296,10 @@ class Pool:
         self.threads = 1
 
     def _hire(self, count):
-        """Start workers; return whether the system has so many threads. If not, none is left: the
-        last of them would take the memory that the work itself needs."""
+        """Start workers; return whether the system has so many threads.
+
+        If not, none is left: the last of them would take the memory that the work itself needs.
+        """
         shift = int(self.mailbox[SHIFT])
         try:
             for number in range(1, count + 1):
@@ -352,12 +357,18 @@ pool = Pool()
 
 
 def get_num_threads() -> int:
-    """Number of threads that a kernel may use; at first, the CPUs this process may run on."""
+    """Return how many threads a kernel may use; at first, the CPUs this process may run on."""
     return pool.threads
 
 
 def set_num_threads(threads: int) -> None:
-    """Let kernels use `threads` threads, at least 1. Results do not depend on it, to the bit."""
+    """Let kernels use `threads` threads. Results do not depend on it, to the bit.
+
+    Raises
+    ------
+    ValueError
+        `threads` is no integer of at least 1.
+    """
     if isinstance(threads, bool) or not hasattr(threads, "__index__") or index(threads) < 1:
         raise ValueError(f"threads is {threads!r}, expected an integer of at least 1")
     threads = index(threads)
