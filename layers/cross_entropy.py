@@ -22,6 +22,7 @@ class CrossEntropy(Loss):
     Targets are class indices, (batch,) of any integer dtype, or distributions, (batch, classes).
     """
 
+    classification = True
     _of_a_run = ("_last",)
 
     def __init__(self) -> None:
@@ -69,6 +70,7 @@ class SoftmaxCrossEntropy(Loss):
     Szegedy et al., "Rethinking the Inception architecture", 2016, section 7, for smoothed labels.
     """
 
+    classification = True
     _of_a_run = ("_last_gradient",)
 
     def __init__(self, label_smoothing: float = 0.0) -> None:

@@ -69,6 +69,9 @@ class Module(Copied, ABC):
     ----------
     training : bool
         False in evaluation, when Dropout is off.
+    pixels : bool or None
+        Whether bytes that a network is given are pixels, which are divided by 255. None: nobody has
+        said, and they are. `jitprop.fit(..., pixels=...)` says it.
     outputs : int or None
         How many values `fprop` returns in a tuple; None if it returns one array.
 
@@ -80,6 +83,7 @@ class Module(Copied, ABC):
     """
 
     training: bool = True
+    pixels: bool | None = None
     outputs: int | None = None
 
     @abstractmethod
@@ -166,7 +170,15 @@ class Loss(Copied, ABC):
     """A criterion at the end of a network: how far the output is from the targets.
 
     A loss of one's own defines `bprop`, and `rows` or, where no row has a loss of its own, `fprop`.
+
+    Attributes
+    ----------
+    classification : bool
+        Whether targets are classes: labels, or numbers for each class, the largest for the right
+        one.
     """
+
+    classification: bool = False
 
     def fprop(self, z: Array, t: npt.ArrayLike) -> float:
         """Return the loss of the output `z`, (batch, features), for the targets `t`, summed.

@@ -89,7 +89,8 @@ def sweep(arch: str, seeds: int) -> None:
             training.fit(
                 net, SoftmaxCrossEntropy(), *examples, rng=rng, momentum=MOMENTUM, **settings
             )
-            errors.append(training.evaluate(net, SoftmaxCrossEntropy(), *held_out).errors)
+            counted = training.evaluate(net, SoftmaxCrossEntropy(), *held_out).errors
+            errors.append(counted or 0)
         line = "".join(f"{value!s:12}" for value in values) + summary(errors)
         print(line, flush=True)
         found.append((statistics.mean(errors), line))

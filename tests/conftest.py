@@ -29,11 +29,11 @@ def kernel_cache(tmp_path, monkeypatch):
     """The folder of an empty cache of compiled kernels, for this test."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
     cache.folder.cache_clear()
-    cache._warn_once.cache_clear()
+    cache.say_once.cache_clear()
     yield tmp_path / "cache" / cache.NAME
     monkeypatch.undo()
     cache.folder.cache_clear()
-    cache._warn_once.cache_clear()
+    cache.say_once.cache_clear()
 
 
 @pytest.fixture

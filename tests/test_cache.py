@@ -300,13 +300,13 @@ def test_chosen_folder_cannot_be_written(tmp_path, monkeypatch, caplog):
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file"))
     cache.folder.cache_clear()
-    cache._warn_once.cache_clear()
+    cache.say_once.cache_clear()
     assert cache.folder() is None
     assert cache.folder() is None
     assert len(caplog.messages) == 1
     monkeypatch.undo()
     cache.folder.cache_clear()
-    cache._warn_once.cache_clear()
+    cache.say_once.cache_clear()
 
 
 @pytest.fixture

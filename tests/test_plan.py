@@ -340,7 +340,7 @@ def test_a_label_without_an_output_of_either(wrong):
     labels[wrong] = np.where(np.arange(103) == 102, 10**6, labels[wrong])
     loss = Losses((SoftmaxCrossEntropy(), 1), (SoftmaxCrossEntropy(), 1))
     with pytest.raises(
-        ValueError, match=r"t holds the label 1000000, the network has [42] outputs"
+        ValueError, match=r"t[01] holds labels 0 ... 1000000, they must be 0 ... [31], one for each"
     ):
         fit(several(), loss, (IMAGES, numbers), tuple(labels), epochs=1, batch_size=10, rate=0.1)
 
@@ -352,7 +352,7 @@ def test_regression_on_ones_own_numbers():
     history = fit(net, MeanSquaredError(), x, t, epochs=200, batch_size=20, rate=0.05, rng=0)
     np.testing.assert_allclose(net.w.ravel(), [1, -2, 0.5], rtol=1e-6)
     assert history[-1].train_loss < 1e-12
-    assert history[-1].train_errors == 0
+    assert history[-1].train_errors is None
 
 
 def test_sparse_is_chosen_where_it_pays():

@@ -550,7 +550,7 @@ def test_evaluate_a_network_that_was_saved_without_train_py(folder, tmp_path, ca
         assert train.main([f"--evaluate={tmp_path / name}", f"--data={folder}"]) == 0
         assert LAST_LINE.search(capsys.readouterr().out)
     for name, reason in (
-        ("wide", "expected .batch, 25."),
+        ("wide", "x has 24 features, the network takes 25"),
         ("narrow", "no outputs for 4 classes"),
     ):
         args = ("--evaluate", tmp_path / name, "--data", folder)

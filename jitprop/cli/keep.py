@@ -136,6 +136,7 @@ class Keeper:
         errors = history[-1].test_errors if last and session.batch == 0 else None
         if errors is None:
             errors = training.evaluate(session.net, session.loss, *self.sets["test"]).errors
+        assert errors is not None  # there are classes
         progress.always(errors_line(errors, images))
         digest = training.weights_sha256(session.net)
         machine = {"cpu": training.cpu_model(), "threads": kernels.get_num_threads()}

@@ -19,8 +19,8 @@ import numpy as np
 
 from jitprop.layers import Activation, Dropout, Graph, Linear, Module, Softmax
 from jitprop.reporting.diagram import XMLNS, draw_svg
-from jitprop.training.batches import Array
 from jitprop.training.evaluation import outputs
+from jitprop.training.examples import Array
 from jitprop.training.files import check_writable, write_bytes
 from jitprop.training.loop import Epoch, Examples
 

@@ -23,7 +23,7 @@ from matplotlib.ticker import (
     StrMethodFormatter,
 )
 
-from jitprop.training.batches import Array
+from jitprop.training.examples import Array
 from jitprop.training.loop import Epoch
 
 DPI = 130

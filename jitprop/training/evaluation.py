@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from jitprop.layers import Loss, Module
 from jitprop.layers.mode import in_mode
-from jitprop.training.batches import Array, Batches, Rows
+from jitprop.training.batches import Batches
+from jitprop.training.examples import Array, Rows, labels
 from jitprop.training.plan import Plan
 
 BATCH = 500  # its activations stay in the cache, its matrix products keep two cores busy
@@ -20,20 +21,20 @@ class Evaluation(NamedTuple):
 
     Attributes
     ----------
-    errors : int
-        Examples that the network takes for another class.
+    errors : int or None
+        Examples that the network takes for another class; None where targets are no classes.
     images : int
         All examples.
     loss : float
         The mean loss.
     """
 
-    errors: int
+    errors: int | None
     images: int
     loss: float
 
 
-def evaluate(net: Module, loss: Loss, x: npt.ArrayLike, t: npt.ArrayLike) -> Evaluation:
+def evaluate(net: Module, loss: Loss, x: Rows, t: Rows) -> Evaluation:
     """Run `net` in evaluation over examples, and compare with their targets.
 
     Parameters
@@ -54,7 +55,7 @@ def evaluate(net: Module, loss: Loss, x: npt.ArrayLike, t: npt.ArrayLike) -> Eva
     ValueError, TypeError
         The arrays do not fit together or to the network.
     """
-    return evaluate_plan(Plan(net, loss, Batches(net, x, t, BATCH)))
+    return evaluate_plan(Plan(net, loss, Batches(net, x, t, BATCH, loss=loss)))
 
 
 def outputs(net: Module, x: Rows, t: Rows) -> Array:
@@ -81,8 +82,8 @@ def confusion(net: Module, x: npt.ArrayLike, t: npt.ArrayLike) -> npt.NDArray[np
         Of several outputs the first counts.
     x : (n, ...) uint8, or (n, features) of floats
         Examples, as `Batches` takes them.
-    t : (n,) of integers
-        Their class labels.
+    t : (n,) of integers, or (n, classes)
+        Their class labels, or one-hot targets.
 
     Returns
     -------
@@ -94,11 +95,13 @@ def confusion(net: Module, x: npt.ArrayLike, t: npt.ArrayLike) -> npt.NDArray[np
     ValueError
         There are too many classes, or more than the network has outputs.
     """
-    truth = np.asarray(t, np.int64)
+    truth = labels("t", t)
+    if not len(truth):
+        raise ValueError(f"t has shape {np.shape(t)}, expected (n,), n at least 1")
     classes = int(truth.max()) + 1
     if classes > MOST_CLASSES:
         raise ValueError(f"{classes} classes, expected at most {MOST_CLASSES} to compare")
-    z = outputs(net, x, t)
+    z = outputs(net, x, truth)
     if z.shape[1] < classes:
         raise ValueError(f"{net!r} has no outputs for {classes} classes")
     counts = np.zeros((classes, z.shape[1]), np.int64)
@@ -116,6 +119,6 @@ def evaluate_plan(plan: Plan) -> Evaluation:
 
 def summary(plan: Plan) -> Evaluation:
     """What the last pass of a plan over all its examples found."""
-    total, errors = plan.history.sum(axis=0)
+    total, errors = map(float, plan.history.sum(axis=0))
     examples = len(plan.batches)
-    return Evaluation(int(errors), examples, total / examples)
+    return Evaluation(int(errors) if plan.batches.counts else None, examples, total / examples)

@@ -1,11 +1,12 @@
 """The training loop of slide 12, batch by batch, with what one wants to know of every epoch."""
 
 import copy
+import inspect
 import logging
 import math
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from time import perf_counter
 from typing import Any
 
@@ -14,11 +15,13 @@ import numpy as np
 from jitprop.layers import Loss, Module
 from jitprop.layers.mode import undisturbed
 from jitprop.training import schedules
-from jitprop.training.batches import Array, Batches, Rows
+from jitprop.training.batches import Batches
+from jitprop.training.epoch import Epoch
 from jitprop.training.evaluation import BATCH, evaluate_plan, summary
+from jitprop.training.examples import Array, Rows
 from jitprop.training.optimisers import optimiser
 from jitprop.training.plan import Plan
-from jitprop.training.settings import Settings
+from jitprop.training.settings import Settings, settings_of
 from jitprop.training.text import printable
 
 Examples = tuple[Rows, Rows]
@@ -26,35 +29,6 @@ Examples = tuple[Rows, Rows]
 
 class DivergedError(ArithmeticError):
     """The loss is not a number any more; the message says since which epoch and batch."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """The results of one pass over the training set.
-
-    Attributes
-    ----------
-    epoch : int
-        Its number, from 1.
-    train_loss, train_errors : float, int
-        Mean loss and errors on the training images, taken as each batch came by, just before the
-        step that learned from it. So no image is run twice for them, and they lag behind the
-        weights at the end of the epoch.
-    train_seconds : float
-        Seconds of training alone, evaluation apart.
-    validation_loss, validation_errors : float, int or None
-    test_loss, test_errors : float, int or None
-        With the weights at the end of the epoch; None without such a set.
-    """
-
-    epoch: int
-    train_loss: float
-    train_errors: int
-    train_seconds: float
-    validation_loss: float | None = None
-    validation_errors: int | None = None
-    test_loss: float | None = None
-    test_errors: int | None = None
 
 
 class Training:
@@ -71,6 +45,7 @@ class Training:
     rng : Generator, int or None
     validation, test : tuple of arrays or None
     input : str
+    pixels : bool or None
     on_epoch, on_batch : callable or None
         As for `fit`.
 
@@ -101,25 +76,37 @@ class Training:
         validation: Examples | None = None,
         test: Examples | None = None,
         input: str = "auto",
+        pixels: bool | None = None,
         on_epoch: Callable[[Epoch], None] | None = None,
         on_batch: Callable[[int, int, float], None] | None = None,
     ) -> None:
         self.net, self.loss, self.settings = net, loss, settings
         self.history: list[Epoch] = []
         self.epoch = 1
-        if settings.early_stopping and not validation:
-            raise ValueError("early stopping needs validation=(images, labels)")
+        sets = {"validation": validation, "test": test}
+        for name, examples in sets.items():
+            if examples is not None and (
+                not isinstance(examples, tuple | list) or len(examples) != 2
+            ):
+                raise TypeError(f"{name} must be a pair (x, t), examples and their targets")
+        if settings.early_stopping and validation is None:
+            raise ValueError("early stopping needs validation=(x, t)")
         self._on_epoch, self._on_batch = on_epoch, on_batch
         self._rng = np.random.default_rng(rng)
-        batches = Batches(net, x, t, settings.batch_size, input)
+        size = settings.batch_size
+        batches = Batches(net, x, t, size, input, loss, pixels, warn=True)
         self._optimiser = optimiser(net, settings)
         self._plan = Plan(net, loss, batches, self._optimiser)
-        sets = {"validation": validation, "test": test}
-        self._evaluations = {
-            name: Plan(net, loss, Batches(net, *examples, BATCH, input))
-            for name, examples in sets.items()
-            if examples
-        }
+        self._evaluations: dict[str, Plan] = {}
+        for name, examples in sets.items():
+            if examples is not None:
+                others = Batches(net, *examples, BATCH, input, loss, pixels, f"{name}: ")
+                if others.widths != batches.widths:
+                    given, wanted = (" and ".join(map(str, b.widths)) for b in (others, batches))
+                    raise ValueError(f"{name}: x has {given} features, the training set {wanted}")
+                self._evaluations[name] = Plan(net, loss, others)
+        if pixels is not None:
+            net.pixels = pixels
         self._best_weights = (
             {f"best.{p.name}": p.value.copy() for p in net.parameters()}
             if settings.early_stopping
@@ -176,7 +163,7 @@ class Training:
         if not self.settings.early_stopping:
             return None
         return min(
-            self.history, key=lambda e: (e.validation_errors, e.validation_loss), default=None
+            self.history, key=lambda e: (e.validation_errors or 0, e.validation_loss), default=None
         )
 
     @property
@@ -198,7 +185,8 @@ class Training:
                 for _ in chunks:
                     if plan.diverged:
                         place = f"in epoch {epoch}, batch {plan.done}"
-                        raise DivergedError(f"the loss became {plan.last_loss} {place}")
+                        why = plan.batches.wrong_input()
+                        raise DivergedError(f"the loss became {plan.last_loss} {place}{why}")
                     self._tell(self._on_batch, epoch, plan.done, plan.last_loss)
         finally:
             self._seconds += perf_counter() - start
@@ -291,6 +279,7 @@ def fit(
     labels: Rows,
     *,
     input: str = "auto",
+    pixels: bool | None = None,
     rng: np.random.Generator | int | None = None,
     validation: Examples | None = None,
     test: Examples | None = None,
@@ -300,23 +289,33 @@ def fit(
 ) -> list[Epoch]:
     """Train `net` by gradient descent on the mean of `loss` over one batch after the other.
 
+    Each call begins anew: momentum, Adam's means and schedules start from nothing, so ten calls
+    with one epoch are not one call with ten. To stop and go on, use `Training`: `run` goes on after
+    an exception of `on_batch`, and `jitprop.save` and `jitprop.resume` keep all that it needs.
+
     Parameters
     ----------
     net : Module
         From images to what `loss` takes; trained in place.
     loss : Loss
         The criterion.
-    images : (n, ...) uint8, (n, features) of floats, or tuple of arrays
-        The network gets images as (batch, pixels), divided by 255. For the others see `Batches`.
-    labels : (n,) of integers, (n, features) of floats, or tuple of arrays
-        Class indices, or targets.
+    images : (n, ...) uint8, (n, features) of any numbers, or tuple of arrays
+        Examples, one a row. The network gets bytes as (batch, pixels), divided by 255, and other
+        numbers as they are. Arrays of the network's dtype are not copied.
+    labels : (n,) or (n, features) of any numbers, or tuple of arrays
+        For a loss of classes, such as SoftmaxCrossEntropy, labels 0, 1, 2, ... or one-hot targets;
+        for others what the outputs shall be, (n,) where there is one.
     input : str
         "auto", "dense" or "sparse", see `Batches`; the results are the same bits.
+    pixels : bool or None
+        Whether bytes are pixels, to be divided by 255. None: they are, unless the network was
+        trained otherwise before; for a table, (n, features), a line says so. The network keeps what
+        was chosen, and whoever asks it follows.
     rng : Generator, int or None
         A NumPy Generator, a seed for one, or None for a fresh one. It gives one permutation of the
         images for each epoch.
-    validation, test : tuple of arrays or None
-        Images and labels to evaluate after each epoch.
+    validation, test : pair (x, t) or None
+        Examples and targets to evaluate after each epoch.
     on_epoch : callable or None
         Called with the `Epoch` after each one. It may run the network and switch its mode: the
         training stays the same.
@@ -345,14 +344,22 @@ def fit(
         loss,
         images,
         labels,
-        Settings(**settings),
+        settings_of(settings, _ARGUMENTS),
         rng=rng,
         validation=validation,
         test=test,
         input=input,
+        pixels=pixels,
         on_epoch=on_epoch,
         on_batch=on_batch,
     ).run()
+
+
+_ARGUMENTS = [
+    name
+    for name, parameter in inspect.signature(fit).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY
+]
 
 
 def warm_up(net: Module, loss: Loss, images: Array, labels: Array, **settings: Any) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from jitprop import kernels
 from jitprop.layers import Module
-from jitprop.training.batches import Array
+from jitprop.training.examples import Array
 from jitprop.training.settings import Settings
 
 STEPS = 100  # of a table that an optimiser makes by itself

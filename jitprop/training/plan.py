@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from jitprop import kernels, layers
+from jitprop import kernels
 from jitprop.kernels.compiler.apart import apart
 from jitprop.kernels.fused import fused
 from jitprop.kernels.runtime.kernel import Kernel
 from jitprop.layers import Graph, Loss, Losses, Module
 from jitprop.layers.mode import in_mode
-from jitprop.layers.node import what
-from jitprop.training.batches import Array, Batches
+from jitprop.training.batches import Batches
+from jitprop.training.examples import Array, of_layers
 from jitprop.training.optimisers import Optimiser
 
 CHUNK = 0.05  # seconds of replay between two looks at what else there is to do, such as Ctrl-C
@@ -89,13 +89,10 @@ class Plan:
     def __init__(
         self, net: Module, loss: Loss, batches: Batches, optimiser: Optimiser | None = None
     ) -> None:
-        if not isinstance(loss, Loss):
-            raise TypeError(f"loss is {what(loss)}, expected a loss such as SoftmaxCrossEntropy()")
         self.net, self.loss, self.batches, self.optimiser = net, loss, batches, optimiser
         self.size = batches.size
         parts = (*_parts(net), *_parts(loss))
         self.own = next((part for part in parts if not _is_built_in(part)), None)
-        _check_outputs(net, loss, batches)
         self.history = np.zeros((-(-len(batches) // self.size), 2))
         self._order = np.zeros(len(batches), np.int64)
         self._index = np.zeros(self.size, np.int64)
@@ -214,7 +211,7 @@ def _is_built_in(part: Module | Loss) -> bool:
     inherited: set[str] = set()
     own = [*vars(part).items()]
     for kind in type(part).__mro__:
-        if _of_layers(kind):
+        if of_layers(kind):
             inherited.update(vars(kind), vars(kind).get("__annotations__", ()))
         elif kind not in (ABC, object):
             own += vars(kind).items()
@@ -224,24 +221,3 @@ def _is_built_in(part: Module | Loss) -> bool:
         if (replaces or isinstance(value, property)) and not name.startswith("__"):
             return False
     return True
-
-
-def _of_layers(kind: type) -> bool:
-    return kind.__module__.startswith(f"{layers.__name__}.")
-
-
-def _check_outputs(net: Module, loss: Loss, batches: Batches) -> None:
-    """See that there is a loss, and are targets, for each output.
-
-    A person's own loss takes what it likes.
-    """
-    if not _of_layers(type(loss)):
-        return
-    wanted = len(loss.weighted) if isinstance(loss, Losses) else None
-    for end, count in ((f"{loss!r} takes", wanted), ("t holds", batches.targets)):
-        if count != net.outputs:
-            raise ValueError(f"{net!r} returns {_counted(net.outputs)}, {end} {_counted(count)}")
-
-
-def _counted(outputs: int | None) -> str:
-    return "one array" if outputs is None else f"a tuple of {outputs}"

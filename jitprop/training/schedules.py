@@ -19,7 +19,7 @@ from math import pi, prod
 
 import numpy as np
 
-from jitprop.training.batches import Array
+from jitprop.training.examples import Array
 from jitprop.training.settings import Settings
 
 

@@ -1,8 +1,9 @@
 """Architectures by name and the settings that each is trained with unless told otherwise."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from operator import index
 from typing import Any
 
@@ -142,6 +143,63 @@ class Settings:
             raise ValueError(f"the step size must be at least 1 epoch, not {self.step_size}")
         if not 0 < self.gamma <= 1:
             raise ValueError(f"gamma must be above 0 and at most 1, not {self.gamma}")
+
+
+# What other libraries call a setting, or an argument of `fit`.
+_ELSEWHERE = {
+    **dict.fromkeys(("lr", "learning_rate", "learning_rate_init", "eta", "alpha"), "rate"),
+    **dict.fromkeys(("n_epochs", "num_epochs", "nb_epoch", "max_iter", "max_epochs"), "epochs"),
+    **dict.fromkeys(("batch", "batchsize", "bs", "minibatch_size"), "batch_size"),
+    **dict.fromkeys(("solver", "optim", "optimiser"), "optimizer"),
+    **dict.fromkeys(("wd", "l2", "decay", "weight_regularization"), "weight_decay"),
+    **dict.fromkeys(("lr_schedule", "scheduler", "lr_scheduler"), "schedule"),
+    **dict.fromkeys(("beta", "beta_1", "beta_2", "beta1", "beta2"), "betas"),
+    **dict.fromkeys(("warmup_epochs", "warm_up"), "warmup"),
+    **dict.fromkeys(("n_iter_no_change",), "patience"),
+    **dict.fromkeys(("epsilon",), "eps"),
+    **dict.fromkeys(("nesterovs_momentum",), "nesterov"),
+    **dict.fromkeys(("seed", "random_state", "generator"), "rng"),
+    **dict.fromkeys(("validation_data", "val", "eval_set", "x_val"), "validation"),
+    **dict.fromkeys(("callback", "callbacks", "on_epoch_end"), "on_epoch"),
+}
+_NEEDED = {"epochs": "epochs=10", "batch_size": "batch_size=100", "rate": "rate=0.1"}
+
+
+def settings_of(given: dict[str, Any], arguments: Iterable[str]) -> Settings:
+    """Return the settings that a call names.
+
+    Parameters
+    ----------
+    given : dict
+        Settings by their names.
+    arguments : iterable of str
+        What else the call takes.
+
+    Raises
+    ------
+    TypeError
+        A setting does not exist, or one is missing; the message names the one that is meant.
+    ValueError, TypeError
+        A value makes no sense.
+    """
+    names = [field.name for field in fields(Settings)]
+    for name in given:
+        if name not in names:
+            near = get_close_matches(name, [*names, *arguments], n=1)
+            meant = _ELSEWHERE.get(name.lower()) or (near[0] if near else None)
+            hint = f" you may mean {meant};" if meant else ""
+            raise TypeError(
+                f"there is no setting {name};{hint} settings are {', '.join(names)}; "
+                f"beside them there are {', '.join(arguments)}"
+            )
+    missing = [example for name, example in _NEEDED.items() if name not in given]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        raise TypeError(
+            f"{' and '.join(m.partition('=')[0] for m in missing)} {verb} missing, "
+            f"such as {', '.join(missing)}"
+        )
+    return Settings(**given)
 
 
 def _integer(name: str, value: Any) -> int:

@@ -28,7 +28,7 @@ import numba
 import numpy as np
 import numpy.ma  # numba would import it for the first kernel that is loaded
 
-from jitprop.kernels.compiler.messages import logger
+from jitprop.kernels.compiler.messages import say_once
 from jitprop.kernels.compiler.numba_private import (
     AppDirs,
     codegen,
@@ -94,7 +94,7 @@ def folder() -> Path | None:
     """The folder of this generation, made if need be; None where nothing can be written."""
     reason: Exception | str | None = None
     if not sources():  # a change of them could not be seen
-        _warn_once("compiled kernels are not cached: their sources are not on disk")
+        say_once("compiled kernels are not cached: their sources are not on disk")
         return None
     for root in _candidates():
         path = root / GENERATION
@@ -107,7 +107,7 @@ def folder() -> Path | None:
             with tempfile.TemporaryFile(dir=path) as probe:
                 probe.write(b"\0" * 4096)
         except _NotPrivateError as error:
-            _warn_once(f"compiled kernels are not kept in {error}")
+            say_once(f"compiled kernels are not kept in {error}")
             continue
         except (OSError, RuntimeError) as error:
             reason = error
@@ -115,7 +115,7 @@ def folder() -> Path | None:
         _prune(root, path)
         return path
     because = f" ({reason})" if reason else ""
-    _warn_once(f"compiled kernels are not cached, each run compiles them again{because}")
+    say_once(f"compiled kernels are not cached, each run compiles them again{because}")
     return None
 
 
@@ -151,11 +151,6 @@ def _prune(root: Path, current: Path) -> None:
                     if _FILE.fullmatch(file.name):
                         file.unlink()
                 path.rmdir()
-
-
-@functools.cache
-def _warn_once(line: str) -> None:
-    logger.warning(line)
 
 
 @functools.cache
@@ -214,7 +209,7 @@ class KernelCache:
                 if hashlib.sha256(data[32:]).digest() == data[:32]:
                     return rebuild(target_context, pickle.loads(data[32:]))
         except _NotPrivateError as error:
-            _warn_once(f"a kernel is compiled again, not read from {error}")
+            say_once(f"a kernel is compiled again, not read from {error}")
         except OSError:
             pass  # not compiled yet
         for callback in compile_callbacks:
@@ -236,6 +231,6 @@ class KernelCache:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             reason = error.strerror
-            _warn_once(
+            say_once(
                 f"compiled kernels are not cached, the next run compiles them again ({reason})"
             )

@@ -7,6 +7,7 @@ stderr.
 """
 
 import contextlib
+import functools
 import logging
 import sys
 
@@ -26,3 +27,9 @@ class _Lines(logging.Handler):
 
 if not logger.handlers:
     logger.addHandler(_Lines())
+
+
+@functools.cache
+def say_once(line: str) -> None:
+    """Say a line the first time only."""
+    logger.warning(line)

@@ -1,0 +1,357 @@
+"""The door for examples: whatever arrays a person has become the one form that the inside knows.
+
+Inputs are then uint8 (n, pixels), to be divided by 255, or floats (n, features) of the network's
+dtype. Targets are class labels, int64 (n,), or floats (n, features). All is looked at here, before
+anything is done, in pieces and without copies of the data's size.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from jitprop import layers
+from jitprop.kernels.compiler.messages import say_once
+from jitprop.layers import Graph, Loss, Losses, Module
+from jitprop.layers.node import out_width, what
+
+Array = npt.NDArray[Any]
+Rows = npt.ArrayLike | Sequence[npt.ArrayLike]  # one array, or a tuple for several in- or outputs
+
+PIECE = 2**18  # elements that are looked at together: they stay in the cache
+LARGE = 100  # from here on, inputs hardly train
+
+
+class Target(NamedTuple):
+    """What an output shall be.
+
+    Attributes
+    ----------
+    values : (n,) int64, or (n, features) of the network's dtype
+        Class labels, or numbers.
+    classes : (n,) int64, or None
+        The class of each row, by which errors are counted; None where there are no classes.
+    """
+
+    values: Array
+    classes: Array | None
+
+
+def dtype_of(net: Module) -> np.dtype[Any]:
+    """Return the dtype that a network computes with."""
+    parameters = net.parameters()
+    return parameters[0].value.dtype if parameters else np.dtype(np.float32)
+
+
+def inputs(
+    net: Module, given: Rows, pixels: bool | None = None, of: str = "", warn: bool = False
+) -> list[Array]:
+    """Return what a network is given: for each input, an array with one example a row.
+
+    Parameters
+    ----------
+    net : Module
+    given : array, or tuple of arrays
+        For each input (n, features) of any numbers, (n, ...), or (n,) for one feature.
+    pixels : bool, or None
+        Whether bytes are pixels; None: what `net.pixels` says.
+    of : str
+        Which set it is, for messages: "", "validation: ".
+    warn : bool
+        Whether to say where numbers are so large that a network hardly learns from them.
+
+    Returns
+    -------
+    list of arrays
+        (n, pixels) uint8 where bytes are pixels, or (n, features) of the network's dtype; the very
+        memory of `given` where that fits.
+
+    Raises
+    ------
+    TypeError
+        An array does not hold numbers.
+    ValueError
+        Shapes do not fit; an array holds NaN, infinity, or what is too large for the dtype.
+    """
+    widths = taken(net)
+    arrays = _arrays(f"{of}x", given)
+    if isinstance(net, Graph) and len(arrays) != len(widths):
+        raise ValueError(f"{of}x is {_counted(len(arrays))}, the network takes {len(widths)}")
+    found = []
+    for place, array in enumerate(arrays):
+        where = f"{of}x{place}" if len(arrays) > 1 else f"{of}x"
+        width = widths[place] if place < len(widths) else None
+        array = _as_rows(where, array, width)
+        if array.dtype == np.uint8 and _are_pixels(net, pixels, where, array):
+            array = np.ascontiguousarray(_flat(array))
+        else:
+            array, largest = _as_floats(where, array, dtype_of(net))
+            if warn and largest >= LARGE:
+                say_once(
+                    f"{where} holds numbers of {LARGE} and more, and a network hardly learns from "
+                    f"inputs so large: scale them, as {where} / 255 for pixels, or "
+                    f"({where} - {where}.mean(0)) / {where}.std(0)"
+                )
+        found.append(array)
+    if len({len(array) for array in found}) > 1:
+        sizes = " and ".join(f"x{place} {len(array)}" for place, array in enumerate(found))
+        raise ValueError(f"{of}inputs differ in their rows: {sizes}")
+    return found
+
+
+def targets(
+    net: Module, loss: Loss | None, given: Rows, xs: Sequence[Array], of: str = ""
+) -> list[Target]:
+    """Return what the outputs shall be, for inputs `xs`, as `inputs` returned them.
+
+    Parameters
+    ----------
+    net : Module
+    loss : Loss, or None
+        One with `classification` takes labels, (n,) or (n, 1) of whole numbers, and one-hot or soft
+        targets, (n, classes), of any numbers. Others of this package take numbers, (n, features),
+        or (n,) for one feature. A person's own, and None, take labels, (n,) integers, as well.
+    given : array, or tuple of arrays
+        One for each output.
+    xs : list of arrays
+    of : str
+        Which set it is, for messages.
+
+    Raises
+    ------
+    TypeError
+        An array does not hold numbers.
+    ValueError
+        Shapes do not fit; labels are none of the classes; an array holds NaN or infinity.
+    """
+    arrays = _arrays(f"{of}t", given)
+    if loss is not None:
+        _expect_outputs(net, loss, len(given) if isinstance(given, tuple) else None, of)
+    ends = [one for one, _ in loss.weighted] if isinstance(loss, Losses) else [loss]
+    widths = given_off(net, [x.shape[1] for x in xs], of)
+    found = []
+    for place, array in enumerate(arrays):
+        where = f"{of}t{place}" if len(arrays) > 1 else f"{of}t"
+        if array.ndim == 0 or len(array) != len(xs[0]):
+            raise ValueError(f"{where} has shape {array.shape}, expected ({len(xs[0])}, ...)")
+        end = ends[place] if place < len(ends) else None
+        width = widths[place] if place < len(widths) else None
+        found.append(_as_target(where, array, end, width, dtype_of(net)))
+    return found
+
+
+def taken(net: Module) -> tuple[int | None, ...]:
+    """Return the width of each input that a network takes; None where it takes any."""
+    if not isinstance(net, Graph):
+        return (getattr(net, "in_features", None),)
+    widths = list(net.in_widths)
+    for step in net.steps:
+        unknown = [p for p, v in enumerate(step.takes) if v < len(widths) and widths[v] is None]
+        if unknown:
+            told = taken(step.module)
+            for place in unknown:
+                widths[step.takes[place]] = told[place] if place < len(told) else None
+    return tuple(widths)
+
+
+def given_off(net: Module, widths: list[int], of: str = "") -> tuple[int | None, ...]:
+    """Return the width of each output, for inputs of these widths; None where it is not known."""
+    sources = [f"x{place}" if len(widths) > 1 else "x" for place in range(len(widths))]
+    try:
+        found = out_width(net, widths, sources)
+    except ValueError as error:
+        raise ValueError(f"{of}{error}") from None
+    return found if isinstance(found, tuple) else (found,)
+
+
+def labels(where: str, given: npt.ArrayLike, width: int | None = None) -> Array:
+    """Return class labels, (n,) int64, of labels or of one-hot targets; see `targets`."""
+    (array,) = _arrays(where, given)
+    target = _as_classes(where, array, width, np.dtype(np.float64))
+    assert target.classes is not None
+    return target.classes
+
+
+def _arrays(where: str, given: Any) -> list[Array]:
+    """Return arrays of numbers."""
+    several = isinstance(given, tuple)
+    found = []
+    for place, one in enumerate(given if several else (given,)):
+        found.append(_as_array(f"{where}{place}" if several and len(given) > 1 else where, one))
+    return found
+
+
+def _as_array(where: str, given: Any) -> Array:
+    name = where.rpartition(" ")[2]
+    if isinstance(given, np.ma.MaskedArray):
+        raise TypeError(
+            f"{where} is a masked array, which nothing here would mind: pass {name}.filled(0), or "
+            "leave the masked rows out"
+        )
+    if hasattr(given, "tocsr"):
+        raise TypeError(f"{where} is a sparse matrix, expected an array: pass {name}.toarray()")
+    try:
+        array = np.asarray(given)
+    except (TypeError, ValueError):
+        which = "input" if name.startswith("x") else "output"
+        raise ValueError(
+            f"{where} is neither an array nor a tuple of arrays, one for each {which}"
+        ) from None
+    if array.dtype.kind in "biuf":
+        return array
+    if name.startswith("t") and array.dtype.kind in "OSUT" and array.ndim == 1:
+        raise TypeError(
+            f"{where} holds {_kind(array)}, expected class labels 0, 1, 2, ...: "
+            f"numpy.unique({name}, return_inverse=True)[1] numbers them so"
+        )
+    raise TypeError(f"{where} holds {_kind(array)}, expected numbers")
+
+
+def _kind(array: Array) -> str:
+    """Return what an array holds, for a message."""
+    if array.dtype.kind in "SUT":
+        return "text"
+    if array.dtype.kind == "O":
+        first = next(iter(array.flat), None)
+        return "text" if isinstance(first, str) else f"objects such as {first!r:.40}"
+    return str(array.dtype)
+
+
+def _as_rows(where: str, array: Array, width: int | None) -> Array:
+    """Return an array with one example a row, (n, ...), of so many features."""
+    wanted = "(n, features)" if width is None else f"(n, {width})"
+    if array.ndim < 2 and not (array.ndim == 1 and width == 1):
+        raise ValueError(f"{where} has shape {array.shape}, expected {wanted}, an example a row")
+    features = int(np.prod(array.shape[1:]))
+    if width not in (None, features):
+        raise ValueError(f"{where} has {features} features, the network takes {width}")
+    return array
+
+
+def _are_pixels(net: Module, pixels: bool | None, where: str, array: Array) -> bool:
+    """Whether bytes are pixels, to be divided by 255.
+
+    Says so where nobody has said it and the shape does not either.
+    """
+    chosen = net.pixels if pixels is None else pixels
+    if chosen is None and array.ndim == 2:
+        name = where.rpartition(" ")[2]
+        say_once(
+            f"{name} is a table of bytes: they are divided by 255, as pixels are; "
+            "fit(..., pixels=False) takes them as they are, pixels=True divides without this line"
+        )
+    return chosen is not False
+
+
+def _as_floats(where: str, array: Array, dtype: np.dtype[Any]) -> tuple[Array, float]:
+    """Return numbers as (n, features) of a dtype, and the largest magnitude among them."""
+    largest = 0.0
+    limit = float(np.finfo(dtype).max)
+    for start, piece in _pieces(array):
+        low, high = float(piece.min()), float(piece.max())  # NaN if there is one
+        if not (-limit <= low and high <= limit):
+            raise ValueError(f"{where} holds {_first_wrong(piece, start, dtype)}")
+        largest = max(largest, -low, high)
+    return np.require(_flat(array), dtype, ("C", "ALIGNED")), largest
+
+
+def _flat(array: Array) -> Array:
+    return array.reshape(len(array), int(np.prod(array.shape[1:])))  # -1 fails on no rows
+
+
+def _pieces(array: Array) -> Iterator[tuple[int, Array]]:
+    """Yield pieces of some rows, and the place of the first of them."""
+    rows = max(1, PIECE // max(1, int(np.prod(array.shape[1:]))))
+    for start in range(0, len(array) if array.size else 0, rows):
+        yield start, array[start : start + rows]
+
+
+def _first_wrong(piece: Array, start: int, dtype: np.dtype[Any]) -> str:
+    """Return the first number that is not finite, or too large for a dtype, and where it is."""
+    with np.errstate(invalid="ignore"):
+        wrong = ~(np.abs(piece) <= float(np.finfo(dtype).max))
+    row, *column = map(int, np.argwhere(wrong)[0])
+    value = piece[(row, *column)]
+    if np.isnan(value):
+        said = "NaN"
+    elif np.isinf(value):
+        said = "infinity" if value > 0 else "-infinity"
+    else:
+        said = f"{value:g}, too large for {dtype},"
+    at = f", column {column[0] if len(column) == 1 else tuple(column)}" if column else ""
+    return f"{said} (row {start + row}{at})"
+
+
+def _as_target(
+    where: str, array: Array, loss: Loss | None, width: int | None, dtype: np.dtype[Any]
+) -> Target:
+    if loss is not None and loss.classification:
+        return _as_classes(where, array, width, dtype)
+    own = loss is None or not of_layers(type(loss))
+    wide = None if own else width
+    if own and array.ndim == 1 and array.dtype.kind in "iu":
+        return _as_classes(where, array, width, dtype)
+    fits = width in (1, None) if array.ndim == 1 else wide in (None, *array.shape[1:])
+    if array.ndim > 2 or not fits:
+        wanted = f"(n, {'features' if width is None else width})"
+        raise ValueError(f"{where} has shape {array.shape}, expected {wanted}")
+    return Target(_as_floats(where, array, dtype)[0], None)
+
+
+def _as_classes(where: str, array: Array, width: int | None, dtype: np.dtype[Any]) -> Target:
+    """Return labels, or one-hot and soft targets with the class that is largest in each row."""
+    if array.ndim == 2 and array.shape[1] == 1 and width != 1:
+        array = array[:, 0]
+    if array.ndim == 2 and width in (None, array.shape[1]):
+        values = _as_floats(where, array, dtype)[0]
+        return Target(values, values.argmax(axis=1).astype(np.int64))
+    if array.ndim != 1:
+        wanted = "" if width is None else f" or (n, {width})"
+        raise ValueError(f"{where} has shape {array.shape}, expected class labels (n,){wanted}")
+    if array.dtype.kind == "f":
+        floats = _as_floats(where, array, np.dtype(np.float64))[0]
+        if (fractions := floats[floats != np.rint(floats)]).size:
+            raise ValueError(
+                f"{where} holds {fractions[0]:g}, expected class labels 0, 1, 2, ...; "
+                "numbers are for a loss such as MeanSquaredError()"
+            )
+    lowest, highest = (int(array.min()), int(array.max())) if array.size else (0, 0)
+    if lowest < 0 or (width is not None and highest >= width):
+        raise ValueError(wrong_labels(where, lowest, highest, width))
+    values = array.astype(np.int64)
+    return Target(values, values)
+
+
+def wrong_labels(where: str, lowest: int, highest: int, width: int | None) -> str:
+    """Return the message for labels that are none of the classes."""
+    name = where.rpartition(" ")[2]
+    wanted = "0 or more" if width is None else f"0 ... {width - 1}, one for each output"
+    return (
+        f"{where} holds labels {lowest} ... {highest}, they must be {wanted}; "
+        f"numpy.unique({name}, return_inverse=True)[1] numbers classes from 0"
+    )
+
+
+def _expect_outputs(net: Module, loss: Loss, count: int | None, of: str) -> None:
+    """See that there is a loss, and are targets, for each output.
+
+    A person's own loss takes what it likes.
+    """
+    if not isinstance(loss, Loss):
+        raise TypeError(f"loss is {what(loss)}, expected a loss such as SoftmaxCrossEntropy()")
+    if not of_layers(type(loss)):
+        return
+    wanted = len(loss.weighted) if isinstance(loss, Losses) else None
+    for end, number in ((f"{loss!r} takes", wanted), (f"{of}t holds", count)):
+        if number != net.outputs:
+            raise ValueError(f"{net!r} returns {_counted(net.outputs)}, {end} {_counted(number)}")
+
+
+def of_layers(kind: type) -> bool:
+    """Whether a class is one of the package `layers`."""
+    return kind.__module__.startswith(f"{layers.__name__}.")
+
+
+def _counted(arrays: int | None) -> str:
+    return "one array" if arrays in (None, 1) else f"a tuple of {arrays}"
