@@ -40,6 +40,8 @@ from jitprop.kernels.softmax_cross_entropy import smoothed_cross_entropy, softma
 from jitprop.kernels.sparse import (
     sparse_linear_fprop,
     sparse_linear_tanh_fprop,
+    sparse_rows_fprop,
+    sparse_rows_tanh_fprop,
     sparse_tn,
     sparse_tn_momentum,
     sparse_tn_sgd,
@@ -105,6 +107,8 @@ __all__ = [
     "softmax_fprop",
     "sparse_linear_fprop",
     "sparse_linear_tanh_fprop",
+    "sparse_rows_fprop",
+    "sparse_rows_tanh_fprop",
     "sparse_tn",
     "sparse_tn_momentum",
     "sparse_tn_sgd",

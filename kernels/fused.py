@@ -9,6 +9,8 @@ nowhere stored. Of the first layer's weights, sgd does not even touch the rows w
 in the whole batch: for single images, three of four. The bits stay the same.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from jitprop.kernels.matmul import linear_fprop, linear_tanh_fprop, matmul_nt, matmul_nt_tanh_bprop
@@ -17,6 +19,8 @@ from jitprop.kernels.runtime.tape import Tape
 from jitprop.kernels.sparse import (
     sparse_linear_fprop,
     sparse_linear_tanh_fprop,
+    sparse_rows_fprop,
+    sparse_rows_tanh_fprop,
     sparse_tn,
     sparse_tn_momentum,
     sparse_tn_sgd,
@@ -43,12 +47,16 @@ def _update(operands, dw, then):
 PAIRS = {
     (linear_fprop, tanh_fprop): (0, linear_tanh_fprop, _tanh),
     (sparse_linear_fprop, tanh_fprop): (0, sparse_linear_tanh_fprop, _tanh),
+    (sparse_rows_fprop, tanh_fprop): (0, sparse_rows_tanh_fprop, _tanh),
     (matmul_nt, tanh_bprop): (1, matmul_nt_tanh_bprop, _tanh_bprop),
     (sparse_tn, sgd_update): (1, sparse_tn_sgd, _update),
     (sparse_tn, momentum_update): (1, sparse_tn_momentum, _update),
 }
 
 
-def fused(tape: Tape) -> Tape:
-    """Return a tape that does what `tape` does, but for arrays that nothing else reads."""
-    return fuse(tape, PAIRS)
+def fused(tape: Tape, kept: Sequence[np.ndarray] = ()) -> Tape:
+    """Return a tape that does what `tape` does, but for arrays that nothing else reads.
+
+    `kept` are those that somebody reads when it has run.
+    """
+    return fuse(tape, PAIRS, kept)

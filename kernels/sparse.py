@@ -124,10 +124,53 @@ def _list(x, at, starts, count, places):
 
 
 @inline
+def _list_numbers(x, at, starts, count, places):
+    """`_list` for floats: NaN is not 0, -0 is."""
+    lanes, found = steps(broadcast(0, places)), 0
+    for p in range(0, count, LANES):
+        rest = count - p
+        some = lanes < 0
+        for r in range(ROWS):
+            from_here = at + starts[r] + p
+            numbers = load(x, from_here) if rest >= LANES else load(x, from_here, rest)
+            some = some | (numbers != 0)
+        found = append(places, found, lanes + p, some)
+    return found
+
+
+@inline
 def _units_fprop(images, values, index, w, b, out):
     """(units, units per piece): ROWS images of a group of panels are a unit."""
-    work = ROWS * images.shape[1] * _columns(out) // PIXELS
+    return _units_of_rows(images, w, b, out)
+
+
+@inline
+def _units_of_rows(x, w, b, out):
+    work = ROWS * x.shape[1] * _columns(out) // PIXELS
     return _groups(out) * _ceil(len(out), ROWS), max(1, PIECE // max(1, work))
+
+
+@inline
+def _fprop_numbers(x, w, b, out, finish, start, stop):
+    """`_fprop` where x are floats, one row behind the other."""
+    flat, (features, n) = x.reshape(-1), w.shape
+    places, starts = stack_array(PLACES, np.int32), stack_array(ROWS, np.int64)
+    strips = _ceil(len(out), ROWS)
+    for unit in range(start, stop):
+        group, i = unit // strips, unit % strips * ROWS
+        p0, p1 = _ends(out, group)
+        rows = min(ROWS, len(out) - i)
+        for r in range(ROWS):
+            starts[r] = (i + min(r, rows - 1)) * features
+        for k in range(0, max(1, features), LIST):
+            count = _list_numbers(flat, k, starts, min(LIST, features - k), places)
+            for panel in range(p0, p1):
+                j, end = _edge(out, panel), _edge(out, panel + 1)
+                sparse_tile(
+                    places, count, flat, k, starts, flat, w, k * n + j, n,
+                    out, i * n + j, n, rows, end - j, k > 0,
+                )  # fmt: skip
+        finish_rows(out, b, finish, i, rows, _edge(out, p0), _edge(out, p1))
 
 
 @inline
@@ -186,6 +229,36 @@ def sparse_linear_tanh_fprop(images, values, index, w, b, out, start, stop):
     images, values, index, w, b, out : as of `sparse_linear_fprop`
     """
     _fprop(images, values, index, w, b, out, BIAS_TANH, start, stop)
+
+
+@kernel("x(batch,K), w(K,N), b(N) -> out(batch,N)", units=_units_of_rows)
+def sparse_rows_fprop(x, w, b, out, start, stop):
+    """`out = x @ w + b`: linear_fprop, same bits, for rows of numbers many of which are zero.
+
+    For a few rows it is fast also where none is: then nothing has to be packed.
+
+    Parameters
+    ----------
+    x : (batch, K) float32 or float64
+    w : (K, N) of that dtype, finite
+    b : (N,)
+    out : (batch, N), overwritten
+    """
+    _fprop_numbers(x, w, b, out, BIAS, start, stop)
+
+
+@kernel("x(batch,K), w(K,N), b(N) -> out(batch,N)", units=_units_of_rows)
+def sparse_rows_tanh_fprop(x, w, b, out, start, stop):
+    """`out = tanh(x @ w + b)`: sparse_rows_fprop, then tanh_fprop, same bits.
+
+    Parameters
+    ----------
+    x : (batch, K) float32 or float64
+    w : (K, N) of that dtype, finite
+    b : (N,)
+    out : (batch, N), overwritten
+    """
+    _fprop_numbers(x, w, b, out, BIAS_TANH, start, stop)
 
 
 @inline

@@ -40,9 +40,10 @@ def sparse_tile(
 ):  # fmt: skip
     """One tile of `out`, from the first `count` of `places`.
 
-    Element (r, p) of the left operand is values[left.flat[left_at + starts[r] + p]], element
-    (p, c) of the right one right.flat[right_at + p*right_row + c], element (r, c) of the tile
-    out.flat[out_at + r*out_row + c]. With `resume`, the chains go on from what the tile holds.
+    Element (r, p) of the left operand is values[left.flat[left_at + starts[r] + p]], or the number
+    in `left` itself where that holds no bytes. Element (p, c) of the right one is
+    right.flat[right_at + p*right_row + c], element (r, c) of the tile out.flat[out_at + r*out_row +
+    c]. With `resume`, the chains go on from what the tile holds.
     `1 <= rows <= ROWS`, `1 <= columns <= VECTORS` vectors.
     """
     left, right, out = left.reshape(-1), right.reshape(-1), out.reshape(-1)
@@ -51,7 +52,8 @@ def sparse_tile(
         at = out_at + r * out_row
         total = out[at : at + columns].copy() if resume else np.zeros(columns, out.dtype)
         for p in map(int, places[:count]):
-            element = wide(values[left[left_at + starts[r] + p]])
+            element = left[left_at + starts[r] + p]
+            element = wide(values[element] if left.dtype == np.uint8 else element)
             start = right_at + p * right_row
             with np.errstate(all="ignore"):
                 total = (element * right[start : start + columns] + total).astype(out.dtype)
@@ -77,7 +79,8 @@ def _sparse_tile(emit, result, kinds, args):
         emit.pointer(kinds[9], out, out_at), out_row, resume, rows, columns,
     ]  # fmt: skip
     dtype = kinds[9].dtype
-    emit.call(f"jitprop.sparse_tile.{dtype}", parts, functools.partial(_define, dtype))
+    name = f"jitprop.sparse_tile.{dtype}.{kinds[2].dtype}"
+    emit.call(name, parts, functools.partial(_define, dtype))
     return emit.context.get_dummy_value()
 
 
@@ -122,8 +125,11 @@ def _multiply(
     place = builder.sext(builder.load(builder.gep(places, [at]), typ=I32), I64)
     spread = []
     for pointer in lefts:
-        byte = builder.zext(builder.load(builder.gep(pointer, [place]), typ=I8), I64)
-        element = builder.load(builder.gep(values, [byte]), typ=row.kinds[0].element)
+        pointer = builder.gep(pointer, [place])
+        if pointer.type == I8.as_pointer():
+            byte = builder.zext(builder.load(pointer, typ=I8), I64)
+            pointer = builder.gep(values, [byte])
+        element = builder.load(pointer, typ=row.kinds[0].element)
         spread.append(row.spread(element))
     # Vector by vector: each is in a register only while all rows need it.
     totals = list(sums)

@@ -11,7 +11,7 @@ from jitprop.layers.module import Module
 @contextmanager
 def in_mode(net: Module, training: bool) -> Iterator[None]:
     """Switch a network, and all within it, to training or to evaluation."""
-    modes = [(part, part.training) for part in _parts(net)]
+    modes = [(part, part.training) for part in parts(net)]
     net.train(training)
     try:
         yield
@@ -22,7 +22,7 @@ def in_mode(net: Module, training: bool) -> Iterator[None]:
 @contextmanager
 def undisturbed(net: Module) -> Iterator[None]:
     """Let someone run a network and switch its mode; modes and states are then what they were."""
-    modes = [(part, part.training) for part in _parts(net)]
+    modes = [(part, part.training) for part in parts(net)]
     states = [(state.value, state.value.copy()) for state in net.states()]
     try:
         yield
@@ -41,7 +41,7 @@ def _restore(modes: list[tuple[Module, bool]]) -> None:
             part.training = mode
 
 
-def _parts(net: Module) -> list[Module]:
+def parts(net: Module) -> list[Module]:
     """Return a module and all within it, each once, the outermost first."""
     found: dict[int, Module] = {}
     left: list[Any] = [net]

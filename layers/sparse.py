@@ -71,3 +71,14 @@ class SparseBatch:
 
     def _rows(self) -> tuple[Array, Array, Array]:
         return self.images.images, self.images.values, self.index
+
+
+class SparseRows(SparseBatch):
+    """Rows of numbers, (batch, features), many of which are zero: forwards only."""
+
+    def __init__(self, x: Array) -> None:
+        self.x, self.shape, self.dtype = x, x.shape, x.dtype
+
+    def linear(self, w: Array, b: Array, out: Array) -> None:
+        """Write `x @ w + b` to `out`, (batch, out_features)."""
+        kernels.sparse_rows_fprop(self.x, w, b, out)

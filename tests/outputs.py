@@ -50,6 +50,9 @@ def calls(dtype, products=PRODUCTS, shapes=SHAPES):
         index = rng.integers(0, m + 1, m)
         yield "sparse_linear_fprop", [*rows, index, w, b, out(m, n)]
         yield "sparse_linear_tanh_fprop", [*rows, index, w, b, out(m, n)]
+        numbers = (rows[1][images.astype(np.uint8)] - np.float32(0.5) * (images > 99)).astype(dtype)
+        yield "sparse_rows_fprop", [numbers[:m], w, b, out(m, n)]
+        yield "sparse_rows_tanh_fprop", [numbers[:m], w, b, out(m, n)]
         yield "sparse_tn", [*rows, index, draw(m, n), out(k, n)]
         yield "sparse_tn_sgd", [*rows, index, draw(m, n), draw(k, n), 0.1]
         two = draw(k, n), draw(k, n)

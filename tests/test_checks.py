@@ -109,6 +109,8 @@ def arguments(name, dtype=np.float32):
         "sparse_linear_tanh_fprop": {
             **sparse, "index": labels, "w": floats(k, n), "b": row, "out": x,
         },
+        "sparse_rows_fprop": {"x": floats(batch, k), "w": floats(k, n), "b": row, "out": x},
+        "sparse_rows_tanh_fprop": {"x": floats(batch, k), "w": floats(k, n), "b": row, "out": x},
         "sparse_tn": {
             **sparse, "index": labels, "dy": floats(batch, n), "out": floats(k, n),
         },
@@ -134,7 +136,8 @@ NAMES = (
     "multiply", "concatenate_fprop", "concatenate_bprop", "dropout_step", "dropout",
     "mean_squared_error_fprop", "mean_squared_error_bprop",
     "gather_rows", "gather_labels", "next_index", "misses", "tally", "zero", "sparse_linear_fprop",
-    "sparse_linear_tanh_fprop", "sparse_tn", "sparse_tn_sgd", "sparse_tn_momentum",
+    "sparse_linear_tanh_fprop", "sparse_rows_fprop", "sparse_rows_tanh_fprop", "sparse_tn",
+    "sparse_tn_sgd", "sparse_tn_momentum",
 )  # fmt: skip
 WRITTEN = {
     "sgd_update": ("w",), "momentum_update": ("w", "velocity"), "cross_entropy_fprop": ("losses",),

@@ -54,6 +54,7 @@ def check(images, index, outputs, dtype, wrap=lambda array: array):
     kernels.linear_fprop(x, w, b, y)
     kernels.matmul_tn(x, dy, dw)
     assert_same_bits(fprop(images, index, w, b, wrap), y)
+    check_rows(x, w, b, y, wrap)
     assert_same_bits(tn(images, index, dy, wrap), dw)
     rows = list(map(wrap, (images, pixel_values(dtype), index, dy)))
     found, expected = wrap(w), w.copy()
@@ -65,6 +66,34 @@ def check(images, index, outputs, dtype, wrap=lambda array: array):
     kernels.momentum_update(expected, dw, expected_v, 0.1, 0.9, 0.01)
     assert_same_bits(found, expected)
     assert_same_bits(v, expected_v)
+
+
+def check_rows(x, w, b, y, wrap=lambda array: array):
+    """Rows of numbers give the bits of the dense product, and of a tanh behind it."""
+    found, expected = wrap(np.full_like(y, np.nan)), np.empty_like(y)
+    kernels.sparse_rows_fprop(*map(wrap, (x, w, b)), found)
+    assert_same_bits(found, y)
+    kernels.sparse_rows_tanh_fprop(*map(wrap, (x, w, b)), found)
+    kernels.tanh_fprop(y, expected)
+    assert_same_bits(found, expected)
+
+
+@every_dtype
+def test_rows_of_any_numbers(dtype):
+    """Signed ones, tiny and large ones; a -0 is left out, NaN and infinity are not."""
+    rng = np.random.default_rng(5)
+    w, b = rng.standard_normal((77, 40)).astype(dtype), rng.standard_normal(40).astype(dtype)
+    for rows, density in ((1, 1), (1, 0.1), (3, 0.5), (4, 0), (7, 0.2)):
+        x = rng.standard_normal((rows, 77)) * 10.0 ** rng.integers(-9, 9, (rows, 77))
+        x = np.where(rng.random(x.shape) < density, x, -0.0).astype(dtype)
+        y = np.empty((rows, 40), dtype)
+        kernels.linear_fprop(x, w, b, y)
+        check_rows(x, w, b, y)
+    for value in (np.nan, np.inf, -np.inf):
+        x[2, 76] = value
+        kernels.sparse_rows_fprop(x, w, b, y)
+        assert not np.isfinite(y[2]).any()
+        assert np.isfinite(np.delete(y, 2, axis=0)).all()
 
 
 @every_dtype

@@ -198,7 +198,7 @@ def predict(net: Module, name: str, x: Any, t: Any) -> "Predictions":
     """
     from jitprop.reporting.pictures import Predictions
 
-    z = outputs(net, x, t)
+    z = outputs(net, x)
     probabilities = z.min() >= 0 and np.allclose(z.sum(axis=1), 1, atol=1e-3)
     confidence = (z if probabilities else Softmax().fprop(z)).max(axis=1)
     truth = _targets(t).astype(np.int64)

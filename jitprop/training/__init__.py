@@ -11,6 +11,7 @@ from jitprop.training.settings import ARCHITECTURES, DEFAULTS, Settings, setting
 
 if TYPE_CHECKING:
     from jitprop.training.architectures import gradcheck_mlp, mlp
+    from jitprop.training.asking import Predictor, predict, probabilities
     from jitprop.training.checkpoints import (
         Checkpoint,
         CheckpointError,
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
         resume,
         save,
     )
+    from jitprop.training.epoch import Epoch
     from jitprop.training.evaluation import Evaluation, confusion, evaluate
     from jitprop.training.files import check_writable
-    from jitprop.training.loop import DivergedError, Epoch, Training, fit, warm_up
+    from jitprop.training.loop import DivergedError, Training, fit, warm_up
     from jitprop.training.metrics import (
         cpu_model,
         versions,
@@ -35,11 +37,12 @@ _MODULES = {
     "Checkpoint": "checkpoints",
     "CheckpointError": "checkpoints",
     "DivergedError": "loop",
-    "Epoch": "loop",
+    "Epoch": "epoch",
     "Evaluation": "evaluation",
     "Adam": "optimisers",
     "AdamW": "optimisers",
     "SGD": "optimisers",
+    "Predictor": "asking",
     "Training": "loop",
     "check_savable": "checkpoints",
     "check_writable": "files",
@@ -50,6 +53,8 @@ _MODULES = {
     "gradcheck_mlp": "architectures",
     "load": "checkpoints",
     "mlp": "architectures",
+    "predict": "asking",
+    "probabilities": "asking",
     "read": "checkpoints",
     "resume": "checkpoints",
     "save": "checkpoints",
@@ -70,6 +75,7 @@ __all__ = [
     "DivergedError",
     "Epoch",
     "Evaluation",
+    "Predictor",
     "Settings",
     "Training",
     "check_savable",
@@ -81,6 +87,8 @@ __all__ = [
     "gradcheck_mlp",
     "load",
     "mlp",
+    "predict",
+    "probabilities",
     "read",
     "resume",
     "save",

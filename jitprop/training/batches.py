@@ -171,7 +171,7 @@ def sparse_density(net: Module, x: Array, input: str, place: int) -> float | Non
     None if it will get all. `x` is the network's input `place`, as `inputs` returned it; `input` is
     what `Batches` is told.
     """
-    if input == "dense" or x.dtype != np.uint8 or not _into_linear(net, place):
+    if input == "dense" or x.dtype != np.uint8 or not into_linear(net, place):
         return None
     sample = x[:: max(1, len(x) // 1000)]  # enough to tell, in a hundredth of the time
     density = np.count_nonzero(sample) / max(1, sample.size)
@@ -205,7 +205,7 @@ class _Labels(_Source):
         self.lowest, self.highest = int(array.min()), int(array.max())
 
 
-def _into_linear(net: Module, place: int) -> bool:
+def into_linear(net: Module, place: int) -> bool:
     """Return whether input `place` is taken by Linear modules and by nothing else."""
     takers = [net]
     if isinstance(net, Graph):

@@ -1,5 +1,6 @@
 """How well a network does on labelled images."""
 
+import copy
 from contextlib import closing
 from typing import NamedTuple
 
@@ -7,12 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from jitprop.layers import Loss, Module
-from jitprop.layers.mode import in_mode
+from jitprop.training.asking import BATCH, one_at_a_time, predict, twin
 from jitprop.training.batches import Batches
 from jitprop.training.examples import Array, Rows, labels
-from jitprop.training.plan import Plan
+from jitprop.training.plan import Plan, own_part
 
-BATCH = 500  # its activations stay in the cache, its matrix products keep two cores busy
 MOST_CLASSES = 1000
 
 
@@ -55,22 +55,17 @@ def evaluate(net: Module, loss: Loss, x: Rows, t: Rows) -> Evaluation:
     ValueError, TypeError
         The arrays do not fit together or to the network.
     """
-    return evaluate_plan(Plan(net, loss, Batches(net, x, t, BATCH, loss=loss)))
+    batches = Batches(net, x, t, BATCH, loss=loss)
+    if own_part(net) or own_part(loss):
+        with one_at_a_time:
+            return evaluate_plan(Plan(net, loss, batches))
+    return evaluate_plan(Plan(twin(net), copy.deepcopy(loss), batches))
 
 
-def outputs(net: Module, x: Rows, t: Rows) -> Array:
-    """Return what `net`, in evaluation, makes of examples as `Batches` takes them: (n, features).
-
-    Of several outputs, the first.
-    """
-    batches = Batches(net, x, t, BATCH)
-    rows = []
-    with in_mode(net, False):
-        for start in range(0, len(batches), BATCH):
-            index = np.arange(start, min(start + BATCH, len(batches)))
-            z = net.fprop(*batches.take(index)[0])
-            rows.append(np.array(z[0] if isinstance(z, tuple) else z))
-    return np.concatenate(rows)
+def outputs(net: Module, x: Rows) -> Array:
+    """Return what `net` gives for examples; of several outputs, the first."""
+    y = predict(net, x)
+    return y[0] if isinstance(y, tuple) else y
 
 
 def confusion(net: Module, x: npt.ArrayLike, t: npt.ArrayLike) -> npt.NDArray[np.int64]:
@@ -101,7 +96,7 @@ def confusion(net: Module, x: npt.ArrayLike, t: npt.ArrayLike) -> npt.NDArray[np
     classes = int(truth.max()) + 1
     if classes > MOST_CLASSES:
         raise ValueError(f"{classes} classes, expected at most {MOST_CLASSES} to compare")
-    z = outputs(net, x, truth)
+    z = outputs(net, x)
     if z.shape[1] < classes:
         raise ValueError(f"{net!r} has no outputs for {classes} classes")
     counts = np.zeros((classes, z.shape[1]), np.int64)

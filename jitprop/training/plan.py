@@ -91,8 +91,7 @@ class Plan:
     ) -> None:
         self.net, self.loss, self.batches, self.optimiser = net, loss, batches, optimiser
         self.size = batches.size
-        parts = (*_parts(net), *_parts(loss))
-        self.own = next((part for part in parts if not _is_built_in(part)), None)
+        self.own = own_part(net) or own_part(loss)
         self.history = np.zeros((-(-len(batches) // self.size), 2))
         self._order = np.zeros(len(batches), np.int64)
         self._index = np.zeros(self.size, np.int64)
@@ -188,6 +187,11 @@ def _losses(loss: Loss, z: Any, t: Any) -> Array:
     if type(loss).rows is Loss.rows:
         return np.array([loss.fprop(z, t)])
     return loss.rows(z, t)
+
+
+def own_part(whole: Module | Loss) -> Module | Loss | None:
+    """Return the first module or loss, of all within one, that is not of the package `layers`."""
+    return next((part for part in _parts(whole) if not _is_built_in(part)), None)
 
 
 def _parts(part: Module | Loss) -> Iterator[Module | Loss]:

@@ -1,6 +1,6 @@
 """Two recorded calls become one, where nothing else reads what the first leaves for the second."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -11,7 +11,7 @@ from jitprop.kernels.runtime.tape import Tape, writes
 Pairs = dict[tuple[Kernel, Kernel], tuple[int, Kernel, Callable[..., tuple]]]
 
 
-def fuse(tape: Tape, pairs: Pairs) -> Tape:
+def fuse(tape: Tape, pairs: Pairs, kept: Sequence[np.ndarray] = ()) -> Tape:
     """Return a tape that does what `tape` does, but for arrays that nothing else reads.
 
     Parameters
@@ -22,6 +22,8 @@ def fuse(tape: Tape, pairs: Pairs) -> Tape:
         For (first call, second): which argument of the second the first leaves; the call in their
         place; and its arguments as a function of what the first reads, what it leaves, and what the
         second takes.
+    kept : sequence of arrays
+        What somebody reads when the tape has run.
     """
     calls: list[tuple] = list(tape.calls)
     users: dict[int, list[int]] = {}  # of each piece of memory: the places of the calls
@@ -29,6 +31,7 @@ def fuse(tape: Tape, pairs: Pairs) -> Tape:
         for memory in {id(_memory(arg)) for arg in args if isinstance(arg, np.ndarray)}:
             users.setdefault(memory, []).append(place)
     firsts = {first for first, _ in pairs}
+    read = {id(_memory(array)) for array in kept}
     for at, (first, args) in enumerate(tape.calls):
         if first not in firsts:
             continue
@@ -36,6 +39,8 @@ def fuse(tape: Tape, pairs: Pairs) -> Tape:
         then = users[id(_memory(middle))][-1]
         second, later = calls[then]
         if (first, second) not in pairs or users[id(_memory(middle))] != [at, then]:
+            continue
+        if id(_memory(middle)) in read:
             continue
         place, both, arguments = pairs[first, second]
         shared = [i for i, arg in enumerate(later) if _memory(arg) is _memory(middle)]

@@ -26,6 +26,8 @@ from jitprop.kernels.compiler.jit import DISABLED
 from jitprop.kernels.runtime.intrinsics import RECORD
 from jitprop.kernels.runtime.threads import MOST_CALLS, TOGETHER, here, pool, replay
 
+_Written = tuple[list[tuple], np.ndarray, list[int], np.ndarray]
+
 
 class Tape:
     """Kernel calls of this thread, recorded in a `with` block; `run` runs them in their order.
@@ -47,9 +49,10 @@ class Tape:
         if not self.stop.flags.aligned:
             raise ValueError("stop is not aligned in memory; pass a copy")
         self.calls: list[tuple] = []
-        # The calls in the order in which they are run, which keeps their arrays alive, and where
-        # each is written down.
-        self._written: tuple[list[tuple], np.ndarray] = [], np.zeros((0, RECORD // 8), np.int64)
+        # The calls in the order in which they run, which keeps their arrays alive; where each is
+        # written down; the addresses that `replay` takes; where it leaves what is wrong.
+        none = np.zeros(1, np.int64)
+        self._written: _Written = [], none, [none.ctypes.data] * 3, none
 
     def __enter__(self) -> "Tape":
         if here.tape is not None:
@@ -93,22 +96,20 @@ class Tape:
         """
         if here.tape is not None:
             raise RuntimeError("a tape cannot run while one is recording")
-        if isinstance(times, (bool, np.ndarray)) or not hasattr(times, "__index__") or times < 0:
-            raise ValueError(f"times is {times!r}, expected an integer of at least 0")
-        times = min(index(times), 2**63 - 1)
+        if type(times) is not int or times < 0:
+            times = _times(times)
         if DISABLED:
             return self._run_plain(times)
         if not pool.started:
             pool.start()
         if len(self._written[0]) != len(self.calls):
             self._write_records()
-        calls, records = self._written
-        mailbox = pool.nobody.ctypes.data if alone else pool.address
-        wrong = np.zeros(1, np.int64)
-        at, stop, flag = (array.ctypes.data for array in (records, self.stop, wrong))
-        done = replay(mailbox, at, len(calls), times, stop, flag, here.scratch)
+        calls, _, addresses, wrong = self._written
+        mailbox = pool.alone if alone else pool.address
+        done = replay(mailbox, len(calls), min(times, 2**63 - 1), *addresses, here.scratch)
         if wrong[0]:
             kernel, args = calls[wrong[0] - 1]
+            wrong[0] = 0
             kernel.refuse(args)
         return done
 
@@ -137,7 +138,10 @@ class Tape:
         for job in jobs:
             records[at, TOGETHER] = len(job)
             at += len(job)
-        self._written = calls, records  # whole: an error or Ctrl-C leaves none half written
+        wrong = np.zeros(1, np.int64)
+        addresses = [array.ctypes.data for array in (records, self.stop, wrong)]
+        # Whole: an error or Ctrl-C leaves none half written.
+        self._written = calls, records, addresses, wrong
 
     def jobs(self) -> list[list[tuple]]:
         """Return the calls in groups. The calls of one group may run at the same time.
@@ -162,6 +166,13 @@ class Tape:
             if ends:
                 closed = len(jobs)
         return jobs
+
+
+def _times(given) -> int:
+    """Return a number of times, which is not a plain one."""
+    if isinstance(given, (bool, np.ndarray)) or not hasattr(given, "__index__") or given < 0:
+        raise ValueError(f"times is {given!r}, expected an integer of at least 0")
+    return index(given)
 
 
 def writes(call: tuple, array: np.ndarray) -> bool:

@@ -178,7 +178,7 @@ def _address_of_submit():
 
 
 @compiled(f"{PACKAGE}.replay", types.int64(*[types.int64] * 7))
-def replay(mailbox, records, count, times, stop, wrong, scratch):
+def replay(mailbox, count, times, records, stop, wrong, scratch):
     """Run `count` records, job after job, `times` times; return how often they were run.
 
     `records` is the address of the first. Ends early, before the next job, once the number at the
@@ -256,6 +256,7 @@ class Pool:
         self.mailbox = self.memory[skip : skip + SLOTS]
         self.address = self.mailbox.ctypes.data
         self.nobody = np.zeros(SLOTS, np.int64)  # a mailbox without workers
+        self.alone = self.nobody.ctypes.data
         atexit.register(self.close)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget)

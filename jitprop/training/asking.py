@@ -1,0 +1,293 @@
+"""Asking a network: `predict` once, a `Predictor` again and again.
+
+A network is run in evaluation, on a twin that shares its parameters and has buffers of its own. So
+nothing of the network changes, several threads may ask at once, and later training is seen. The
+kernels that answer are recorded on a tape for each number of rows, as in training, and replayed. A
+row's answer is the same to the bit whatever else is asked with it.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from jitprop import kernels
+from jitprop.kernels.compiler.apart import apart
+from jitprop.kernels.fused import fused
+from jitprop.layers import Dropout, Graph, Module, Sigmoid, Softmax
+from jitprop.layers.mode import in_mode, parts
+from jitprop.layers.node import what
+from jitprop.layers.sharing import share
+from jitprop.layers.sparse import SparseImages, SparseRows
+from jitprop.training.batches import SPARSE_DENSITY, into_linear
+from jitprop.training.examples import Array, Rows, dtype_of, inputs
+from jitprop.training.plan import own_part
+
+BATCH = 500  # rows that run together: their activations stay in the cache
+FEW = 16  # rows, looked at without the door where they have the shape of those before
+FEW_ROWS = 3  # are computed together, whether there are zeros or not
+ALONE = 1_000_000  # multiply-adds that one thread does sooner than two
+MOST = 32  # tapes that a thread keeps
+
+one_at_a_time = threading.RLock()  # networks with modules of a person's own run one after another
+
+Arrays = list[Array]  # one for each input, or output
+
+
+class Predictor:
+    """A function that answers as a network does: `ask = Predictor(net)`, then `ask(x)`.
+
+    Parameters
+    ----------
+    net : Module
+        It is asked in evaluation. Its modes, states and buffers stay as they are; what it learns
+        later is seen.
+
+    Raises
+    ------
+    TypeError
+        `net` is no module.
+    """
+
+    def __init__(self, net: Module) -> None:
+        if not isinstance(net, Module):
+            raise TypeError(f"net is {what(net)}, expected a module such as Sequential(...)")
+        self.net = net
+        self._watched = _parameters(net)
+        self._here = threading.local()
+
+    def __call__(self, x: Rows) -> Any:
+        """Return what the network gives.
+
+        Parameters
+        ----------
+        x : array, or tuple of arrays for several inputs
+            Examples as `fit` takes them, (n, ...), n at least 0. Bytes are pixels or numbers as in
+            training.
+
+        Returns
+        -------
+        (n, features) array of the network's dtype, or a tuple of them for several outputs
+            They are the caller's own.
+
+        Raises
+        ------
+        ValueError, TypeError
+            `x` does not fit, or holds NaN or infinity.
+        """
+        if type(x) is np.ndarray:
+            run = self._runs().get((x.shape, x.dtype.char, self.net.pixels))
+            if run is not None and run.is_plain(x):
+                return run.of(x)
+        xs = inputs(self.net, x)
+        if own_part(self.net) is not None:
+            with one_at_a_time, in_mode(self.net, False):
+                return _in_pieces(xs, self._own_answer)
+        if type(x) is np.ndarray and 0 < len(x) <= FEW and x.dtype == xs[0].dtype:
+            return self._run((x.shape, x.dtype.char, self.net.pixels), xs, x.shape).of(x)
+        return _in_pieces(xs, self._answer)
+
+    def _answer(self, xs: Arrays) -> Any:
+        sparse = tuple(map(_mostly_zero, xs))
+        shapes = tuple((x.shape, x.dtype.char) for x in xs)
+        return self._run((shapes, sparse), xs)(xs)
+
+    def _own_answer(self, xs: Arrays) -> Any:
+        index = np.arange(len(xs[0]))
+        values = [_as_numbers(x, index, dtype_of(self.net)) for x in xs]
+        return self.net.fprop(*values)
+
+    def _runs(self) -> OrderedDict[Any, "_Run"]:
+        """Return what this thread has recorded; nothing, if a parameter is another array by now."""
+        for attributes, name, array in self._watched:
+            if attributes.get(name) is not array:
+                self._watched = _parameters(self.net)
+                self._here = threading.local()
+                break
+        try:
+            return self._here.runs
+        except AttributeError:
+            self._here.runs = OrderedDict()
+            self._here.net = twin(self.net)
+            return self._here.runs
+
+    def _run(self, key: Any, xs: Arrays, shape: tuple[int, ...] | None = None) -> "_Run":
+        runs = self._runs()
+        run = runs.get(key)
+        if run is None:
+            run = apart(_Run, self._here.net, xs, shape)  # without the kernels of a handler
+            runs[key] = run
+            while len(runs) > MOST:
+                runs.popitem(last=False)
+        return run
+
+    def __reduce__(self) -> Any:
+        """A copy, and a pickle, has the network, and records anew."""
+        return Predictor, (self.net,)
+
+
+class _Run:
+    """A network on a number of rows, recorded: memory for what it is given, and a tape."""
+
+    def __init__(self, net: Module, xs: Arrays, shape: tuple[int, ...] | None) -> None:
+        dtype = dtype_of(net)
+        self.given = [kernels.aligned_zeros(x.shape, x.dtype) for x in xs]
+        index = np.arange(len(xs[0]))
+        with kernels.Tape() as tape:
+            values: list[Any] = []
+            for place, (array, x) in enumerate(zip(self.given, xs, strict=True)):
+                if not (into_linear(net, place) and _mostly_zero(x)):
+                    values.append(_as_numbers(array, index, dtype))
+                elif array.dtype == np.uint8:
+                    values.append(SparseImages(array, dtype).take(index))
+                else:
+                    values.append(SparseRows(array))
+            y = net.fprop(*values)
+        self.several = isinstance(y, tuple)
+        self.results = list(y) if self.several else [y]
+        self.tape = fused(tape, self.results)
+        work = net.multiply_adds(*(x.shape[1] for x in xs)) * len(index)
+        self.alone = work < ALONE
+        # For one input: the same memory in the shape that a person gives, and zeros beside it.
+        self.place = self.given[0].reshape(shape or xs[0].shape)
+        self.zeros = np.zeros(self.place.size, self.place.dtype)
+
+    def is_plain(self, x: Array) -> bool:
+        """Whether all numbers are finite: 0 times another is not 0."""
+        return x.dtype == np.uint8 or not self.zeros.dot(x.reshape(-1))
+
+    def of(self, x: Array) -> Any:
+        """Return what the network gives for `x`, of the shape of `place`, in new arrays."""
+        self.place[...] = x
+        self.tape.run(1, self.alone)
+        if self.several:
+            return tuple(result.copy() for result in self.results)
+        return self.results[0].copy()
+
+    def __call__(self, xs: Arrays) -> Any:
+        """Return what the network gives, until the next call."""
+        for memory, x in zip(self.given, xs, strict=True):
+            memory[...] = x
+        self.tape.run(1, self.alone)
+        return tuple(self.results) if self.several else self.results[0]
+
+
+def predict(net: Module, x: Rows) -> Any:
+    """Return what a network gives for examples, in evaluation: `Predictor(net)(x)`.
+
+    Parameters
+    ----------
+    net : Module
+        It stays as it is.
+    x : array, or tuple of arrays for several inputs
+        Examples as `fit` takes them, (n, ...).
+
+    Returns
+    -------
+    (n, features) array of the network's dtype, or a tuple of them for several outputs
+        Logits, where the network ends in those: `probabilities` makes them sum to 1.
+
+    Raises
+    ------
+    ValueError, TypeError
+        `x` does not fit, or holds NaN or infinity.
+    """
+    return Predictor(net)(x)
+
+
+def probabilities(net: Module, x: Rows) -> Any:
+    """Return the probability of each class.
+
+    A network that ends in Softmax or Sigmoid gives probabilities by itself. The outputs of others
+    get one softmax.
+
+    Parameters
+    ----------
+    net : Module
+    x : array, or tuple of arrays for several inputs
+        As for `predict`, which raises the same errors.
+
+    Returns
+    -------
+    (n, classes) array of the network's dtype, or a tuple of them for several outputs
+    """
+    y = predict(net, x)
+    several = isinstance(y, tuple)
+    found = []
+    for place, z in enumerate(y if several else (y,)):
+        if not _gives_probabilities(net, place, z):
+            logits, z = np.ascontiguousarray(z), np.empty_like(z, order="C")
+            kernels.softmax_fprop(logits, z)
+        found.append(z)
+    return tuple(found) if several else found[0]
+
+
+def twin(net: Module) -> Module:
+    """Return a network in evaluation with the parameters of another, and buffers of its own."""
+    return share([net, net])[0][1].eval()
+
+
+def _in_pieces(xs: Arrays, answer: Callable[[Arrays], Any]) -> Any:
+    """Return what `answer` gives for pieces of the rows, put together in new arrays."""
+    rows = len(xs[0])
+    if not rows:  # the width of what comes out is that of a row's
+        y = answer([np.zeros((1, *x.shape[1:]), x.dtype) for x in xs])
+        return tuple(z[:0].copy() for z in y) if isinstance(y, tuple) else y[:0].copy()
+    results: Arrays = []
+    for start in range(0, rows, BATCH):
+        piece = [x[start : start + BATCH] for x in xs]
+        y = answer(piece)
+        several = isinstance(y, tuple)
+        parts_of_y = [np.asarray(z) for z in (y if several else (y,))]
+        if not results:
+            results = [np.empty((rows, *z.shape[1:]), z.dtype) for z in parts_of_y]
+        for result, z in zip(results, parts_of_y, strict=True):
+            result[start : start + len(piece[0])] = z
+    return tuple(results) if several else results[0]
+
+
+def _as_numbers(x: Array, index: Array, dtype: np.dtype[Any]) -> Array:
+    """Return the rows `index` as a network takes them: pixels are divided by 255."""
+    if x.dtype != np.uint8:
+        return x
+    out = kernels.aligned_zeros(x.shape, dtype)
+    kernels.gather(x, index, out)
+    return out
+
+
+def _mostly_zero(x: Array) -> bool:
+    """Whether it pays to leave out zeros. Of a few rows it does where there is none."""
+    if len(x) <= FEW_ROWS:
+        return True
+    sample = x[:: max(1, len(x) // 50)]
+    return bool(np.count_nonzero(sample) <= SPARSE_DENSITY * sample.size)
+
+
+def _parameters(net: Module) -> list[tuple[dict[str, Any], str, Array]]:
+    """Return where the parameters of a network are kept: attributes, name and array of each."""
+    arrays = {id(parameter.value) for parameter in net.parameters()}
+    return [
+        (vars(part), name, value)
+        for part in parts(net)
+        for name, value in vars(part).items()
+        if id(value) in arrays
+    ]
+
+
+def _gives_probabilities(net: Module, place: int, z: Array) -> bool:
+    """Whether an output, `z`, is probabilities: by the module that gives it."""
+    module = net
+    while isinstance(module, Graph):
+        value = module.results[place]
+        step = next((step for step in module.steps if value in step.gives), None)
+        while step is not None and isinstance(step.module, Dropout):
+            value = step.takes[0]
+            step = next((step for step in module.steps if value in step.gives), None)
+        if step is None:
+            return False
+        module, place = step.module, step.gives.index(value)
+    if own_part(module) is not None:  # only its numbers tell
+        return bool((z >= 0).all() and np.allclose(z.sum(axis=1), 1, atol=1e-4))
+    return isinstance(module, Softmax | Sigmoid)
