@@ -83,7 +83,7 @@ th, td { padding: .25rem .75rem; text-align: left; vertical-align: top;
 thead th { position: sticky; top: 0; background: var(--head) }
 .numbers th, .numbers td { padding: .25rem .5rem; text-align: right; white-space: nowrap;
   font-variant-numeric: tabular-nums }
-.numbers th { white-space: normal }
+.numbers th { white-space: normal; overflow-wrap: normal }
 .settings th { width: 12rem; font-weight: normal; color: var(--soft) }
 code { font-size: 1rem; overflow-wrap: anywhere }
 @media (max-width: 40rem) { body { margin: 1rem auto } .settings th { width: 7rem }

@@ -278,7 +278,9 @@ class Mosaic:
         width, height = across * self.step[0], -(-count // across) * self.step[1]
         inches = (WIDTH - aside) / width
         self.figure = Figure((WIDTH, max(height * inches, 1.5 if aside else 0) + TITLE))
-        self.figure.suptitle(title, y=1 - 0.12 / self.figure.get_figheight(), va="top")
+        above = 1 - 0.12 / self.figure.get_figheight()
+        # At the left, where a narrow window shows it.
+        self.figure.suptitle(title, x=0.006, y=above, ha="left", va="top")
         tall = self.figure.get_figheight()
         part = height * inches / tall
         self.axes = self.figure.add_axes((0, 1 - TITLE / tall - part, 1 - aside / WIDTH, part))
