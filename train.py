@@ -58,11 +58,7 @@ def train(request: "Request") -> int:
     interrupt = Interrupt(prog)
     counts = {name: len(labels) for name, (_, labels) in sets.items()}
     progress = Progress(
-        args.quiet,
-        settings,
-        counts,
-        on_lost=lambda: interrupt.ask(1),
-        smoothed=args.label_smoothing > 0,
+        args.quiet, settings, counts, lambda: interrupt.ask(1), smoothed=args.label_smoothing > 0
     )
 
     def on_batch(epoch: int, batch: int, loss: float) -> None:
