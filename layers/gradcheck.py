@@ -158,7 +158,9 @@ def gradcheck(
     every entry of `y`, and keeps the Jacobians.
 
     Where `fprop` has a kink, as a ReLU at 0, it has a derivative on each side: any value between
-    them passes, and the result says where that was.
+    them passes, and the result says where that was. Where one entry moves several ReLUs that
+    are all at 0, as with a row of zeros and biases of 0, right modules add up to a value that need
+    not be between. That fails, and the message names the kink: check at another `x`.
 
     Parameters
     ----------

@@ -226,6 +226,19 @@ def test_several_inputs_and_outputs():
     ]
 
 
+def test_several_relus_at_0_at_once_fail_and_the_message_names_the_kink():
+    """With slopes 1 below and 2 above, bprop returns 0: no derivative from any side."""
+    first, last = Linear(1, 2, 0, np.float64), Linear(2, 1, 0, np.float64)
+    first.w[:] = [[1.0, -1.0]]
+    last.w[:] = [[2.0], [-1.0]]
+    net = Sequential(first, ReLU(), last)
+    result = gradcheck(net, [[0.0]])
+    assert not result
+    assert result.name == "x"
+    assert str(result).endswith("fprop has a kink there, 1 below and 2 above")
+    assert gradcheck(net, [[0.5]])
+
+
 def test_a_text_names_a_few_of_many_kinks():
     result = gradcheck(ReLU(), np.zeros((2, 5)))
     assert len(result.kinks) == 10
