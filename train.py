@@ -57,7 +57,9 @@ def train(request: "Request") -> int:
     # What is built. Whoever watches may ask for an end after a batch.
     interrupt = Interrupt(prog)
     counts = {name: len(labels) for name, (_, labels) in sets.items()}
-    progress = Progress(args.quiet, settings, counts, on_lost=lambda: interrupt.ask(1))
+    progress = Progress(
+        args.quiet, settings, counts, lambda: interrupt.ask(1), smoothed=args.label_smoothing > 0
+    )
 
     def on_batch(epoch: int, batch: int, loss: float) -> None:
         progress.batch(epoch, batch, loss)

@@ -121,7 +121,7 @@ if not TYPE_CHECKING:  # to a type checker, a name that is not above is an error
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         if name == "__version__":
-            return _version()
+            return import_module(f"{__name__}.training.version").own_version()
         if name in ("data", "kernels", "layers", "reporting", "training"):
             return import_module(f"{__name__}.{name}")
         rooms = (
@@ -132,22 +132,3 @@ if not TYPE_CHECKING:  # to a type checker, a name that is not above is an error
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-def _version() -> str:
-    """Return the version of these sources: in a clone, another may be installed as well."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    if _IN_A_CLONE:
-        import tomllib
-
-        try:
-            project = tomllib.loads((_CLONE / "pyproject.toml").read_text("utf-8"))["project"]
-            if project["name"] == __name__:  # not that of a project which holds a copy
-                return project["version"]
-        except (OSError, KeyError, ValueError):
-            pass
-    try:
-        return version(__name__)
-    except PackageNotFoundError:
-        return "unknown"

@@ -8,6 +8,8 @@ Targets `t` are class indices, (batch,) of any integer dtype, or one-hot or soft
 (batch, classes): of the dtype of `z`, or of bool or integers.
 """
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -45,6 +47,15 @@ class CrossEntropy(Loss):
         dz = self._dz.rows(z.shape, z.dtype)
         kernels.cross_entropy_bprop(z, labels, scale, dz)
         return dz
+
+    def hint(self, value: float) -> str:
+        """Return what an infinite loss means."""
+        if value != math.inf:
+            return ""
+        return (
+            ": CrossEntropy is infinite where a target class gets the probability 0; "
+            "SoftmaxCrossEntropy on the logits, in place of Softmax and CrossEntropy, is not"
+        )
 
 
 class SoftmaxCrossEntropy(Loss):

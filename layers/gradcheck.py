@@ -14,10 +14,18 @@ The 1 is there because the step is so small: rounding in `fprop`, of about `eps 
 divided by `h`, as an absolute noise of about `1.5e-8 * |y|` that drowns a small derivative. The
 tolerance of 1e-6 is some ten times the noise while the values in `fprop` stay below 5 or so. Hence
 small random `x`, and a small batch for a loss, which sums over it.
+
+A ReLU has no derivative at 0, and from `x_i - h_i` to `x_i + h_i` the difference mixes its two
+slopes. So where it and `bprop` do not agree, the check takes the slopes beside these points, from h
+to 3h on either side. They differ by the jump at the kink, which stays, and by the curvature of
+`fprop`, which grows with the distance: slopes from h to 15h, whose middles are 4 times as far
+apart, tell the one from the other. At a kink any value between the two slopes is right (a
+subgradient, Clarke 1983).
 """
 
 import copy
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,8 +40,40 @@ STEP = float(np.sqrt(np.finfo(np.float64).eps))
 UNIT = 0.5
 
 
+NEAR, FAR = 3, 15  # steps h to the end of the shorter and of the longer slope beside a kink
+KINKS = 3  # most that a line of text names
+
+
 class GradientError(ValueError):
     """A gradient from `bprop` is not the derivative of `fprop`."""
+
+
+@dataclass(frozen=True)
+class Kink:
+    """An entry of a Jacobian at which `fprop` has two derivatives, one on each side.
+
+    Attributes
+    ----------
+    name, index, output, of : str, tuple of int, tuple of int, str
+        Where it is, as in `GradCheckResult`.
+    below, above : float
+        The derivatives on the side of the smaller and of the larger values of that entry.
+    """
+
+    name: str
+    index: tuple[int, ...]
+    output: tuple[int, ...]
+    below: float
+    above: float
+    of: str = "y"
+
+    def __str__(self) -> str:
+        where = _derivative(self.of, self.output, self.name, self.index)
+        return f"{where} ({self.below:.9g} below, {self.above:.9g} above)"
+
+
+def _derivative(of: str, output: tuple[int, ...], name: str, index: tuple[int, ...]) -> str:
+    return f"d {of + str(list(output)) if output else 'loss'} / d {name}{list(index)}"
 
 
 @dataclass(frozen=True)
@@ -51,13 +91,17 @@ class GradCheckResult:
     output : tuple of int
         The entry of `y`; () for a loss.
     numeric : float
-        The derivative of that output by that entry, by differences of `fprop`.
+        The derivative of that output by that entry, by differences of `fprop`; at a kink the value
+        between its two derivatives that is nearest to `analytic`.
     analytic : float
         The same from `bprop`.
     tolerance : float
         The largest relative error that passes.
     of : str
         "y", of several outputs "y0", "y1".
+    kinks : tuple of Kink
+        Where `fprop` has no derivative, and `bprop` may return any value between the two beside it;
+        of these the ones at which `bprop` and the difference across the kink do not agree.
     """
 
     error: float
@@ -68,6 +112,7 @@ class GradCheckResult:
     analytic: float
     tolerance: float
     of: str = "y"
+    kinks: tuple[Kink, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -78,12 +123,22 @@ class GradCheckResult:
         return self.ok
 
     def __str__(self) -> str:
-        output = f"{self.of}{list(self.output)}" if self.output else "loss"
-        return (
-            f"d {output} / d {self.name}{list(self.index)} is {self.numeric:.9g} by differences, "
-            f"{self.analytic:.9g} by bprop: relative error {self.error:.2g}, "
-            f"tolerance {self.tolerance:.2g}"
+        where = _derivative(self.of, self.output, self.name, self.index)
+        line = (
+            f"{where} is {self.numeric:.9g} by differences, {self.analytic:.9g} by bprop: "
+            f"relative error {self.error:.2g}, tolerance {self.tolerance:.2g}"
         )
+        here = (self.of, self.output, self.name, self.index)
+        for kink in () if self.ok else self.kinks:
+            if (kink.of, kink.output, kink.name, kink.index) == here:
+                line += (
+                    f"; fprop has a kink there, {kink.below:.9g} below and {kink.above:.9g} above"
+                )
+        if self.ok and self.kinks:
+            named = ", ".join(map(str, self.kinks[:KINKS]))
+            more = f" and {len(self.kinks) - KINKS} more" if len(self.kinks) > KINKS else ""
+            line += f"; passed at {len(self.kinks)} kinks of fprop: {named}{more}"
+        return line
 
 
 def gradcheck(
@@ -99,7 +154,13 @@ def gradcheck(
     The check runs on a copy with float64 parameters, whatever the precision of the module, which
     itself stays untouched: it checks the formulas, to what float64 can tell. It calls `fprop` twice
     for every entry of `x` and of the parameters, each time from the same states (a Dropout draws
-    the same numbers again). It calls `bprop` once for every entry of `y`, and keeps the Jacobians.
+    the same numbers again), and six times more where the two disagree. It calls `bprop` once for
+    every entry of `y`, and keeps the Jacobians.
+
+    Where `fprop` has a kink, as a ReLU at 0, it has a derivative on each side: any value between
+    them passes, and the result says where that was. Where one entry moves several ReLUs that
+    are all at 0, as with a row of zeros and biases of 0, right modules add up to a value that need
+    not be between. That fails, and the message names the kink: check at another `x`.
 
     Parameters
     ----------
@@ -207,15 +268,28 @@ def _as_tuple(given: Any) -> tuple[Any, ...]:
 def _worst(module: Module, xs: tuple[Array, ...], tolerance: float) -> GradCheckResult:
     function = _Function(module, xs)
     jacobians = _jacobians(function)
+    names = ["y"] if len(jacobians) == 1 else [f"y{place}" for place in range(len(jacobians))]
     worst: GradCheckResult | None = None
+    kinks: list[Kink] = []
     for at, (name, variable) in enumerate(function.variables):
         for index in np.ndindex(variable.shape):
-            numeric_columns = _numeric_columns(function, variable, index)
-            for place, numeric in enumerate(numeric_columns):
-                analytic = jacobians[place][at][(..., *index)]
-                size = np.maximum(np.maximum(np.abs(numeric), np.abs(analytic)), 1)
-                error = np.abs(numeric - analytic) / size
-                error = np.where(np.isfinite(error), error, np.inf)
+            analytics = [jacobian[at][(..., *index)] for jacobian in jacobians]
+            numerics = _numeric_columns(function, variable, index)
+            errors = [_errors(*both) for both in zip(numerics, analytics, strict=True)]
+            if any((error > tolerance).any() for error in errors):
+                sides = _sides(function, variable, index)
+                for place, of in enumerate(names):
+                    below, above, found = _kinks(sides[place], numerics[place], tolerance)
+                    found &= errors[place] > tolerance
+                    nearest = np.clip(analytics[place], *np.sort([below, above], axis=0))
+                    numerics[place] = np.where(found, nearest, numerics[place])
+                    errors[place] = _errors(numerics[place], analytics[place])
+                    for output in map(tuple, np.argwhere(found).tolist()):
+                        both = float(below[output]), float(above[output])
+                        kinks.append(Kink(name, index, output, *both, of))
+            for of, error, numeric, analytic in zip(
+                names, errors, numerics, analytics, strict=True
+            ):
                 output = tuple(map(int, np.unravel_index(error.argmax(), error.shape)))
                 if worst is None or error[output] > worst.error:
                     worst = GradCheckResult(
@@ -226,10 +300,17 @@ def _worst(module: Module, xs: tuple[Array, ...], tolerance: float) -> GradCheck
                         numeric=float(numeric[output]),
                         analytic=float(analytic[output]),
                         tolerance=tolerance,
-                        of="y" if len(jacobians) == 1 else f"y{place}",
+                        of=of,
                     )
     assert worst is not None  # _jacobians refuses an empty x
-    return worst
+    return replace(worst, kinks=tuple(kinks))
+
+
+def _errors(numeric: Array, analytic: Array) -> Array:
+    """Return the relative errors, infinite where one of the two is not finite."""
+    size = np.maximum(np.maximum(np.abs(numeric), np.abs(analytic)), 1)
+    error = np.abs(numeric - analytic) / size
+    return np.where(np.isfinite(error), error, np.inf)
 
 
 def _jacobians(function: _Function) -> list[list[Array]]:
@@ -269,3 +350,47 @@ def _numeric_columns(function: _Function, variable: Array, index: tuple[int, ...
     variable[index] = kept
     # above - below is 2h as it is after rounding
     return [(a - b) / (above - below) for a, b in zip(ys_above, ys_below, strict=True)]
+
+
+def _sides(
+    function: _Function, variable: Array, index: tuple[int, ...]
+) -> list[tuple[Array, Array, Array, Array]]:
+    """Return four slopes beside `variable[index]` for every y, of its shape.
+
+    These are the slopes over the shorter way below and above, then those over the longer way.
+    """
+    kept = variable[index]
+    h = STEP * max(abs(kept), 1)
+
+    def at(steps: int) -> tuple[float, list[Array]]:
+        variable[index] = x = kept + steps * h
+        ys = function.fprop()
+        variable[index] = kept
+        return x, ys
+
+    def slopes(side: int) -> Iterator[list[Array]]:
+        x, ys = at(side)
+        for steps in (NEAR, FAR):
+            end, ys_end = at(side * steps)
+            yield [(a - b) / (end - x) for a, b in zip(ys_end, ys, strict=True)]
+
+    (below, far_below), (above, far_above) = slopes(-1), slopes(1)
+    return list(zip(below, above, far_below, far_above, strict=True))
+
+
+def _kinks(
+    sides: tuple[Array, Array, Array, Array], numeric: Array, tolerance: float
+) -> tuple[Array, Array, Array]:
+    """Return the derivatives below and above, and where they belong to the two sides of a kink.
+
+    The middles of the longer slopes are `1 + FAR` steps apart, those of the shorter `1 + NEAR`. A
+    straight line through both differences ends, at no distance, in the jump of the derivative: 0
+    where `fprop` is smooth. Where `fprop` itself jumps, the difference across is not between.
+    """
+    below, above, far_below, far_above = sides
+    near, far = above - below, far_above - far_below
+    jump = near - (far - near) * (1 + NEAR) / (FAR - NEAR)
+    slack = tolerance * np.maximum(np.maximum(np.abs(below), np.abs(above)), 1)
+    low, high = np.minimum(below, above) - slack, np.maximum(below, above) + slack
+    kink = (np.abs(jump) > np.maximum(slack, np.abs(near) / 2)) & (low <= numeric)
+    return below + 0.0, above + 0.0, kink & (numeric <= high)  # 0, not -0, for a text

@@ -71,5 +71,9 @@ class Losses(Loss):
         """Return the gradient by each output, of its shape: a tuple."""
         return tuple(loss.bprop(scale * weight) for loss, weight in self.weighted)
 
+    def hint(self, value: float) -> str:
+        """Return the first hint that one of the losses has."""
+        return next(filter(None, (loss.hint(value) for loss, _ in self.weighted)), "")
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(map(repr, self.weighted))})"

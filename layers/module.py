@@ -205,5 +205,12 @@ class Loss(Copied, ABC):
         loss, valid until the next `bprop`.
         """
 
+    def hint(self, value: float) -> str:
+        """Return why the loss may have become a `value` that is not finite, and what helps.
+
+        It is "", or begins with a colon: a message such as "the loss became inf" goes on with it.
+        """
+        return ""
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

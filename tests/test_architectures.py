@@ -75,3 +75,30 @@ def test_gradcheck_finds_a_wrong_layer(monkeypatch):
     monkeypatch.setattr(Tanh, "bprop", lambda self, dy, need_dx=True: right(self, dy) * 1.001)
     assert not gradcheck_mlp(1)
     assert gradcheck_mlp(0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more", "message"),
+    [
+        ((784, 200, 10), {}, "mlp: hidden is 200, expected a list of widths such as [200]"),
+        ((784, "200", 10), {}, "mlp: hidden is '200', expected a list of widths such as [200]"),
+        ((784, np.array(9), 10), {}, "mlp: hidden is array(9), expected a list of widths such as"),
+        ((784, {200: 1}, 10), {}, "mlp: hidden is {200: 1}, expected a list of widths such as"),
+        ((784, None, 10), {}, "mlp: hidden is None, expected a list of widths such as [200]"),
+        ((784, [200, 0], 10), {}, "mlp: hidden[1] is 0, expected at least 1"),
+        ((784, [2.5], 10), {}, "mlp: hidden[0] is 2.5, expected an integer"),
+        ((784.0, [200], 10), {}, "mlp: in_features is 784.0, expected an integer"),
+        (("784", [200], 10), {}, "mlp: in_features is '784', expected an integer"),
+        ((-3, [200], 10), {}, "mlp: in_features is -3, expected at least 1"),
+        ((784, [200], 0), {}, "mlp: classes is 0, expected at least 1"),
+        ((784, [200], True), {}, "mlp: classes is True, expected an integer"),
+        ((784, [200], 10), {"dropout": 1.5}, "mlp: dropout is 1.5, expected at least 0 and below"),
+        ((784, [200], 10), {"dropout": "x"}, "mlp: dropout is 'x', expected a number"),
+        ((784, [200], 10), {"dtype": int}, "Linear(784, 200): dtype is int64, expected float32 or"),
+    ],
+)
+def test_what_makes_no_network_is_told_by_the_name_of_its_argument(arguments, more, message):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        mlp(*arguments, rng=0, **more)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)

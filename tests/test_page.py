@@ -3,13 +3,16 @@
 import base64
 import csv
 import os
+import platform
 import re
 import sys
 from html.parser import HTMLParser
 
+import numba
 import numpy as np
 import pytest
 
+import jitprop
 from jitprop.layers import (
     Dropout,
     Graph,
@@ -17,6 +20,7 @@ from jitprop.layers import (
     Linear,
     Losses,
     MeanSquaredError,
+    ReLU,
     Sequential,
     Softmax,
     SoftmaxCrossEntropy,
@@ -24,6 +28,7 @@ from jitprop.layers import (
 )
 from jitprop.reporting import check_report, write_report
 from jitprop.reporting.page import FILES, predict
+from jitprop.reporting.words import network
 from jitprop.training import Epoch, evaluate, fit, mlp
 
 FIT = {"batch_size": 50, "rate": 0.1, "rng": 0}
@@ -83,12 +88,23 @@ def test_a_report(tmp_path):
     net = mlp(25, [6], 4, 0)
     history = trained(net)
     settings = {"data": "<b>a & b</b>", "hidden": (6, 7), "arch": None, "lr": 0.1}
+    settings |= {"command": ["train.py", "--data", "<b>a & b</b>\n"], "date": "2026-01-02 03:04"}
     write_report(tmp_path, net, history, settings, SETS)
     assert sorted(os.listdir(tmp_path)) == sorted(FILES)
 
     page = Page(tmp_path / "index.html")
     assert "<b>a" not in page.text
-    assert {"<b>a & b</b>", "6, 7", "none", "0.1"} <= set(page.words)
+    head = page.words[: page.words.index("Learning curves")]
+    assert {
+        "25-6-4, tanh, 184 parameters",
+        "<b>a & b</b>: 300 train, 60 validation, 100 test, 5x5 pixels",
+        "2026-01-02 03:04",
+        f"jitprop {jitprop.__version__}, Python {platform.python_version()}, "
+        f"NumPy {np.__version__}, numba {numba.__version__}",
+        "train.py --data '<b>a & b</b>\\n'",
+    } <= set(head)
+    shown = [word for word in page.words[page.words.index("Settings") :] if word]
+    assert shown[:6] == ["Settings", "hidden layers", "6, 7", "learning rate", "0.1", "Epochs"]
     code = re.sub(r'"data:image/png;base64,[^"]*"', "", page.text)
     assert not re.search(r"https?:|//|@import|url\(|<script|<link", code)
     others = [link for link in page.links if not link.startswith("data:image/png;base64,")]
@@ -135,17 +151,126 @@ def test_an_earlier_report_is_replaced_and_all_else_stays(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     net = mlp(25, [], 4, 0)
     history = trained(net)
-    write_report(tmp_path, net, history, {}, SETS)
+    settings = {"date": "2026-01-02 03:04"}
+    write_report(tmp_path, net, history, settings, SETS)
     before = {name: (tmp_path / name).read_bytes() for name in FILES}
-    write_report(tmp_path, net, history, {}, SETS)
+    write_report(tmp_path, net, history, settings, SETS)
     assert before == {name: (tmp_path / name).read_bytes() for name in FILES}
 
     x, t = (np.eye(6, dtype=np.float32) for _ in range(2))
-    write_report(tmp_path, Linear(6, 6, 0), [Epoch(1, 0.5, 0, 0.1)], {}, {"train": (x, t)})
+    write_report(tmp_path, Linear(6, 6, 0), [Epoch(1, 0.5, None, 0.1)], {}, {"train": (x, t)})
     assert sorted(os.listdir(tmp_path)) == [
         *("history.csv", "index.html", "learning_curves.png", "mine.txt", "model.svg")
     ]
     assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_a_history_of_numpys_numbers_is_plain_in_the_csv(tmp_path):
+    history = [
+        Epoch(*(np.int64(1), np.float64(1 / 3), np.int64(3), np.float64(0.25))),
+        Epoch(*(np.int32(2), np.float32(0.1), None, 0.5, None, None, np.float64(2e-7), None)),
+    ]
+    write_report(tmp_path, mlp(25, [], 4, 0), history, {}, {"train": SETS["train"]})
+    assert (tmp_path / "history.csv").read_text().splitlines()[1:] == [
+        *("1,0.3333333333333333,3,0.25,,,,", "2,0.1,,0.5,,,2e-07,")
+    ]
+
+
+def test_errors_that_nobody_counted(tmp_path):
+    """A regression has none; of labels, some epochs or all may have none."""
+    x, t = np.ones((80, 3), np.float32), np.zeros((80, 2), np.float32)
+    sets = {"train": (x, t), "test": (x, t)}
+    history = [Epoch(at, 0.5 / at, None, 0.1, test_loss=0.25, test_errors=None) for at in (1, 2)]
+    write_report(tmp_path, Linear(3, 2, 0), history, {}, sets)
+    page = Page(tmp_path / "index.html")
+    assert "0.2500" in page.words
+    assert not any("errors" in word for word in page.words[page.words.index("Epochs") :])
+    assert (tmp_path / "history.csv").read_text().splitlines()[1] == "1,0.5,,0.1,,,0.25,"
+
+    history = [Epoch(1, 0.5, None, 0.1), Epoch(2, 0.25, 75, 0.1)]
+    write_report(tmp_path, mlp(25, [], 4, 0), history, {}, {"train": SETS["train"]})
+    words = [word for word in Page(tmp_path / "index.html").words if word]
+    assert words[words.index("train errors") :][:7] == [
+        *("train errors", "seconds", "1", "0.5000", "-", "0.10", "2")
+    ]
+    assert "75 (25.00%)" in words
+
+    write_report(tmp_path, mlp(25, [], 4, 0), history[:1], {}, {"train": SETS["train"]})
+    assert "train errors" not in Page(tmp_path / "index.html").words
+
+
+def test_settings_are_in_words_and_only_those_that_count(tmp_path):
+    def shown(**settings):
+        write_report(tmp_path, mlp(25, [], 4, 0), [], settings, SETS)
+        words = [word for word in Page(tmp_path / "index.html").words if word]
+        return words[words.index("Settings") + 1 :]
+
+    assert shown(arch=None, hidden=(), batch_size="full", rate=np.float64(0.1)) == [
+        *("hidden layers", "none", "batch size", "full", "learning rate", "0.1")
+    ]
+    sgd = {"optimizer": "sgd", "momentum": 0.9, "nesterov": False, "betas": (0.9, 0.999)}
+    constant = {"schedule": "constant", "gamma": 0.1, "step_size": 5}
+    assert shown(**sgd, **constant, early_stopping=False, patience=5) == [
+        *("optimizer", "sgd", "momentum", "0.9", "Nesterov's momentum", "no"),
+        *("schedule", "constant", "early stopping", "no"),
+    ]
+    assert shown(**{**sgd, "optimizer": "adam", "eps": 1e-8}) == [
+        *("optimizer", "adam", "betas", "0.9, 0.999", "epsilon", "1e-08")
+    ]
+    assert shown(schedule="step", gamma=1 / 3, my_own_setting="a") == [
+        *("schedule", "step", "gamma", str(1 / 3), "my own setting", "a")
+    ]
+    assert shown(date="today", command="make", data="digits") == []
+
+
+@pytest.mark.parametrize(
+    ("net", "words"),
+    [
+        (mlp(784, [200], 10, 0), "784-200-10, tanh, 159,010 parameters"),
+        (mlp(9, [], 4, 0), "9-4, 40 parameters"),
+        (mlp(9, [5, 5], 4, 0, dropout=0.5), "9-5-5-4, tanh, 104 parameters"),
+        (Sequential(Linear(9, 5, 0), ReLU(), Linear(5, 4, 0), Tanh()), "9-5-4, ReLU, tanh, 74"),
+        (Linear(3, 2, 0), "3-2, 8 parameters"),
+        (Tanh(), "Tanh(), 0 parameters"),
+        (Graph(*(lambda x: (x, Linear(3, 2, 0)(x) + Linear(3, 2, 1)(x)))(Input(3))), "Graph of 3"),
+    ],
+)
+def test_the_network_in_words(net, words):
+    assert network(net).startswith(words)
+
+
+@pytest.mark.parametrize("smoothing", [0, None, 0.1])
+def test_losses_with_label_smoothing_are_called_so(tmp_path, monkeypatch, smoothing):
+    from jitprop.reporting import pictures
+
+    seen, real = [], pictures.learning_curves
+    monkeypatch.setattr(pictures, "learning_curves", lambda *a: seen.append(real(*a)) or seen[-1])
+    net = mlp(25, [], 4, 0)
+    history = trained(net, SoftmaxCrossEntropy(smoothing or 0.0))
+    write_report(tmp_path, net, history, {"label_smoothing": smoothing}, SETS)
+    loss = "loss, with label smoothing 0.1" if smoothing else "loss"
+    assert seen[0].axes[0].get_title() == loss.capitalize()
+    words = Page(tmp_path / "index.html").words
+    assert {f"{name} {loss}" for name in SETS} <= set(words)
+
+
+def test_a_narrow_window_scrolls_what_it_would_make_unreadable(tmp_path):
+    net = mlp(25, [6], 4, 0)
+    write_report(tmp_path, net, trained(net), {}, SETS)
+    text = (tmp_path / "index.html").read_text()
+    assert 'name="viewport" content="width=device-width, initial-scale=1"' in text
+    for name in [name for name in FILES if name.endswith(".png")]:
+        data = (tmp_path / name).read_bytes()
+        _, _, after = text.partition(base64.b64encode(data).decode())
+        width = 0.8 * int.from_bytes(data[16:20], "big")
+        assert f'style="min-width: {width:.0f}px"' in after[: after.index(">")]
+    boxes = text.count('<div class="box"><table') + text.count('<div class="rows"><table')
+    assert text.count("<table") == boxes == 3
+    style = text[text.index("<style>") : text.index("</style>")]
+    sizes = re.findall(r"font(?:-size)?:\s*([\d.]+)(px|rem)", style)
+    assert len(sizes) == 2
+    for size, unit in sizes:
+        assert float(size) * (16 if unit == "rem" else 1) >= 16
 
 
 def test_no_epochs(tmp_path):

@@ -87,6 +87,21 @@ def test_learning_curves_without_validation_or_labels():
     assert len(loss.lines) == 3
 
 
+def test_learning_curves_without_errors_that_were_counted():
+    history = [Epoch(at, 1 / at, None, 0.1, None, None, 2 / at, None) for at in (1, 2, 3)]
+    (loss,) = learning_curves(history, COUNTS, labels=True).axes
+    assert len(loss.lines) == 2
+    some = [Epoch(at, 1 / at, 100, 0.1, None, None, 2 / at, None) for at in (1, 2, 3)]
+    loss, errors = learning_curves(some, COUNTS, labels=True).axes
+    assert [line.get_label() for line in errors.lines] == ["train 10.00%"]
+    assert len(loss.lines) == 2
+
+
+def test_the_name_of_the_loss():
+    loss = learning_curves(epochs(3), COUNTS, True, "loss, with label smoothing 0.1").axes[0]
+    assert loss.get_title() == "Loss, with label smoothing 0.1"
+
+
 def test_the_axis_of_losses_is_logarithmic_where_they_are_far_apart():
     def scale(low, high):
         history = [Epoch(1, high, 0, 0.1), Epoch(2, low, 0, 0.1)]
@@ -175,7 +190,8 @@ def test_the_largest_of_many_weights():
     figure = weights(w, (2, 2), classes=False)
     assert len(tiles(figure)) == 100
     assert np.min(np.abs(tiles(figure))) == 1
-    assert "100 of 130 units" in figure.get_suptitle()
+    title = "Weights from the pixels to 100 of 130 units where they are largest"
+    assert figure.get_suptitle() == title
     assert weights(np.zeros((4, 2)), (2, 2), classes=False).axes
 
 
@@ -200,6 +216,13 @@ FIGURES = {
     "weights of classes": lambda: weights(np.eye(784, 10), (28, 28), True),
     "weights of 47 classes": lambda: weights(np.eye(784, 47), (28, 28), True),
     "weights of units": lambda: weights(np.eye(784, 800), (28, 28), False),
+    "weights of very many units": lambda: weights(np.eye(4, 20_000), (2, 2), False),
+    "loss with a long name": lambda: learning_curves(
+        epochs(10), COUNTS, True, "loss, with label smoothing 0.12345"
+    ),
+    "no errors": lambda: learning_curves(
+        epochs(10), COUNTS, False, "loss, with label smoothing 0.12345"
+    ),
     "weights of 1 unit": lambda: weights(np.eye(56, 1), (4, 14), True),
 }
 

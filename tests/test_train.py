@@ -1,6 +1,7 @@
 """The command line: what it prints, writes and refuses, and how it ends."""
 
 import fcntl
+import html
 import json
 import os
 import pty
@@ -319,6 +320,7 @@ def test_report(folder, tmp_path, capsys):
     page = (path / "index.html").read_text()
     assert f"{errors} of 100" in page
     assert "mlp200" in page
+    assert html.escape(shlex.join(["python", "train.py", *args])) in page
     assert len((path / "history.csv").read_text().splitlines()) == 3
     assert train.main([*args, "--quiet"]) == 0
     assert LAST_LINE.fullmatch(capsys.readouterr().out)

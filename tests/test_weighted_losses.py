@@ -89,3 +89,27 @@ def test_refusals():
     assert Own().fprop(zs[0], ts[0]) == 1
     with pytest.raises(NotImplementedError, match=r"^Own\(\) has no rows\(z, t\), the loss of"):
         Losses((Own(), 1)).fprop(zs[:1], ts[:1])
+
+
+@pytest.mark.parametrize("t", [[1], [[0.5, 0.5]]])
+def test_a_hint_where_a_probability_was_0(t):
+    z = np.array([[1.0, 0.0]])
+    loss = CrossEntropy()
+    value = loss.fprop(z, t)
+    assert value == np.inf
+    hint = loss.hint(value)
+    assert hint.startswith(": CrossEntropy is infinite where a target class gets the probability 0")
+    assert "SoftmaxCrossEntropy on the logits" in hint
+    assert "\n" not in hint
+    assert Losses((MeanSquaredError(), 0.5), (loss, 1.0)).hint(value) == hint
+    assert np.isfinite(SoftmaxCrossEntropy().fprop(np.array([[1000.0, -1000.0]]), t))
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf, 1.5])
+def test_no_hint_where_no_probability_was_0(value):
+    assert CrossEntropy().hint(value) == Losses((CrossEntropy(), 1.0)).hint(value) == ""
+
+
+@pytest.mark.parametrize("loss", [MeanSquaredError(), SoftmaxCrossEntropy()])
+def test_other_losses_have_no_hint(loss):
+    assert loss.hint(np.inf) == Losses((loss, 1.0)).hint(np.inf) == ""

@@ -158,7 +158,7 @@ class Keeper:
             }
             write_metrics(request, record)
         if args.report:
-            shown = chosen | machine | {"weights_sha256": digest}
+            shown = chosen | machine | {"weights_sha256": digest, "command": request.typed}
             try:
                 reporting.write_report(args.report, session.net, history, shown, self.sets)
             except OSError as error:

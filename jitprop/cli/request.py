@@ -1,6 +1,7 @@
 """What a run of `jitprop train` was asked for, and the checkpoint that it goes on with."""
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -31,6 +32,8 @@ class Request:
         The file that --resume or --evaluate named.
     command : list of str
         All words that say what is trained, for a checkpoint to hold.
+    typed : str
+        The command line that makes this run.
     """
 
     def __init__(self, argv: Sequence[str] | None, prog: str) -> None:
@@ -38,6 +41,7 @@ class Request:
         self.parser = make_parser(prog)
         self.args = self.parser.parse_args(given)
         self.parser.check_installed()
+        self.typed = shlex.join([*self.parser.command.split(), *given])
         self.checkpoint: Checkpoint | None = None
         self.command = own_command(given)
         if self.args.resume or self.args.evaluate:

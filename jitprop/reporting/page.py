@@ -9,18 +9,19 @@ import csv
 import errno
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jitprop.layers import Activation, Dropout, Graph, Linear, Module, Softmax
+from jitprop.layers import Activation, Dropout, Linear, Module
+from jitprop.reporting import words
 from jitprop.reporting.diagram import XMLNS, draw_svg
-from jitprop.training.evaluation import outputs
-from jitprop.training.examples import Array
+from jitprop.reporting.words import leaves, targets
+from jitprop.training.asking import probabilities
+from jitprop.training.examples import Array, labels
 from jitprop.training.files import check_writable, write_bytes
 from jitprop.training.loop import Epoch, Examples
 
@@ -58,7 +59,7 @@ PICTURES = {  # file: title, what one sees
         "number of values that a module gives for an example.",
     ),
 }
-PAGE = 1400  # pixels: wider pictures are scrolled, not shrunk until nobody can read them
+LEAST = 0.8  # of a picture's width: in a smaller window it is scrolled, so that one can read it
 TITLE = b"<title>Training report</title>"
 FILES = (*PICTURES, "history.csv", "index.html")  # a reader finds all the others behind the last
 
@@ -67,22 +68,26 @@ STYLE = """\
   --line: #d8d8d8; --head: #f3f3f3 }
 @media (prefers-color-scheme: dark) { :root { --ink: #e8e8e8; --page: #161616; --soft: #a8a8a8;
   --line: #3a3a3a; --head: #242424 } }
-body { margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: var(--ink);
+body { margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: var(--ink);
   background: var(--page); font: 16px/1.5 system-ui, sans-serif }
 h1 { margin-bottom: 0 } h2 { margin: 2.5rem 0 .5rem }
 p { max-width: 46rem } .soft { color: var(--soft) }
 .card { background: #ffffff; border: 1px solid var(--line); border-radius: 6px; padding: .5rem;
   overflow: auto; max-height: 75rem; text-align: center }
 .card img { max-width: 100%; height: auto }
+.box { overflow-x: auto }
 .rows { overflow: auto; max-height: 26rem; border: 1px solid var(--line); border-radius: 6px }
 table { border-collapse: collapse; width: 100% }
 th, td { padding: .25rem .75rem; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--line); overflow-wrap: anywhere }
 thead th { position: sticky; top: 0; background: var(--head) }
-.numbers { font-size: .9rem }
 .numbers th, .numbers td { padding: .25rem .5rem; text-align: right; white-space: nowrap;
   font-variant-numeric: tabular-nums }
+.numbers th { white-space: normal; overflow-wrap: normal }
 .settings th { width: 12rem; font-weight: normal; color: var(--soft) }
+code { font-size: 1rem; overflow-wrap: anywhere }
+@media (max-width: 40rem) { body { margin: 1rem auto } .settings th { width: 7rem }
+  .settings th, .settings td { padding: .25rem .5rem .25rem 0 } }
 """
 
 
@@ -140,7 +145,9 @@ def write_report(
     history : sequence of Epoch
         As `fit` returned it.
     settings : dict
-        By name, for the page to show.
+        By name, for the page to show; None is left out. At the head of the page stand the name of
+        the "data", the "command" (text, or a list of words) and the "date" (if there is none, it is
+        now). Where there is "label_smoothing", losses are called so.
     sets : dict of tuples of arrays
         Inputs and targets, as `fit` takes them, of "train" and, as far as there are any,
         "validation" and "test". Mistakes are those on the last of these.
@@ -159,23 +166,25 @@ def write_report(
     images: Array | None = None if isinstance(x, tuple) else np.asarray(x)
     if images is not None and (images.dtype != np.uint8 or images.ndim != 3):
         images = None
-    labels = _targets(t).ndim == 1
-    found = predict(net, name, x, t) if labels else None
+    classes = targets(t).ndim == 1 if not history else history[-1].train_errors is not None
+    found = predict(net, name, x, t) if classes else None
     figures: dict[str, Figure] = {}
     if history:
-        counts = {name: len(_targets(t)) for name, (_, t) in sets.items()}
-        figures["learning_curves.png"] = pictures.learning_curves(history, counts, labels)
+        counts = {name: len(targets(t)) for name, (_, t) in sets.items()}
+        figures["learning_curves.png"] = pictures.learning_curves(
+            history, counts, classes, words.loss_of(settings)
+        )
     if found:
         figures["confusion_matrix.png"] = pictures.confusion_matrix(found)
     if found and images is not None:
         figures["mistakes.png"] = pictures.mistakes(found, images)
-    layers = [part for part in _leaves(net) if not isinstance(part, Activation | Dropout)]
+    layers = [part for part in leaves(net) if not isinstance(part, Activation | Dropout)]
     if images is not None and layers and isinstance(layers[0], Linear):
         to_classes = found is not None and len(layers) == 1
         figures["weights.png"] = pictures.weights(layers[0].w, images.shape[1:], to_classes)
     drawn = {file: pictures.png(figure) for file, figure in figures.items()}
     drawn["model.svg"] = draw_svg(net, len(x) if isinstance(x, tuple) else 1).encode()
-    page = _page(drawn, found, history, settings, sets)
+    page = _page(drawn, net, found, history, settings, sets)
     written = {
         **drawn,
         "history.csv": _csv(history).encode(),
@@ -192,31 +201,16 @@ def write_report(
 
 
 def predict(net: Module, name: str, x: Any, t: Any) -> "Predictions":
-    """Run `net` in evaluation over a set whose targets, the first of several, are labels.
+    """Run `net` in evaluation over a set whose targets, the first of several, are classes.
 
-    Confidence is the softmax of the output, or the output itself where that are probabilities.
+    Confidence is the probability of the class that the network takes it for.
     """
     from jitprop.reporting.pictures import Predictions
 
-    z = outputs(net, x)
-    probabilities = z.min() >= 0 and np.allclose(z.sum(axis=1), 1, atol=1e-3)
-    confidence = (z if probabilities else Softmax().fprop(z)).max(axis=1)
-    truth = _targets(t).astype(np.int64)
-    return Predictions(name, truth, z.argmax(axis=1), confidence, z.shape[1])
-
-
-def _targets(t: Any) -> Array:
-    """Return the targets that errors are counted on: the first of several."""
-    return np.asarray(t[0] if isinstance(t, tuple) else t)
-
-
-def _leaves(module: Module) -> Iterator[Module]:
-    """Yield the modules that are no graphs, in the order in which they run."""
-    if not isinstance(module, Graph):
-        yield module
-        return
-    for part in module.modules:
-        yield from _leaves(part)
+    p = probabilities(net, x)
+    p = p[0] if isinstance(p, tuple) else p
+    truth = labels("t", targets(t))
+    return Predictions(name, truth, p.argmax(axis=1), p.max(axis=1), p.shape[1])
 
 
 def _csv(history: Sequence[Epoch]) -> str:
@@ -230,13 +224,18 @@ def _csv(history: Sequence[Epoch]) -> str:
 
 def _page(
     drawn: Mapping[str, bytes],
+    net: Module,
     found: "Predictions | None",
     history: Sequence[Epoch],
     settings: Mapping[str, Any],
     sets: Mapping[str, Examples],
 ) -> str:
     """Return the page, all pictures in it."""
-    parts = [f"<h1>Training report</h1>\n<p>{_headline(found, history)}</p>"]
+    loss = words.loss_of(settings)
+    parts = [
+        f"<h1>Training report</h1>\n<p>{_headline(found, history, loss)}</p>",
+        words.head(net, settings, sets),
+    ]
     for file, (title, caption) in PICTURES.items():
         if file not in drawn:
             continue
@@ -244,16 +243,19 @@ def _page(
             picture = drawn[file].decode().replace(XMLNS, "", 1)
         else:
             data = base64.b64encode(drawn[file]).decode()
-            width = int.from_bytes(drawn[file][16:20], "big")  # PNG: of the header chunk
-            least = f' style="min-width: {0.7 * width:.0f}px"' if width > PAGE else ""
-            picture = f'<img src="data:image/png;base64,{data}" alt="{title}"{least}>'
+            width = LEAST * int.from_bytes(drawn[file][16:20], "big")  # PNG: of the header chunk
+            picture = (
+                f'<img src="data:image/png;base64,{data}" alt="{title}" '
+                f'style="min-width: {width:.0f}px">'
+            )
         parts.append(
-            f'<h2>{title}</h2>\n<div class="card">{picture}</div>\n<p class="soft">{caption}</p>'
+            f'<h2>{title}</h2>\n<div class="card" tabindex="0">{picture}</div>\n'
+            f'<p class="soft">{caption}</p>'
         )
-    parts.append(f"<h2>Settings</h2>\n{_settings(settings)}")
+    parts.append(f"<h2>Settings</h2>\n{words.shown(settings)}")
     if history:
         parts.append(
-            f"<h2>Epochs</h2>\n{_epochs(history, found is not None, sets)}\n"
+            f"<h2>Epochs</h2>\n{_epochs(history, found is not None, sets, loss)}\n"
             '<p class="soft">For programs: <a href="history.csv">history.csv</a></p>'
         )
     body = "\n".join(parts)
@@ -265,7 +267,7 @@ def _page(
     )
 
 
-def _headline(found: "Predictions | None", history: Sequence[Epoch]) -> str:
+def _headline(found: "Predictions | None", history: Sequence[Epoch], loss: str) -> str:
     after = f"After {len(history)} epoch{'s' * (len(history) != 1)}"
     if found:
         errors, n = int(np.sum(found.truth != found.guess)), len(found.truth)
@@ -276,33 +278,30 @@ def _headline(found: "Predictions | None", history: Sequence[Epoch]) -> str:
     if not history:
         return "No epoch was trained."
     name = next(name for name in SETS if getattr(history[-1], f"{name}_loss") is not None)
-    loss = getattr(history[-1], f"{name}_loss")
-    return f"{after}, the mean {name} loss is <strong>{loss:.4g}</strong>."
+    mean = getattr(history[-1], f"{name}_loss")
+    return f"{after}, the mean {name} {loss} is <strong>{mean:.4g}</strong>."
 
 
-def _settings(settings: Mapping[str, Any]) -> str:
-    rows = []
-    for name, value in settings.items():
-        shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
-        shown = "none" if shown is None or shown == "" else shown
-        rows.append(f"<tr><th>{escape(name)}</th><td>{escape(str(shown))}</td></tr>")
-    return f'<table class="settings">{"".join(rows)}</table>'
-
-
-def _epochs(history: Sequence[Epoch], labels: bool, sets: Mapping[str, Examples]) -> str:
-    """Return the table of epochs; errors only of labels."""
+def _epochs(history: Sequence[Epoch], labels: bool, sets: Mapping[str, Examples], loss: str) -> str:
+    """Return the table of epochs; errors only of labels, and where they were counted."""
     names = [name for name in reversed(SETS) if getattr(history[0], f"{name}_loss") is not None]
+    counted = [
+        name
+        for name in names
+        if labels and any(getattr(epoch, f"{name}_errors") is not None for epoch in history)
+    ]
     heads = ["epoch"]
     for name in names:
-        heads += [f"{name} loss", f"{name} errors"] if labels else [f"{name} loss"]
+        heads += [f"{name} {loss}"] + [f"{name} errors"] * (name in counted)
     lines = []
     for epoch in history:
         cells = [str(epoch.epoch)]
         for name in names:
             cells.append(f"{getattr(epoch, f'{name}_loss'):#.4g}")
-            if labels:
+            if name in counted:
                 errors = getattr(epoch, f"{name}_errors")
-                cells.append(f"{errors:,} ({errors / len(_targets(sets[name][1])):.2%})")
+                share = "" if errors is None else f" ({errors / len(targets(sets[name][1])):.2%})"
+                cells.append("-" if errors is None else f"{errors:,}{share}")
         lines.append((*cells, f"{epoch.train_seconds:.2f}"))
     head = "".join(f"<th>{name}</th>" for name in (*heads, "seconds"))
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>\n" for cells in lines)

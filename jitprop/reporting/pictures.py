@@ -65,7 +65,9 @@ class Predictions(NamedTuple):
     classes: int
 
 
-def learning_curves(history: Sequence[Epoch], counts: Mapping[str, int], labels: bool) -> Figure:
+def learning_curves(
+    history: Sequence[Epoch], counts: Mapping[str, int], labels: bool, loss: str = "loss"
+) -> Figure:
     """Draw the losses and, with labels, the errors against the epoch.
 
     Parameters
@@ -75,8 +77,14 @@ def learning_curves(history: Sequence[Epoch], counts: Mapping[str, int], labels:
     counts : dict of int
         Examples in each set.
     labels : bool
-        Whether the targets are labels: without them there are no errors.
+        Whether the targets are labels: without them there are no errors. There are none either
+        where no set's are counted in every epoch.
+    loss : str
+        What to call the loss.
     """
+    labels = labels and any(
+        None not in [getattr(epoch, f"{name}_errors") for epoch in history] for name in LINES
+    )
     figure = Figure((10 if labels else 5.5, 4.2), layout="constrained")
     axes = figure.subplots(1, 1 + labels, squeeze=False)[0]
     epochs = [epoch.epoch for epoch in history]
@@ -115,7 +123,7 @@ def learning_curves(history: Sequence[Epoch], counts: Mapping[str, int], labels:
             columnspacing=1.2,
         )
         if kind == "loss":
-            panel.set_title("Loss", pad=26)
+            panel.set_title(loss.capitalize(), pad=26)
             panel.set_ylabel("mean loss of an example")
             low, high = np.min(shown), np.max(shown)
             if low > 0 and np.isfinite(high) and high > DECADES * low:
@@ -222,8 +230,8 @@ def weights(w: Array, shape: tuple[int, int], classes: bool) -> Figure:
     chosen = np.sort(np.argsort(-np.square(w, dtype=float).sum(axis=0), kind="stable")[:UNITS])
     n = len(chosen)
     most = float(np.quantile(np.abs(w[:, chosen]), 0.995)) or 1.0
-    which = f"{n} of {units:,} units, those with the largest" if n < units else f"{units} units"
-    title = f"Weights from the pixels to {which}"
+    many = f"{n} of {units:,} units where they are largest"
+    title = f"Weights from the pixels to {many if n < units else f'{units} units'}"
     across = 5 if n <= 10 else 10 if n <= 50 else 20
     mosaic = Mosaic(title, shape, n, across, gap=0.08, text=0.2 if classes else 0, aside=1.2)
     for unit in chosen:
@@ -270,7 +278,9 @@ class Mosaic:
         width, height = across * self.step[0], -(-count // across) * self.step[1]
         inches = (WIDTH - aside) / width
         self.figure = Figure((WIDTH, max(height * inches, 1.5 if aside else 0) + TITLE))
-        self.figure.suptitle(title, y=1 - 0.12 / self.figure.get_figheight(), va="top")
+        above = 1 - 0.12 / self.figure.get_figheight()
+        # At the left, where a narrow window shows it.
+        self.figure.suptitle(title, x=0.006, y=above, ha="left", va="top")
         tall = self.figure.get_figheight()
         part = height * inches / tall
         self.axes = self.figure.add_axes((0, 1 - TITLE / tall - part, 1 - aside / WIDTH, part))

@@ -1,7 +1,8 @@
 """Networks of the exercise: linear layers with a tanh between each two."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from jitprop.layers import (
     Tanh,
     gradcheck,
 )
-from jitprop.layers.batch import as_number
+from jitprop.layers.batch import as_integer, as_number
 
 
 def mlp(
@@ -60,15 +61,30 @@ def mlp(
         A width is no integer, or the dtype is another.
     """
     rng = np.random.default_rng(rng)
-    if not isinstance(hidden, Iterable) or isinstance(hidden, str | bytes):
-        raise TypeError(f"mlp: hidden is {hidden!r}, expected a list of widths such as [200]")
-    widths = [in_features, *hidden, classes]
+    widths = _widths(in_features, hidden, classes)
     dropout = as_number("mlp", "dropout", dropout)
+    if not 0 <= dropout < 1:
+        raise ValueError(f"mlp: dropout is {dropout}, expected at least 0 and below 1")
     linears = [Linear(n, m, rng, dtype) for n, m in pairwise(widths)]
     modules: list[Module] = [linears[0]]
     for linear in linears[1:]:
         modules += [Tanh(), Dropout(dropout, rng), linear] if dropout else [Tanh(), linear]
     return Sequential(*modules)
+
+
+def _widths(in_features: Any, hidden: Any, classes: Any) -> list[int]:
+    """Return the widths of all values from input to output, or say which of them is none."""
+    listed = isinstance(hidden, Iterable) and not isinstance(hidden, str | bytes | Mapping)
+    if not listed or (isinstance(hidden, np.ndarray) and hidden.ndim == 0):
+        raise TypeError(f"mlp: hidden is {hidden!r}, expected a list of widths such as [200]")
+    given = {"in_features": in_features}
+    given |= {f"hidden[{place}]": width for place, width in enumerate(hidden)}
+    widths = []
+    for name, width in {**given, "classes": classes}.items():
+        widths.append(as_integer("mlp", name, width))
+        if widths[-1] < 1:
+            raise ValueError(f"mlp: {name} is {widths[-1]}, expected at least 1")
+    return widths
 
 
 def gradcheck_mlp(hidden_layers: int) -> GradCheckResult:

@@ -29,6 +29,8 @@ class Progress:
         How many examples there are of "train", "validation", "test".
     on_lost : callable or None
         Called once, when a line cannot be printed.
+    smoothed : bool
+        Whether losses are with label smoothing, and the table has to say so.
 
     Attributes
     ----------
@@ -42,6 +44,7 @@ class Progress:
         settings: "Settings | None" = None,
         counts: Mapping[str, int] | None = None,
         on_lost: Callable[[], None] | None = None,
+        smoothed: bool = False,
     ) -> None:
         self.quiet = quiet
         self.epochs = settings.epochs if settings else 0
@@ -50,6 +53,7 @@ class Progress:
         size = (settings.batch_size if settings else None) or images
         self.batches = -(-images // max(1, size))
         self.on_lost = on_lost
+        self.head = f"train loss{', smoothed' * smoothed}"
         self.lost: OSError | None = None
         self.bar: Any = None
         self.loss = 0.0
@@ -98,7 +102,7 @@ class Progress:
     def start(self) -> None:
         """Begin the table of epochs, and the bar."""
         errors = "".join(f"{name + ' errors':>19}" for name in self.counts)
-        self.line(f"\n{'epoch':>7}{'train loss':>12}{errors}{'seconds':>9}")
+        self.line(f"\n{'epoch':>7}{self.head:>{len(self.head) + 2}}{errors}{'seconds':>9}")
         if not self.quiet and sys.stderr.isatty():
             from tqdm import tqdm
 
@@ -122,10 +126,12 @@ class Progress:
 
     def epoch(self, epoch: "Epoch") -> None:
         """Add a line to the table."""
-        columns = [f"{f'{epoch.epoch}/{self.epochs}':>7}{epoch.train_loss:#12.4g}"]
+        wide = len(self.head) + 2
+        columns = [f"{f'{epoch.epoch}/{self.epochs}':>7}{epoch.train_loss:#{wide}.4g}"]
         for name, count in self.counts.items():
             errors = getattr(epoch, f"{name}_errors")
-            columns.append(f"{f'{errors} ({errors / count:.2%})':>19}")
+            shown = "-" if errors is None else f"{errors} ({errors / count:.2%})"
+            columns.append(f"{shown:>19}")
         self.line("".join(columns) + f"{epoch.train_seconds:9.2f}")
 
     def stop(self) -> None:
