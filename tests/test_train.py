@@ -249,6 +249,7 @@ def test_metrics(run, capsys):
         "arch": None,
         "hidden": [8],
         "data": metrics["settings"]["data"],
+        "transposed": False,
         "dropout": 0,
         "label_smoothing": 0,
         "validation": 0,

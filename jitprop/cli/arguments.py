@@ -234,8 +234,14 @@ LEARNING = [
                 "--data",
                 type=a_path,
                 metavar="DIR",
-                help="folder of IDX files, raw or .gz, such as Fashion-MNIST's (default: MNIST, "
-                "embedded)",
+                help="folder of IDX files, raw or .gz, such as Fashion-MNIST's; of several sets "
+                "in it, DIR/emnist-letters is one; class k is label k (default: MNIST, embedded)",
+            ),
+            arg(
+                "--transpose",
+                choices=("yes", "no"),
+                help="swap rows and columns of each image (default: yes for files whose names say "
+                "EMNIST, which hold characters that lie; else no)",
             ),
             arg(
                 "--validation",
@@ -283,7 +289,7 @@ RUNNING = [
                 "--evaluate",
                 type=a_path,
                 metavar="FILE",
-                help="train nothing, but count its errors on the test set, digit by digit",
+                help="train nothing, but count its errors on the test set, class by class",
             ),
         ],
     ),

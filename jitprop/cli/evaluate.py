@@ -1,4 +1,4 @@
-"""`jitprop train --evaluate FILE`: what each digit is taken for."""
+"""`jitprop train --evaluate FILE`: what each class is taken for."""
 
 import contextlib
 import math
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from jitprop.cli.request import Request
+from jitprop.cli.sets import lies_otherwise, read_dataset
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,23 +15,27 @@ if TYPE_CHECKING:
 def evaluate(request: Request) -> int:
     """Report what the network of a checkpoint takes the test images for; return the exit code."""
     from jitprop import training
-    from jitprop.data import DataError, load_dataset
     from jitprop.training.progress import Progress
 
     args, parser, checkpoint = request.args, request.parser, request.checkpoint
     assert checkpoint is not None
+    dataset = read_dataset(request)
     try:
-        dataset = load_dataset(args.data)
         net = checkpoint.net()
-    except (DataError, training.CheckpointError) as error:
+    except training.CheckpointError as error:
         parser.error(str(error))
+    # Of EMNIST alone: others lie as they always did.
+    if dataset.transposed and not args.transpose and (why := lies_otherwise(request, dataset)):
+        parser.error(why)
     inputs = [("--evaluate", args.evaluate), *(("--data", file) for file in dataset.files)]
     parser.check_files(inputs, [("--metrics", args.metrics)])
     check_metrics(request)
     labels = dataset.test_labels
     progress = Progress(args.quiet)
+    turned = ", turned upright" if dataset.transposed else ""
     progress.line(
-        f"data      {dataset.name}: {len(labels)} test\nnetwork   {args.evaluate}: {net!r}\n"
+        f"data      {dataset.name}: {len(labels)} test{turned}\n"
+        f"network   {args.evaluate}: {net!r}\n"
     )
     try:
         with use_threads(args.threads), progress:
@@ -47,6 +52,7 @@ def evaluate(request: Request) -> int:
         record = {
             "evaluated": args.evaluate,
             "data": dataset.name,
+            "transposed": dataset.transposed,
             "test_errors": errors,
             "test_images": len(labels),
             "confusion": counts.tolist(),
@@ -77,14 +83,15 @@ def use_threads(threads: int | None) -> Iterator[None]:
 def table(counts: "np.ndarray", recall: list[float]) -> str:
     """Return the lines of a table of images by their class, a row, and what they are taken for."""
     width = max(6, len(str(counts.max())) + 2)
-    head = "".join(f"{digit:{width}}" for digit in range(counts.shape[1]))
+    head = "".join(f"{label:{width}}" for label in range(counts.shape[1]))
     lines = [
-        "images of each digit (rows) by what they are taken for (columns)\n",
+        "images of each class (rows) by what they are taken for (columns)\n",
         f"     {head}    recall",
     ]
-    for digit, row in enumerate(counts):
+    for label, row in enumerate(counts):
         cells = "".join(f"{count:{width}}" for count in row)
-        lines.append(f"{digit:5}{cells}{recall[digit]:10.2%}")
+        share = f"{recall[label]:.2%}" if row.any() else "-"  # of no images
+        lines.append(f"{label:5}{cells}{share:>10}")
     return "\n".join([*lines, ""])
 
 

@@ -11,6 +11,7 @@ from jitprop.training.settings import ARCHITECTURES, Settings
 
 # numba takes half a second to load: a page of help and a refused argument do not wait for it.
 if TYPE_CHECKING:
+    from jitprop.data import Dataset
     from jitprop.training import Checkpoint, Training
 
 
@@ -47,6 +48,8 @@ class Request:
         except (TypeError, ValueError) as error:
             self.parser.error(str(error))
         self.hidden = self.args.hidden or ARCHITECTURES[self.args.arch]
+        if self.args.dropout and not self.hidden:
+            self.parser.error("argument --dropout: there is no hidden layer to drop from")
         if self.args.checkpoint_every and not self.args.save:
             self.parser.error("argument --checkpoint-every: needs --save FILE")
 
@@ -68,11 +71,12 @@ class Request:
                 raise CheckpointError(path, "not saved by train.py")
         except CheckpointError as error:
             parser.error(str(error))
-        free = {*vars(ways_to_run()), "data"}
+        of_data = {"data", "transpose"}
+        free = {*vars(ways_to_run()), *of_data}
         parser.of = f"{path}: its command line: "
         saved = vars(parser.parse_args(own_command(command)))
         parser.of = ""
-        known = {name: value for name, value in saved.items() if name not in free or name == "data"}
+        known = {n: value for n, value in saved.items() if n not in free or n in of_data}
         args = parser.parse_args(argv, argparse.Namespace(**known))
         # Settings that can change, such as epochs, are for the checkpoint to say.
         for name, value in vars(args).items():
@@ -93,13 +97,14 @@ class Request:
             except CheckpointError as error:
                 self.parser.error(str(error))
 
-    def chosen(self, data: str, used: str) -> dict[str, Any]:
+    def chosen(self, dataset: "Dataset", used: str) -> dict[str, Any]:
         """Return all settings by the names of their arguments."""
         args, settings = self.args, self.settings
         return {
             "arch": None if args.hidden else args.arch,
             "hidden": self.hidden,
-            "data": data,
+            "data": dataset.name,
+            "transposed": dataset.transposed,
             "dropout": args.dropout,
             "label_smoothing": args.label_smoothing,
             "validation": args.validation,
