@@ -295,7 +295,7 @@ RUNNING = [
     ),
     Group(
         "machine",
-        "{command} --threads 1 --gradcheck",
+        "{command} --gradcheck               trains nothing\n{command} --threads 1 --input dense",
         [
             arg(
                 "--threads",
@@ -314,9 +314,9 @@ RUNNING = [
             arg(
                 "--gradcheck",
                 action="store_true",
-                help="first compare bprop with numerical differentiation, on a small network of "
-                "such "
-                "layers; end if they differ",
+                help="compare bprop with numerical differentiation, layer by layer, on a small "
+                "network of such layers, and end; with --epochs, --preset, --save, --resume, "
+                "--metrics or --report, train where they agree",
             ),
         ],
     ),
@@ -341,7 +341,7 @@ RUNNING = [
             arg(
                 "--quiet",
                 action="store_true",
-                help="print nothing but the last line, the test errors",
+                help="print nothing but the last line: the test errors, or that gradients agree",
             ),
         ],
     ),

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from jitprop.training import Checkpoint, Training
 
 
+# What says, beside --gradcheck, that a training is wanted.
+TO_TRAIN = ("epochs", "save", "resume", "metrics", "report", "preset")
+
+
 class Request:
     """A command line, understood.
 
@@ -59,9 +63,9 @@ class Request:
 
         args, parser = self.args, self.parser
         path = args.resume or args.evaluate
-        if args.evaluate and (args.save or args.resume):
-            flag = "save" if args.save else "resume"
-            parser.error(f"argument --evaluate: not allowed with --{flag}")
+        for flag in ("save", "resume", "gradcheck"):
+            if args.evaluate and getattr(args, flag):
+                parser.error(f"argument --evaluate: not allowed with --{flag}")
         try:
             checkpoint = read(path)
             found = checkpoint.about.get("command", [] if args.evaluate else None)
@@ -86,6 +90,12 @@ class Request:
                 parser.error(f"argument {flag}: not what {path} was trained with")
         self.args, self.checkpoint = args, checkpoint
         self.command = [*own_command(command), *own_command(argv)]
+
+    @property
+    def only_checks(self) -> bool:
+        """Whether --gradcheck is there and nothing says that a training is wanted."""
+        given = [getattr(self.args, name, None) is not None for name in TO_TRAIN]
+        return self.args.gradcheck and not any(given)
 
     def resume(self, session: "Training") -> None:
         """Put a new training where the checkpoint stands, if there is one."""

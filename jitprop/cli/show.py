@@ -78,13 +78,3 @@ def summary(args: argparse.Namespace, settings: Settings, size: int) -> list[str
     ):
         words += [f"{name} {value:g}"] if value else []
     return [*words, f"seed {args.seed}"]
-
-
-def gradients(request: Request) -> str:
-    """Compare bprop with numerical differentiation; return a line, or end if they differ."""
-    from jitprop import training
-
-    checked = training.gradcheck_mlp(len(request.hidden))
-    if not checked:
-        request.parser.fail(f"gradient check failed: {checked}")
-    return f"gradient check passed, worst: {checked}"
