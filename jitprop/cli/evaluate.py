@@ -11,6 +11,10 @@ from jitprop.cli.sets import lies_otherwise, read_dataset
 if TYPE_CHECKING:
     import numpy as np
 
+    from jitprop.layers import Module
+
+MOST_COLUMNS = 20  # of a table that a terminal shows; --metrics has all counts of any
+
 
 def evaluate(request: Request) -> int:
     """Report what the network of a checkpoint takes the test images for; return the exit code."""
@@ -40,8 +44,11 @@ def evaluate(request: Request) -> int:
     try:
         with use_threads(args.threads), progress:
             counts = training.confusion(net, dataset.test_images, labels)
+            lost = without_class(net, dataset.test_images, labels)
     except (TypeError, ValueError) as error:
         parser.error(f"{args.evaluate}: does not take {dataset.name}: {error}")
+    if lost:
+        parser.fail(f"{args.evaluate}: its output for {lost} of {len(labels)} images is not finite")
     images = counts.sum(axis=1)
     found = counts.diagonal()
     recall = [n / of if of else math.nan for n, of in zip(found, images, strict=True)]
@@ -80,8 +87,19 @@ def use_threads(threads: int | None) -> Iterator[None]:
         kernels.set_num_threads(before)
 
 
+def without_class(net: "Module", images: "np.ndarray", labels: "np.ndarray") -> int:
+    """Count the images for which an output is not finite: weights that are too large overflow."""
+    import numpy as np
+
+    from jitprop.training.evaluation import outputs
+
+    return int((~np.isfinite(outputs(net, images, labels))).any(axis=1).sum())
+
+
 def table(counts: "np.ndarray", recall: list[float]) -> str:
     """Return the lines of a table of images by their class, a row, and what they are taken for."""
+    if counts.shape[1] > MOST_COLUMNS:
+        return list_of_classes(counts, recall)
     width = max(6, len(str(counts.max())) + 2)
     head = "".join(f"{label:{width}}" for label in range(counts.shape[1]))
     lines = [
@@ -90,9 +108,27 @@ def table(counts: "np.ndarray", recall: list[float]) -> str:
     ]
     for label, row in enumerate(counts):
         cells = "".join(f"{count:{width}}" for count in row)
-        share = f"{recall[label]:.2%}" if row.any() else "-"  # of no images
-        lines.append(f"{label:5}{cells}{share:>10}")
+        lines.append(f"{label:5}{cells}{percent(recall[label]):>10}")
     return "\n".join([*lines, ""])
+
+
+def list_of_classes(counts: "np.ndarray", recall: list[float]) -> str:
+    """Return a line for each class that has images, with the three it is most often taken for."""
+    lines = ["images of each class, and what else they are taken for most often\n"]
+    lines.append("class  images    recall  taken for")
+    for label, row in enumerate(counts):
+        others = [
+            int(other) for other in (-row).argsort(kind="stable") if other != label and row[other]
+        ]
+        words = ", ".join(f"{other} ({row[other]})" for other in others[:3])
+        if row.any():
+            lines.append(f"{label:5}{row.sum():8}{percent(recall[label]):>10}  {words}".rstrip())
+    return "\n".join([*lines, ""])
+
+
+def percent(share: float) -> str:
+    """Return a share as text, that of no images as "-"."""
+    return "-" if math.isnan(share) else f"{share:.2%}"
 
 
 def errors_line(errors: int, images: int) -> str:

@@ -81,7 +81,7 @@ def run(args: argparse.Namespace, parser: "Parser") -> int:
     try:
         net = load_network(args.model)
         predict(net, np.zeros((1, FIELD, FIELD), np.uint8))  # whether it takes such images
-    except (OSError, ValueError) as error:
+    except (OSError, TypeError, ValueError) as error:
         parser.error(f"argument --model: {described(error, args.model)}")
 
     entries: list[dict[str, Any]] = []
@@ -103,11 +103,14 @@ def run(args: argparse.Namespace, parser: "Parser") -> int:
     read = [entry for entry in entries if "error" not in entry]
     if digits:
         for entry, probabilities in zip(read, predict(net, np.stack(digits)).tolist(), strict=True):
-            entry["digit"] = int(np.argmax(probabilities))
+            if not np.isfinite(probabilities).all():
+                file = printable(entry["file"])
+                parser.fail(f"argument --model: {args.model}: its output for {file} is not finite")
+            entry[kind(probabilities)] = int(np.argmax(probabilities))
             entry["probability"] = max(probabilities)
             entry["probabilities"] = probabilities
     if args.json:
-        print(json.dumps(entries, indent=2))
+        print(json.dumps(entries, indent=2, allow_nan=False))
     elif read:
         print("\n".join(table(read)))
     if args.show and given:
@@ -126,19 +129,25 @@ def load_network(path: str | Path) -> "Module":
 
 
 def predict(net: "Module", digits: "np.ndarray") -> "np.ndarray":
-    """Return the probability of each class, (n, classes) float32, of (n, 28, 28) uint8 images.
+    """Return the probability of each class, (n, classes), of (n, 28, 28) uint8 images.
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         The network does not take them.
     """
     import numpy as np
 
     from jitprop.layers import Softmax
 
-    x = digits.reshape(len(digits), -1).astype(np.float32) / np.float32(255)
-    return Softmax().fprop(net.eval().fprop(x))
+    dtype = next((p.value.dtype for p in net.parameters()), np.dtype(np.float32))
+    z = net.eval().fprop(digits.reshape(len(digits), -1).astype(dtype) / dtype.type(255))
+    return Softmax().fprop(z[0] if isinstance(z, tuple) else z)  # of several outputs the first
+
+
+def kind(probabilities: Sequence[float]) -> str:
+    """Return what a network tells apart: digits, if these are ten."""
+    return "digit" if len(probabilities) == 10 else "class"
 
 
 def images(arguments: Sequence[str]) -> Iterator[tuple[str, Path | OSError | None]]:
@@ -169,11 +178,12 @@ def images(arguments: Sequence[str]) -> Iterator[tuple[str, Path | OSError | Non
 def table(entries: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Yield the lines of a table; probabilities are percentages."""
     classes = range(len(entries[0]["probabilities"]))
+    what = kind(entries[0]["probabilities"])
     names = [printable(entry["file"]) for entry in entries]
     width = max(map(len, ["file", *names]))
-    yield f"{'file':{width}}  digit  probability" + "".join(f"{digit:7}" for digit in classes)
+    yield f"{'file':{width}}  {what}  probability" + "".join(f"{label:7}" for label in classes)
     for name, entry in zip(names, entries, strict=True):
-        yield f"{name:{width}}  {entry['digit']:5}  {entry['probability']:11.1%}" + "".join(
+        yield f"{name:{width}}  {entry[what]:5}  {entry['probability']:11.1%}" + "".join(
             f"{p:7.1%}" for p in entry["probabilities"]
         )
 
@@ -205,7 +215,7 @@ def show(
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
     for i, (entry, picture, digit) in enumerate(zip(entries, given, digits, strict=False)):
         x, y = width * (i % columns) + GAP, height * (i // columns) + GAP
-        text = f"{entry['digit']}  {entry['probability']:.1%}  "
+        text = f"{entry[kind(entry['probabilities'])]}  {entry['probability']:.1%}  "
         name = printable(Path(entry["file"]).name)
         room = 2 * SIDE + GAP - draw.textlength(text, font)
         while draw.textlength(name, font) > room:
@@ -250,7 +260,8 @@ def make_parser(prog: str) -> Parser:
         type=a_path,
         default=str(MODEL),
         metavar="FILE",
-        help="network that train.py saved (default: an mlp200, trained on MNIST)",
+        help="network that train.py saved, of digits or, where there are not ten, other classes "
+        "(default: an mlp200, trained on MNIST)",
     )
     parser.add_argument(
         "--json", action="store_true", help="print a list of objects for programs, not a table"
