@@ -260,7 +260,7 @@ def make_parser(prog: str) -> Parser:
         type=a_path,
         default=str(MODEL),
         metavar="FILE",
-        help="network that train.py saved, of digits or, where there are not ten, other classes "
+        help="network that train.py saved, of digits or of other classes "
         "(default: an mlp200, trained on MNIST)",
     )
     parser.add_argument(
