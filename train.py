@@ -25,10 +25,13 @@ def main(argv: Sequence[str] | None = None, prog: str = "train.py") -> int:
     """
     cli.interrupted = f"{prog}: interrupted before training"
     from jitprop.cli.evaluate import evaluate  # late: Ctrl-C is answered while this loads
+    from jitprop.cli.gradients import only_check
     from jitprop.cli.request import Request
 
     request = Request(argv, prog)  # the arguments, and a checkpoint to go on with
     try:
+        if request.only_checks:
+            return only_check(request)
         return evaluate(request) if request.args.evaluate else train(request)
     except MemoryError as error:
         request.parser.error(f"not enough memory: {error}")
@@ -40,10 +43,11 @@ def train(request: "Request") -> int:
 
     import jitprop
     from jitprop.cli.evaluate import use_threads
+    from jitprop.cli.gradients import check
     from jitprop.cli.interrupt import Interrupt
     from jitprop.cli.keep import Keeper
     from jitprop.cli.sets import read_sets
-    from jitprop.cli.show import describe, gradients, used
+    from jitprop.cli.show import describe, used
     from jitprop.training.progress import Progress
 
     args, settings, prog = request.args, request.settings, request.parser.prog
@@ -96,7 +100,7 @@ def train(request: "Request") -> int:
         progress.line(describe(request, dataset, session, sets))
         with progress:  # says when kernels are compiled
             if args.gradcheck:
-                progress.line(gradients(request))
+                progress.line(check(request, progress))
             jitprop.warm_up(net, loss, images, labels, input=used(session), **asdict(settings))
         compile_seconds = progress.compiled()
 

@@ -7,6 +7,7 @@ import pytest
 
 from jitprop.layers import Dropout, Linear, Tanh, gradcheck
 from jitprop.training import ARCHITECTURES, gradcheck_mlp, mlp
+from jitprop.training.architectures import gradcheck_layers
 
 
 @pytest.mark.parametrize("arch", ["linear", "mlp200", "mlp800"])
@@ -65,7 +66,7 @@ def test_gradcheck_has_no_square_weights(monkeypatch):
 
     monkeypatch.setattr("jitprop.training.architectures.gradcheck", check)
     gradcheck_mlp(4)
-    shapes = [parameter.value.shape for parameter in nets[0].parameters()]
+    shapes = [parameter.value.shape for parameter in nets[-1].parameters()]
     assert len(shapes) == 10
     assert all(rows != columns for rows, columns in shapes[::2])
 
@@ -75,6 +76,23 @@ def test_gradcheck_finds_a_wrong_layer(monkeypatch):
     monkeypatch.setattr(Tanh, "bprop", lambda self, dy, need_dx=True: right(self, dy) * 1.001)
     assert not gradcheck_mlp(1)
     assert gradcheck_mlp(0)
+    wrong = [row.layer for row in gradcheck_layers(1) if not row.result]
+    assert wrong == ["Tanh()", "all of 6-5-4"]
+
+
+def test_gradcheck_of_each_layer():
+    """With the number of all entries of all Jacobians."""
+    rows = gradcheck_layers(1, dropout=0.5, label_smoothing=0.1)
+    assert [(row.layer, row.by, row.derivatives) for row in rows] == [
+        ("Linear(6, 5)", "x, w, b", 3 * 5 * (3 * 6 + 6 * 5 + 5)),
+        ("Tanh()", "x", (3 * 5) ** 2),
+        ("Dropout(0.5)", "x", (3 * 5) ** 2),
+        ("Linear(5, 4)", "x, w, b", 3 * 4 * (3 * 5 + 5 * 4 + 4)),
+        ("SoftmaxCrossEntropy(label_smoothing=0.1)", "x", 3 * 4),
+        ("all of 6-5-4", "x, w, b", 3 * 4 * (3 * 6 + 6 * 5 + 5 + 5 * 4 + 4)),
+    ]
+    assert all(row.result for row in rows)
+    assert gradcheck_mlp(2).error == max(row.result.error for row in gradcheck_layers(2))
 
 
 @pytest.mark.parametrize(

@@ -117,9 +117,32 @@ def test_a_missing_package_is_one_line_that_says_what_to_type(
     assert (end.value.code, out) == (2, "")
     verb = "is" if len(missing) == 1 else "are"
     assert err == (
-        f"jitprop {command}: error: {', '.join(missing)} {verb} not installed; "
-        f"type: {sys.executable} -m pip install -e {ROOT}\n"
+        f"jitprop {command}: error: {', '.join(missing)} {verb} not installed: "
+        f"pip install -e {ROOT}\n"
     )
+
+
+def test_outside_a_clone_the_package_is_installed(tmp_path, monkeypatch):
+    monkeypatch.setattr(parser, "__file__", str(tmp_path / "jitprop" / "cli" / "parser.py"))
+    assert parser.to_install() == "pip install jitprop"
+
+
+def test_hints_have_one_style():
+    """`pip install 'jitprop[EXTRA]'`, of an extra that there is, whatever is missing."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    sources = [*(ROOT / "jitprop").rglob("*.py"), *(ROOT / "layers").rglob("*.py")]
+    sources += [*(ROOT / "perf").rglob("*.py"), ROOT / "train.py"]
+    hints = []
+    for path in sources:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            text = getattr(node, "value", None)
+            if isinstance(text, str):
+                hints += re.findall(r"pip install .*", text)
+    assert len(hints) >= 4
+    for hint in hints:
+        extra = re.match(r"pip install 'jitprop\[(\w+)\]'", hint)
+        assert extra, hint
+        assert extra[1] in project["optional-dependencies"]
 
 
 def test_a_python_without_packages():
@@ -131,7 +154,7 @@ def test_a_python_without_packages():
     ):
         code, out, err = run("-S", *command)
         assert (code, out, err.count("\n")) == (2, "", 1)
-        assert "numpy, numba, safetensors, tqdm are not installed; type: " in err
+        assert "numpy, numba, safetensors, tqdm are not installed: pip install " in err
     assert run("-S", "train.py", "--help")[0] == 0
     assert run("-S", "-m", "jitprop", "--version")[0] == 0
 

@@ -257,7 +257,7 @@ def test_embedded_set():
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 @pytest.mark.parametrize("joint", ["-idx", ".idx"])
 @pytest.mark.parametrize("test", ["t10k", "test"])
-@pytest.mark.parametrize("prefix", ["", "qmnist-", "emnist-letters-"])
+@pytest.mark.parametrize("prefix", ["", "qmnist-", "Fashion-MNIST-", "emnist-letters-"])
 def test_every_naming(tmp_path, prefix, test, joint, suffix):
     source = write(tmp_path / "source")
     folder = tmp_path / "digits"
@@ -267,7 +267,52 @@ def test_every_naming(tmp_path, prefix, test, joint, suffix):
         (folder / name).write_bytes(zipped(path.read_bytes()) if suffix else path.read_bytes())
     (folder / "readme.txt").write_text("ignored")
     (folder / "._train-images-idx3-ubyte").write_text("ignored")
-    assert_small_set(load_dataset(str(folder)), "digits")
+    dataset = load_dataset(str(folder))
+    assert dataset.transposed == prefix.startswith("emnist")
+    upright = dataset.transpose() if dataset.transposed else dataset
+    assert_small_set(upright, prefix.lower().rstrip("-") or "digits")
+
+
+def rename(folder: Path, prefix: str) -> None:
+    for path in sorted(folder.glob("t*")):
+        path.rename(folder / f"{prefix}{path.name}")
+
+
+@pytest.mark.parametrize("prefix", ["emnist-digits-", "EMNIST-Letters-", "my-emnist-", "emnist_a-"])
+@pytest.mark.parametrize("transpose", [None, True, False])
+def test_emnist_is_turned_upright(tmp_path, prefix, transpose):
+    rename(write(tmp_path), prefix)
+    dataset = load_dataset(tmp_path, transpose=transpose)
+    turned = transpose is not False
+    expected = IMAGES.transpose(0, 2, 1) if turned else IMAGES
+    np.testing.assert_array_equal(dataset.train_images, expected, strict=True)
+    np.testing.assert_array_equal(dataset.test_images, expected[:2], strict=True)
+    assert dataset.train_images.flags.c_contiguous
+    assert dataset.transposed == turned
+    assert dataset.name == prefix.lower().rstrip("-")
+    other = load_dataset(tmp_path, transpose=not turned)
+    assert dataset.sha256() == other.transpose().sha256() != other.sha256()
+
+
+@pytest.mark.parametrize("prefix", ["", "kmnist-", "femnist-"])
+def test_no_other_set_is_turned_unless_asked(tmp_path, prefix):
+    folder = tmp_path / "EMNIST"
+    rename(write(folder), prefix)
+    assert_small_set(load_dataset(folder), prefix.rstrip("-") or "EMNIST")
+    assert load_dataset(folder, transpose=True).train_images.shape == (5, 4, 3)
+
+
+def test_transpose_is_yes_no_or_none(tmp_path):
+    with pytest.raises(TypeError, match="transpose is 'no', expected True, False or None"):
+        load_dataset(write(tmp_path), transpose="no")
+
+
+def test_labels_are_those_of_the_files(tmp_path):
+    """Of EMNIST's letters, from 1 on: class k is label k."""
+    rename(write(tmp_path, train_labels=LABELS + 23, test_labels=LABELS[:2] + 1), "emnist-letters-")
+    letters = load_dataset(tmp_path)
+    np.testing.assert_array_equal(letters.train_labels, LABELS + 23)
+    assert letters.classes == 27
 
 
 def test_each_file_may_have_its_own_form(tmp_path):
@@ -366,11 +411,30 @@ def test_refuses_empty_folder(tmp_path):
     assert "no train images; looked for" in error_of(load_dataset, tmp_path)
 
 
-def test_refuses_several_sets(tmp_path):
-    for path in list(write(tmp_path).iterdir()):
-        path.rename(tmp_path / f"emnist-digits-{path.name}")
-    write(tmp_path)
-    assert "holds several sets (emnist-digits-, .)" in error_of(load_dataset, tmp_path)
+def test_of_several_sets_one_is_named(tmp_path):
+    """As EMNIST's archive has them, side by side."""
+    for name in ("emnist-letters", "emnist-digits", ""):
+        rename(write(tmp_path), f"{name}-" if name else "")
+    message = error_of(load_dataset, tmp_path)
+    assert message.endswith(
+        f": holds several sets (emnist-digits, emnist-letters, .); name one, as in "
+        f"{tmp_path / 'emnist-digits'}, or give each a folder of its own"
+    )
+    for name in ("emnist-digits", "EMNIST-Letters"):
+        one = load_dataset(tmp_path / name)
+        assert_small_set(one.transpose(), name.lower())
+        assert [path.name.startswith(name.lower()) for path in one.files] == [True] * 4
+    missing = error_of(load_dataset, tmp_path / "emnist-balanced")
+    assert missing.endswith("No such file or directory")
+
+
+def test_a_set_is_named_in_the_folder_below(tmp_path):
+    raw = tmp_path / "EMNIST" / "raw"
+    for name in ("emnist-letters-", "emnist-digits-"):
+        rename(write(raw), name)
+    assert f"as in {raw / 'emnist-digits'}, or" in error_of(load_dataset, tmp_path)
+    assert load_dataset(raw / "emnist-letters").name == "emnist-letters"
+    assert load_dataset(raw.parent / "emnist-letters").name == "emnist-letters"
 
 
 @pytest.mark.parametrize("below", ["MNIST/raw", "KMNIST/raw"])

@@ -38,6 +38,17 @@ def test_write_json(tmp_path):
     assert os.listdir(tmp_path) == ["run.json"]
 
 
+def test_json_is_strict(tmp_path):
+    """No NaN, which other parsers refuse, and NumPy's numbers as plain ones."""
+    record = {"loss": np.float32(0.5), "errors": np.int64(3), "all": (np.nan, [np.inf, 1])}
+    record |= {"array": np.array([1.5, -np.inf]), "b": np.True_, "c": {"d": float("nan")}}
+    write_json(tmp_path / "run.json", record)
+    text = (tmp_path / "run.json").read_text()
+    plain = json.loads(text, parse_constant=lambda name: pytest.fail(name))
+    expected = {"loss": 0.5, "errors": 3, "all": [None, [None, 1]], "array": [1.5, None]}
+    assert plain == expected | {"b": True, "c": {"d": None}}
+
+
 def test_check_writable_changes_nothing(tmp_path):
     path = tmp_path / "run.json"
     check_writable(path)

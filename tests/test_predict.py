@@ -13,7 +13,7 @@ import pytest
 
 from jitprop import training
 from jitprop.cli import predict
-from jitprop.layers import Module
+from jitprop.layers import Add, Graph, Input, Linear, Module
 from jitprop.training import mlp
 
 pytest.importorskip("PIL")
@@ -245,7 +245,47 @@ def test_a_model_of_more_classes(folder, run, monkeypatch):
     net = mlp(784, [], 12, rng=0)
     monkeypatch.setattr(predict, "load_network", lambda path: net)
     _, out, _ = run(folder)
-    assert out.splitlines()[0].split()[3:] == [str(i) for i in range(12)]
+    head, *_ = out.splitlines()
+    assert head.split() == ["file", "class", "probability", *map(str, range(12))]
+    entries = json.loads(run(folder, "--json", "--show", folder / "seen")[1])
+    assert all(e["class"] == np.argmax(e["probabilities"]) for e in entries)
+    assert not any("digit" in e for e in entries)
+
+
+def test_models_of_any_kind(folder, run, monkeypatch):
+    """The same digits in float64 and of the first of two outputs; of two inputs one line."""
+    x, other = Input(784), Input(784)
+    first = Linear(784, 10, 0)
+    kinds = {
+        "single": mlp(784, [], 10, 0),
+        "double": mlp(784, [], 10, 0, np.float64),
+        "two outputs": Graph(x, [first(x), Linear(784, 3, 0)(x)]),
+        "two inputs": Graph([x, other], Linear(784, 10, 0)(Add()(x, other))),
+    }
+    found = {}
+    for name, net in kinds.items():
+        monkeypatch.setattr(predict, "load_network", lambda path, net=net: net)
+        found[name] = run(folder, "--json")
+    code, out, err = found.pop("two inputs")
+    assert (code, out, len(err)) == (2, "", 1)
+    assert "x is one array, the network takes 2" in err[0]
+    digits = {name: [e["digit"] for e in json.loads(out)] for name, (_, out, _) in found.items()}
+    assert digits == dict.fromkeys(digits, digits["single"])
+
+
+def test_a_model_that_overflows(folder, run, monkeypatch):
+    net = mlp(784, [], 10, 0)
+    net[0].w[...] = 3e38
+    monkeypatch.setattr(predict, "load_network", lambda path: net)
+    for json_ in ((), ("--json",)):
+        code, out, err = run(folder, "--model", "net.bin", *json_)
+        assert code == 2
+        assert err[0] == (
+            f"jitprop predict: error: {folder / 'a.JPG'}: what the network gives is not finite"
+        )
+    entries = json.loads(out)
+    assert len(entries) == len(err)
+    assert all(set(entry) == {"file", "error"} for entry in entries)
 
 
 def test_the_network_is_loaded_from_the_model(network, monkeypatch):
@@ -263,7 +303,7 @@ def test_probabilities_are_those_of_evaluation():
     expected = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
     net.train()
     assert np.allclose(predict.predict(net, digits), expected, rtol=1e-5, atol=0)  # float32 logits
-    assert not net.training
+    assert net.training
 
 
 @pytest.mark.parametrize("args", ["", "--mode x a.png", "--json", "--show"])

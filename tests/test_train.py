@@ -214,9 +214,41 @@ def test_a_failed_gradient_check(folder, capsys, monkeypatch):
 
     right = Tanh.bprop
     monkeypatch.setattr(Tanh, "bprop", lambda self, dy, need_dx=True: -right(self, dy))
-    out, err = refused(capsys, "--data", folder, "--gradcheck", code=1)
-    assert "gradient check failed" in err
-    assert "test errors" not in out
+    for more in ((), ("--epochs", 1)):
+        out, err = refused(capsys, "--data", folder, "--gradcheck", *more, code=1)
+        assert "gradient check failed: Tanh(): d y[" in err
+        assert re.search(r"^  Tanh\(\) .* WRONG$", out, re.M)
+        assert "test errors" not in out
+
+
+def test_a_gradient_check_alone_trains_nothing(capsys):
+    assert train.main(["--arch", "mlp200", "--gradcheck", "--threads", "1"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    *_, head, first, tanh, second, loss, whole, empty, last = out.splitlines()
+    assert head.split() == ["layer", "by", "derivatives", "worst", "relative", "error"]
+    assert first.split()[:-1] == ["Linear(6,", "5)", "x,", "w,", "b", "795"]
+    assert tanh.split()[:-1] == ["Tanh()", "x", "225"]
+    assert second.split()[:-1] == ["Linear(5,", "4)", "x,", "w,", "b", "468"]
+    assert loss.split()[:-1] == ["SoftmaxCrossEntropy()", "x", "12"]
+    assert whole.split()[-2] == "924"
+    assert all(float(row.split()[-1]) < 1e-6 for row in (first, tanh, second, loss, whole))
+    assert empty == ""
+    assert re.fullmatch(r"gradient check passed: worst \S+, tolerance 1e-06", last)
+    assert "epoch" not in out
+    assert train.main(["--gradcheck", "--quiet", "--dropout", "0.5", "--lr", "0.2"]) == 0
+    assert capsys.readouterr().out.startswith("gradient check passed: worst ")
+
+
+@pytest.mark.parametrize("more", ["--epochs=0", "--preset=speedrun --epochs=1", "--metrics={}/m"])
+def test_a_gradient_check_before_training(folder, tmp_path, more, capsys):
+    args = f"--data {folder} --arch linear {more}".replace("{}", str(tmp_path)).split()
+    if "--preset" in more:
+        args = [f"--data={folder}", *more.split()]
+    assert train.main(["--gradcheck", *args]) == 0
+    out = capsys.readouterr().out
+    assert "gradient check passed" in out
+    assert LAST_LINE.fullmatch(out.splitlines(keepends=True)[-1])
 
 
 def test_what_it_prints(run, capsys):
@@ -230,7 +262,7 @@ def test_what_it_prints(run, capsys):
     assert "epochs 3, batch size 64" in lines[2]
     assert lines[3] == "input     dense\n"
     assert "threads 1" in lines[4]
-    assert lines[5].startswith("gradient check passed, worst: ")
+    assert any(line.startswith("gradient check passed: worst ") for line in lines[5:-5])
     table = lines[-5:-1]
     assert re.split(r" {2,}", table[0].strip()) == [
         *("epoch", "train loss", "train errors", "validation errors", "test errors", "seconds")
@@ -250,6 +282,7 @@ def test_metrics(run, capsys):
         "arch": None,
         "hidden": [8],
         "data": metrics["settings"]["data"],
+        "transposed": False,
         "dropout": 0,
         "label_smoothing": 0,
         "validation": 0,
@@ -416,7 +449,7 @@ def test_architectures(run, arch):
 
 
 def test_quiet(folder, capsys):
-    assert train.main(["--data", str(folder), "--quiet", "--gradcheck"]) == 0
+    assert train.main(["--data", str(folder), "--quiet", "--gradcheck", "--epochs=2"]) == 0
     out, err = capsys.readouterr()
     assert LAST_LINE.fullmatch(out)
     assert err == ""
@@ -581,6 +614,7 @@ def test_checkpoints_that_are_refused(folder, saved, tmp_path, capsys):
         (("--resume", saved, "--data", other), "trained on other data than other"),
         (("--resume", saved, "--evaluate", saved), "not allowed with --resume"),
         (("--save", saved, "--evaluate", saved), "not allowed with --save"),
+        (("--gradcheck", "--evaluate", saved), "not allowed with --gradcheck"),
         (("--evaluate", saved, "--lr", 0.2), "--lr: not what"),
         (("--evaluate", damaged), "damaged: truncated"),
         (("--resume", damaged), "damaged: truncated"),

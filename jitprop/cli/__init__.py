@@ -70,7 +70,7 @@ def as_program(main: "Callable[[], int]") -> "NoReturn":
     except ImportError as error:  # versions of packages that do not fit together
         from jitprop.cli.parser import to_install
 
-        hint = f"; type: {to_install()}" if isinstance(error, ModuleNotFoundError) else ""
+        hint = f": {to_install()}" if isinstance(error, ModuleNotFoundError) else ""
         print(f"jitprop: error: {' '.join(str(error).split())}{hint}", file=sys.stderr)
         code = 2
     except OSError as error:

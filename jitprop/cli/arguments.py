@@ -234,8 +234,14 @@ LEARNING = [
                 "--data",
                 type=a_path,
                 metavar="DIR",
-                help="folder of IDX files, raw or .gz, such as Fashion-MNIST's (default: MNIST, "
-                "embedded)",
+                help="folder of IDX files, raw or .gz, such as Fashion-MNIST's; of several sets "
+                "in it, DIR/emnist-letters is one; class k is label k (default: MNIST, embedded)",
+            ),
+            arg(
+                "--transpose",
+                choices=("yes", "no"),
+                help="swap rows and columns of each image (default: yes for files whose names say "
+                "EMNIST, which hold characters that lie; else no)",
             ),
             arg(
                 "--validation",
@@ -283,13 +289,13 @@ RUNNING = [
                 "--evaluate",
                 type=a_path,
                 metavar="FILE",
-                help="train nothing, but count its errors on the test set, digit by digit",
+                help="train nothing, but count its errors on the test set, class by class",
             ),
         ],
     ),
     Group(
         "machine",
-        "{command} --threads 1 --gradcheck",
+        "{command} --gradcheck               trains nothing\n{command} --threads 1 --input dense",
         [
             arg(
                 "--threads",
@@ -308,9 +314,9 @@ RUNNING = [
             arg(
                 "--gradcheck",
                 action="store_true",
-                help="first compare bprop with numerical differentiation, on a small network of "
-                "such "
-                "layers; end if they differ",
+                help="compare bprop with numerical differentiation, layer by layer, on a small "
+                "network of such layers, and end; with --epochs, --preset, --save, --resume, "
+                "--metrics or --report, train where they agree",
             ),
         ],
     ),
@@ -335,7 +341,7 @@ RUNNING = [
             arg(
                 "--quiet",
                 action="store_true",
-                help="print nothing but the last line, the test errors",
+                help="print nothing but the last line: the test errors, or that gradients agree",
             ),
         ],
     ),

@@ -1,4 +1,4 @@
-"""`jitprop train --evaluate FILE`: what each digit is taken for."""
+"""`jitprop train --evaluate FILE`: what each class is taken for."""
 
 import contextlib
 import math
@@ -6,37 +6,49 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from jitprop.cli.request import Request
+from jitprop.cli.sets import lies_otherwise, read_dataset
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from jitprop.layers import Module
+
+MOST_COLUMNS = 20  # of a table that a terminal shows; --metrics has all counts of any
 
 
 def evaluate(request: Request) -> int:
     """Report what the network of a checkpoint takes the test images for; return the exit code."""
     from jitprop import training
-    from jitprop.data import DataError, load_dataset
     from jitprop.training.progress import Progress
 
     args, parser, checkpoint = request.args, request.parser, request.checkpoint
     assert checkpoint is not None
+    dataset = read_dataset(request)
     try:
-        dataset = load_dataset(args.data)
         net = checkpoint.net()
-    except (DataError, training.CheckpointError) as error:
+    except training.CheckpointError as error:
         parser.error(str(error))
+    # Of EMNIST alone: others lie as they always did.
+    if dataset.transposed and not args.transpose and (why := lies_otherwise(request, dataset)):
+        parser.error(why)
     inputs = [("--evaluate", args.evaluate), *(("--data", file) for file in dataset.files)]
     parser.check_files(inputs, [("--metrics", args.metrics)])
     check_metrics(request)
     labels = dataset.test_labels
     progress = Progress(args.quiet)
+    turned = ", turned upright" if dataset.transposed else ""
     progress.line(
-        f"data      {dataset.name}: {len(labels)} test\nnetwork   {args.evaluate}: {net!r}\n"
+        f"data      {dataset.name}: {len(labels)} test{turned}\n"
+        f"network   {args.evaluate}: {net!r}\n"
     )
     try:
         with use_threads(args.threads), progress:
             counts = training.confusion(net, dataset.test_images, labels)
+            lost = without_class(net, dataset.test_images)
     except (TypeError, ValueError) as error:
         parser.error(f"{args.evaluate}: does not take {dataset.name}: {error}")
+    if lost:
+        parser.fail(f"{args.evaluate}: its output for {lost} of {len(labels)} images is not finite")
     images = counts.sum(axis=1)
     found = counts.diagonal()
     recall = [n / of if of else math.nan for n, of in zip(found, images, strict=True)]
@@ -47,6 +59,7 @@ def evaluate(request: Request) -> int:
         record = {
             "evaluated": args.evaluate,
             "data": dataset.name,
+            "transposed": dataset.transposed,
             "test_errors": errors,
             "test_images": len(labels),
             "confusion": counts.tolist(),
@@ -74,18 +87,48 @@ def use_threads(threads: int | None) -> Iterator[None]:
         kernels.set_num_threads(before)
 
 
+def without_class(net: "Module", images: "np.ndarray") -> int:
+    """Count the images for which an output is not finite: weights that are too large overflow."""
+    import numpy as np
+
+    from jitprop.training.evaluation import outputs
+
+    return int((~np.isfinite(outputs(net, images))).any(axis=1).sum())
+
+
 def table(counts: "np.ndarray", recall: list[float]) -> str:
     """Return the lines of a table of images by their class, a row, and what they are taken for."""
+    if counts.shape[1] > MOST_COLUMNS:
+        return list_of_classes(counts, recall)
     width = max(6, len(str(counts.max())) + 2)
-    head = "".join(f"{digit:{width}}" for digit in range(counts.shape[1]))
+    head = "".join(f"{label:{width}}" for label in range(counts.shape[1]))
     lines = [
-        "images of each digit (rows) by what they are taken for (columns)\n",
+        "images of each class (rows) by what they are taken for (columns)\n",
         f"     {head}    recall",
     ]
-    for digit, row in enumerate(counts):
+    for label, row in enumerate(counts):
         cells = "".join(f"{count:{width}}" for count in row)
-        lines.append(f"{digit:5}{cells}{recall[digit]:10.2%}")
+        lines.append(f"{label:5}{cells}{percent(recall[label]):>10}")
     return "\n".join([*lines, ""])
+
+
+def list_of_classes(counts: "np.ndarray", recall: list[float]) -> str:
+    """Return a line for each class that has images, with the three it is most often taken for."""
+    lines = ["images of each class, and what else they are taken for most often\n"]
+    lines.append("class  images    recall  taken for")
+    for label, row in enumerate(counts):
+        others = [
+            int(other) for other in (-row).argsort(kind="stable") if other != label and row[other]
+        ]
+        words = ", ".join(f"{other} ({row[other]})" for other in others[:3])
+        if row.any():
+            lines.append(f"{label:5}{row.sum():8}{percent(recall[label]):>10}  {words}".rstrip())
+    return "\n".join([*lines, ""])
+
+
+def percent(share: float) -> str:
+    """Return a share as text, that of no images as "-"."""
+    return "-" if math.isnan(share) else f"{share:.2%}"
 
 
 def errors_line(errors: int, images: int) -> str:

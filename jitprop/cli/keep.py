@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jitprop.cli.evaluate import check_metrics, errors_line, write_metrics
 from jitprop.cli.interrupt import Interrupt
 from jitprop.cli.request import Request
+from jitprop.cli.sets import lies_otherwise
 
 if TYPE_CHECKING:
     from jitprop.cli.sets import Sets
@@ -43,7 +44,8 @@ class Keeper:
         args, parser = self.request.args, self.request.parser
         checkpoint = self.request.checkpoint
         if checkpoint and checkpoint.about.get("data_sha256") != self.about["data_sha256"]:
-            parser.error(f"{args.resume}: trained on other data than {self.dataset.name}")
+            other = f"{args.resume}: trained on other data than {self.dataset.name}"
+            parser.error(lies_otherwise(self.request, self.dataset) or other)
         goes_on = args.resume and args.save and same_file(args.resume, args.save)
         inputs = [("--data", file) for file in self.dataset.files]
         outputs = [("--save", args.save), ("--metrics", args.metrics)]
@@ -140,7 +142,7 @@ class Keeper:
         progress.always(errors_line(errors, images))
         digest = training.weights_sha256(session.net)
         machine = {"cpu": training.cpu_model(), "threads": kernels.get_num_threads()}
-        chosen = request.chosen(self.dataset.name, used(session))
+        chosen = request.chosen(self.dataset, used(session))
         if args.metrics:
             record = {
                 "settings": chosen,

@@ -61,7 +61,7 @@ class Parser(argparse.ArgumentParser):
         missing = [name for name in REQUIRED if find_spec(name) is None]
         if missing:
             verb = "is" if len(missing) == 1 else "are"
-            self.error(f"{', '.join(missing)} {verb} not installed; type: {to_install()}")
+            self.error(f"{', '.join(missing)} {verb} not installed: {to_install()}")
 
     def check_files(
         self, inputs: Sequence[tuple[str, Any]], outputs: Sequence[tuple[str, Any]]
@@ -85,7 +85,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def to_install() -> str:
-    """Return what a person types to install what these sources need."""
+    """Return what a person types to install what these sources need: of a clone, that clone."""
     root = Path(__file__).parents[2]
     what = ["-e", str(root)] if (root / "pyproject.toml").is_file() else ["jitprop"]
-    return shlex.join([sys.executable or "python", "-m", "pip", "install", *what])
+    return shlex.join(["pip", "install", *what])

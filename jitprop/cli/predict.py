@@ -81,7 +81,7 @@ def run(args: argparse.Namespace, parser: "Parser") -> int:
     try:
         net = load_network(args.model)
         predict(net, np.zeros((1, FIELD, FIELD), np.uint8))  # whether it takes such images
-    except (OSError, ValueError) as error:
+    except (OSError, TypeError, ValueError) as error:
         parser.error(f"argument --model: {described(error, args.model)}")
 
     entries: list[dict[str, Any]] = []
@@ -103,16 +103,22 @@ def run(args: argparse.Namespace, parser: "Parser") -> int:
     read = [entry for entry in entries if "error" not in entry]
     if digits:
         for entry, probabilities in zip(read, predict(net, np.stack(digits)).tolist(), strict=True):
-            entry["digit"] = int(np.argmax(probabilities))
+            if not np.isfinite(probabilities).all():
+                entry["error"] = f"{printable(entry['file'])}: what the network gives is not finite"
+                parser.say(f"error: {entry['error']}")
+                continue
+            entry[kind(probabilities)] = int(np.argmax(probabilities))
             entry["probability"] = max(probabilities)
             entry["probabilities"] = probabilities
+    seen = [one for one in zip(read, given, digits, strict=False) if "error" not in one[0]]
+    read = [entry for entry in read if "error" not in entry]
     if args.json:
-        print(json.dumps(entries, indent=2))
+        print(json.dumps(entries, indent=2, allow_nan=False))
     elif read:
         print("\n".join(table(read)))
-    if args.show and given:
+    if args.show and seen:
         try:
-            show(args.show, read, given, digits)
+            show(args.show, seen)
         except OSError as error:
             parser.fail(f"argument --show: {printable(args.show)}: {error.strerror or error}")
     return 0 if len(read) == len(entries) else 2
@@ -126,19 +132,24 @@ def load_network(path: str | Path) -> "Module":
 
 
 def predict(net: "Module", digits: "np.ndarray") -> "np.ndarray":
-    """Return the probability of each class, (n, classes) float32, of (n, 28, 28) uint8 images.
+    """Return the probability of each class, (n, classes), of (n, 28, 28) uint8 images.
+
+    Of several outputs, the first counts.
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         The network does not take them.
     """
-    import numpy as np
+    from jitprop.training import probabilities
 
-    from jitprop.layers import Softmax
+    p = probabilities(net, digits)
+    return p[0] if isinstance(p, tuple) else p
 
-    x = digits.reshape(len(digits), -1).astype(np.float32) / np.float32(255)
-    return Softmax().fprop(net.eval().fprop(x))
+
+def kind(probabilities: Sequence[float]) -> str:
+    """Return what a network tells apart: digits, if these are ten."""
+    return "digit" if len(probabilities) == 10 else "class"
 
 
 def images(arguments: Sequence[str]) -> Iterator[tuple[str, Path | OSError | None]]:
@@ -169,11 +180,12 @@ def images(arguments: Sequence[str]) -> Iterator[tuple[str, Path | OSError | Non
 def table(entries: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Yield the lines of a table; probabilities are percentages."""
     classes = range(len(entries[0]["probabilities"]))
+    what = kind(entries[0]["probabilities"])
     names = [printable(entry["file"]) for entry in entries]
     width = max(map(len, ["file", *names]))
-    yield f"{'file':{width}}  digit  probability" + "".join(f"{digit:7}" for digit in classes)
+    yield f"{'file':{width}}  {what}  probability" + "".join(f"{label:7}" for label in classes)
     for name, entry in zip(names, entries, strict=True):
-        yield f"{name:{width}}  {entry['digit']:5}  {entry['probability']:11.1%}" + "".join(
+        yield f"{name:{width}}  {entry[what]:5}  {entry['probability']:11.1%}" + "".join(
             f"{p:7.1%}" for p in entry["probabilities"]
         )
 
@@ -188,24 +200,22 @@ def thumbnail(grey: "np.ndarray") -> Any:
     return picture.resize([max(1, round(scale * side)) for side in picture.size])
 
 
-def show(
-    path: str,
-    entries: Sequence[dict[str, Any]],
-    given: Sequence[Any],
-    digits: Sequence["np.ndarray"],
-) -> None:
-    """Write a PNG: of each image what was given, left, and what the network saw, right."""
+def show(path: str, read: Sequence[tuple[dict[str, Any], Any, "np.ndarray"]]) -> None:
+    """Write a PNG: of each image what was given, left, and what the network saw, right.
+
+    `read` holds for each its entry, what was given, as a picture, and what the network saw.
+    """
     from PIL import Image, ImageDraw, ImageFont
 
     from jitprop.training.files import write_bytes
 
-    columns = min(4, len(given))
+    columns = min(4, len(read))
     width, height = 2 * SIDE + 3 * GAP, SIDE + LINE + 2 * GAP
-    sheet = Image.new("L", (columns * width, -(-len(given) // columns) * height), 255)
+    sheet = Image.new("L", (columns * width, -(-len(read) // columns) * height), 255)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
-    for i, (entry, picture, digit) in enumerate(zip(entries, given, digits, strict=False)):
+    for i, (entry, picture, digit) in enumerate(read):
         x, y = width * (i % columns) + GAP, height * (i // columns) + GAP
-        text = f"{entry['digit']}  {entry['probability']:.1%}  "
+        text = f"{entry[kind(entry['probabilities'])]}  {entry['probability']:.1%}  "
         name = printable(Path(entry["file"]).name)
         room = 2 * SIDE + GAP - draw.textlength(text, font)
         while draw.textlength(name, font) > room:
@@ -250,7 +260,8 @@ def make_parser(prog: str) -> Parser:
         type=a_path,
         default=str(MODEL),
         metavar="FILE",
-        help="network that train.py saved (default: an mlp200, trained on MNIST)",
+        help="network that train.py saved, of digits or of other classes "
+        "(default: an mlp200, trained on MNIST)",
     )
     parser.add_argument(
         "--json", action="store_true", help="print a list of objects for programs, not a table"

@@ -12,7 +12,12 @@ from jitprop.training.settings import ARCHITECTURES, Settings
 
 # numba takes half a second to load: a page of help and a refused argument do not wait for it.
 if TYPE_CHECKING:
+    from jitprop.data import Dataset
     from jitprop.training import Checkpoint, Training
+
+
+# What says, beside --gradcheck, that a training is wanted.
+TO_TRAIN = ("epochs", "save", "resume", "metrics", "report", "preset")
 
 
 class Request:
@@ -51,6 +56,8 @@ class Request:
         except (TypeError, ValueError) as error:
             self.parser.error(str(error))
         self.hidden = self.args.hidden or ARCHITECTURES[self.args.arch]
+        if self.args.dropout and not self.hidden:
+            self.parser.error("argument --dropout: there is no hidden layer to drop from")
         if self.args.checkpoint_every and not self.args.save:
             self.parser.error("argument --checkpoint-every: needs --save FILE")
 
@@ -60,9 +67,9 @@ class Request:
 
         args, parser = self.args, self.parser
         path = args.resume or args.evaluate
-        if args.evaluate and (args.save or args.resume):
-            flag = "save" if args.save else "resume"
-            parser.error(f"argument --evaluate: not allowed with --{flag}")
+        for flag in ("save", "resume", "gradcheck"):
+            if args.evaluate and getattr(args, flag):
+                parser.error(f"argument --evaluate: not allowed with --{flag}")
         try:
             checkpoint = read(path)
             found = checkpoint.about.get("command", [] if args.evaluate else None)
@@ -72,11 +79,12 @@ class Request:
                 raise CheckpointError(path, "not saved by train.py")
         except CheckpointError as error:
             parser.error(str(error))
-        free = {*vars(ways_to_run()), "data"}
+        of_data = {"data", "transpose"}
+        free = {*vars(ways_to_run()), *of_data}
         parser.of = f"{path}: its command line: "
         saved = vars(parser.parse_args(own_command(command)))
         parser.of = ""
-        known = {name: value for name, value in saved.items() if name not in free or name == "data"}
+        known = {n: value for n, value in saved.items() if n not in free or n in of_data}
         args = parser.parse_args(argv, argparse.Namespace(**known))
         # Settings that can change, such as epochs, are for the checkpoint to say.
         for name, value in vars(args).items():
@@ -86,6 +94,12 @@ class Request:
                 parser.error(f"argument {flag}: not what {path} was trained with")
         self.args, self.checkpoint = args, checkpoint
         self.command = [*own_command(command), *own_command(argv)]
+
+    @property
+    def only_checks(self) -> bool:
+        """Whether --gradcheck is there and nothing says that a training is wanted."""
+        given = [getattr(self.args, name, None) is not None for name in TO_TRAIN]
+        return self.args.gradcheck and not any(given)
 
     def resume(self, session: "Training") -> None:
         """Put a new training where the checkpoint stands, if there is one."""
@@ -97,13 +111,14 @@ class Request:
             except CheckpointError as error:
                 self.parser.error(str(error))
 
-    def chosen(self, data: str, used: str) -> dict[str, Any]:
+    def chosen(self, dataset: "Dataset", used: str) -> dict[str, Any]:
         """Return all settings by the names of their arguments."""
         args, settings = self.args, self.settings
         return {
             "arch": None if args.hidden else args.arch,
             "hidden": self.hidden,
-            "data": data,
+            "data": dataset.name,
+            "transposed": dataset.transposed,
             "dropout": args.dropout,
             "label_smoothing": args.label_smoothing,
             "validation": args.validation,

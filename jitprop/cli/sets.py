@@ -12,17 +12,47 @@ if TYPE_CHECKING:
     Sets = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
-def read_sets(request: Request) -> "tuple[Dataset, Sets]":
-    """Read the images and hold some out; return all, and those of "train", "test" and so on."""
+def read_dataset(request: Request) -> "Dataset":
+    """Read all images, upright."""
     from jitprop.data import DataError, load_dataset
 
-    args, parser = request.args, request.parser
+    transpose = {"yes": True, "no": False, None: None}[request.args.transpose]
     try:
-        dataset = load_dataset(args.data)
+        return load_dataset(request.args.data, transpose)
     except DataError as error:
-        parser.error(str(error))
-    if args.dropout and not request.hidden:
-        parser.error("argument --dropout: there is no hidden layer to drop from")
+        request.parser.error(str(error))
+
+
+def titled(dataset: "Dataset", counts: str) -> str:
+    """Return the line that says what the images are, with how many there are."""
+    image = dataset.train_images[0]
+    lowest = int(min(dataset.train_labels.min(), dataset.test_labels.min()))
+    words = [f"{'x'.join(map(str, image.shape))} pixels", f"{dataset.classes - lowest} classes"]
+    if lowest:  # class k is label k, so that what a network finds can be looked up
+        unused = "output 0 is" if lowest == 1 else f"outputs 0 to {lowest - 1} are"
+        words.append(f"labels {lowest} to {dataset.classes - 1} ({unused} unused)")
+    if dataset.transposed:
+        words.append("turned upright")
+    return f"data      {dataset.name}: {counts}, {', '.join(words)}"
+
+
+def lies_otherwise(request: Request, dataset: "Dataset") -> str | None:
+    """Return what to say of a checkpoint that was trained on the transposes of these images."""
+    checkpoint = request.checkpoint
+    assert checkpoint is not None
+    if checkpoint.about.get("data_sha256") != dataset.transpose().sha256():
+        return None
+    how, flag = ("as they lie in the files", "no") if dataset.transposed else ("transposed", "yes")
+    return (
+        f"{checkpoint.path}: trained on the images of {dataset.name} {how}; "
+        f"--transpose {flag} reads them so"
+    )
+
+
+def read_sets(request: Request) -> "tuple[Dataset, Sets]":
+    """Read the images and hold some out; return all, and those of "train", "test" and so on."""
+    args, parser = request.args, request.parser
+    dataset = read_dataset(request)
     images, labels = dataset.train_images, dataset.train_labels
     if request.settings.early_stopping and not args.validation:
         parser.error("early stopping needs images to validate on: --validation N")

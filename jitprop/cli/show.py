@@ -4,6 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from jitprop.cli.request import Request
+from jitprop.cli.sets import titled
 from jitprop.training.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,16 +22,15 @@ def describe(request: Request, dataset: "Dataset", session: "Training", sets: "S
     """Return the lines that say what is trained, on what, and how; warn of what may surprise."""
     from jitprop import kernels, training
 
-    image, density = dataset.train_images[0], session.density
+    density = session.density
     share = "" if density is None else f", {density:.0%} of the pixels are not zero"
-    pixels = "x".join(map(str, image.shape))
     split = ", ".join(f"{len(labels)} {name}" for name, (_, labels) in sets.items())
-    widths = "-".join(map(str, (image.size, *request.hidden, dataset.classes)))
+    widths = "-".join(map(str, (dataset.train_images[0].size, *request.hidden, dataset.classes)))
     parameters = sum(parameter.value.size for parameter in session.net.parameters())
     settings, images = request.settings, len(sets["train"][0])
     size = min(settings.batch_size or images, images)
     lines = [
-        f"data      {dataset.name}: {split}, {pixels} pixels, {dataset.classes} classes",
+        titled(dataset, split),
         f"network   {widths}{', tanh' if request.hidden else ''}, {parameters} parameters",
         f"training  {', '.join(summary(request.args, settings, size))}",
         f"input     {used(session)}{share}",
@@ -78,13 +78,3 @@ def summary(args: argparse.Namespace, settings: Settings, size: int) -> list[str
     ):
         words += [f"{name} {value:g}"] if value else []
     return [*words, f"seed {args.seed}"]
-
-
-def gradients(request: Request) -> str:
-    """Compare bprop with numerical differentiation; return a line, or end if they differ."""
-    from jitprop import training
-
-    checked = training.gradcheck_mlp(len(request.hidden))
-    if not checked:
-        request.parser.fail(f"gradient check failed: {checked}")
-    return f"gradient check passed, worst: {checked}"

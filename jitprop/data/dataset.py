@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,10 @@ LEVELS = ("*", "raw/*", "*/raw/*")  # torchvision keeps its files in MNIST/raw
 # A name is [set-]split-kind-idxN-type[.gz]: train-images-idx3-ubyte, t10k-labels.idx1-ubyte.gz,
 # emnist-letters-test-images-idx3-ubyte.gz, qmnist-train-labels-idx2-int.gz.
 NAME = re.compile(
-    r"(?P<set>.*-)?(?P<split>train|t10k|test)-(?P<kind>images|labels)[-.]idx\d-(ubyte|int)(\.gz)?"
+    r"(?P<set>.*-)?(?P<split>train|t10k|test)-(?P<kind>images|labels)[-.]idx\d-(ubyte|int)(\.gz)?",
+    re.IGNORECASE,
 )
+EMNIST = re.compile(r"(^|[^a-z])emnist", re.IGNORECASE)  # in whose files each image is transposed
 WANTED = {
     "train images": "train-images-idx3-ubyte",
     "train labels": "train-labels-idx1-ubyte",
@@ -29,20 +31,23 @@ MAX_CLASSES = 2**16  # a larger label in an int32 file is damage, and would size
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled images to train on and to test on, as their files hold them.
+    """Labelled images to train on and to test on.
 
     Attributes
     ----------
     train_images, test_images : (n, rows, cols) uint8
         C-contiguous; 0 is background in MNIST and 255 ink. rows and cols agree between the two.
     train_labels, test_labels : (n,) uint8 (QMNIST: int32)
-        Class indices below `classes`.
+        Class indices below `classes`: those of the files.
     classes : int
-        The largest label plus one.
+        The largest label plus one, so that class k is label k. EMNIST's letters have labels 1 to
+        26: that is 27, and class 0 has no image.
     name : str
         For people to read.
     files : tuple of Path
         Where all this was read.
+    transposed : bool
+        Whether the images are the transposes of those in the files.
     """
 
     train_images: np.ndarray
@@ -52,6 +57,15 @@ class Dataset:
     classes: int
     name: str
     files: tuple[Path, ...] = ()
+    transposed: bool = False
+
+    def transpose(self) -> "Dataset":
+        """Return the same set with rows and columns of each image swapped."""
+        train, test = (
+            np.ascontiguousarray(images.transpose(0, 2, 1))
+            for images in (self.train_images, self.test_images)
+        )
+        return replace(self, train_images=train, test_images=test, transposed=not self.transposed)
 
     def sha256(self) -> str:
         """Return the SHA-256, in hexadecimal, over all images and labels."""
@@ -62,17 +76,24 @@ class Dataset:
         return digest.hexdigest()
 
 
-def load_dataset(folder: str | os.PathLike[str] | None = None) -> Dataset:
+def load_dataset(
+    folder: str | os.PathLike[str] | None = None, transpose: bool | None = None
+) -> Dataset:
     """Load the embedded MNIST, or the one set whose IDX files lie in `folder`.
 
     The folder (or `raw` or `*/raw` in it) holds four files named as those of MNIST,
     Fashion-MNIST, KMNIST, EMNIST or QMNIST, raw or gzip-compressed; where one is there in both
-    forms, the raw one is read. Of QMNIST's extended labels the class is kept.
+    forms, the raw one is read. Where several sets lie in a folder, as EMNIST's archive has them,
+    its path with the name of one, `folder/emnist-letters`, stands for that. Of QMNIST's extended
+    labels the class is kept.
 
     Parameters
     ----------
     folder : path or None
         None for the embedded MNIST.
+    transpose : bool or None
+        Whether to swap rows and columns of each image. None does so for files whose names say
+        EMNIST: that set is published with its characters lying on their side, mirrored.
 
     Returns
     -------
@@ -83,8 +104,12 @@ def load_dataset(folder: str | os.PathLike[str] | None = None) -> Dataset:
     ------
     DataError
         A file is missing or wrong, or the files do not fit together; one line says which.
+    TypeError
+        `transpose` is something else.
     """
-    root, files = _find_files(EMBEDDED if folder is None else Path(folder))
+    if transpose not in (None, False, True):
+        raise TypeError(f"transpose is {transpose!r}, expected True, False or None")
+    root, prefix, files = _find_files(EMBEDDED if folder is None else Path(folder))
     train_images, train_labels = _read_split(files["train images"], files["train labels"])
     test_images, test_labels = _read_split(files["test images"], files["test labels"])
     if train_images.shape[1:] != test_images.shape[1:]:
@@ -94,38 +119,61 @@ def load_dataset(folder: str | os.PathLike[str] | None = None) -> Dataset:
         )
     classes = 1 + max(int(train_labels.max()), int(test_labels.max()))
     root = root.resolve()
-    name = "MNIST" if folder is None else root.parent.name if root.name == "raw" else root.name
+    name = prefix or (root.parent.name if root.name == "raw" else root.name)
+    name = "MNIST" if folder is None else name
     read = tuple(files.values())
-    return Dataset(train_images, train_labels, test_images, test_labels, classes, name, read)
+    found = Dataset(train_images, train_labels, test_images, test_labels, classes, name, read)
+    lying = EMNIST.search(prefix) is not None
+    return found.transpose() if (lying if transpose is None else transpose) else found
 
 
-def _find_files(folder: Path) -> tuple[Path, dict[str, Path]]:
-    """The folder in which the set lies and the path of each file in WANTED."""
+def _find_files(folder: Path) -> tuple[Path, str, dict[str, Path]]:
+    """The folder in which the set lies, its name in those of its files, and each file in WANTED."""
+    home = folder
     sets: dict[tuple[Path, str], dict[str, Path]] = {}
     try:
-        os.listdir(folder)  # unlike glob, says why a folder cannot be read
-        for level in LEVELS:
-            # Sorted, so that a raw file comes before, and wins over, its .gz.
-            for path in sorted(folder.glob(level)):
-                match = NAME.fullmatch(path.name)
-                if match and path.is_file():
-                    split = "train" if match["split"] == "train" else "test"
-                    files = sets.setdefault((path.parent, match["set"] or ""), {})
-                    files.setdefault(f"{split} {match['kind']}", path)
-            if sets:
-                break
+        if not folder.exists() and folder.parent.is_dir():  # then it may end in a set's name
+            around = _sets(folder.parent).items()
+            sets = {key: files for key, files in around if key[1] == folder.name.lower()}
+        if sets:
+            home = folder.parent
+        else:
+            sets = _sets(folder)
     except OSError as error:
         raise DataError(f"{folder}: {error.strerror}") from None
     if len(sets) > 1:
-        found = ", ".join(str(root.relative_to(folder) / prefix) for root, prefix in sets)
-        raise DataError(f"{folder}: holds several sets ({found}); give each a folder of its own")
-    (root, _), files = sets.popitem() if sets else ((folder, ""), {})
-    for role, names in WANTED.items():
+        names = [str(root.relative_to(home) / prefix) for root, prefix in sets]
+        one = home / next(name for name in names if name != ".")
+        raise DataError(
+            f"{folder}: holds several sets ({', '.join(names)}); name one, as in {one}, "
+            "or give each a folder of its own"
+        )
+    (root, prefix), files = sets.popitem() if sets else ((folder, ""), {})
+    for role, wanted in WANTED.items():
         if role not in files:
             raise DataError(
-                f"{root}: no {role}; looked for {names} (also .idx for -idx, with .gz, after NAME-)"
+                f"{root}: no {role}; looked for {wanted} "
+                "(also .idx for -idx, with .gz, after NAME-)"
             )
-    return root, files
+    return root, prefix, files
+
+
+def _sets(folder: Path) -> dict[tuple[Path, str], dict[str, Path]]:
+    """The sets in a folder: the files of each by their role, under its own folder and its name."""
+    sets: dict[tuple[Path, str], dict[str, Path]] = {}
+    os.listdir(folder)  # unlike glob, says why a folder cannot be read
+    for level in LEVELS:
+        # Sorted, so that a raw file comes before, and wins over, its .gz.
+        for path in sorted(folder.glob(level)):
+            match = NAME.fullmatch(path.name)
+            if match and path.is_file():
+                split = "train" if match["split"].lower() == "train" else "test"
+                name = (match["set"] or "").lower().rstrip("-")
+                files = sets.setdefault((path.parent, name), {})
+                files.setdefault(f"{split} {match['kind'].lower()}", path)
+        if sets:
+            break
+    return sets
 
 
 def _read_split(images_path: Path, labels_path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -87,19 +87,79 @@ def _widths(in_features: Any, hidden: Any, classes: Any) -> list[int]:
     return widths
 
 
+class LayerCheck(NamedTuple):
+    """The gradient check of one layer, of the loss, or of the whole network.
+
+    Attributes
+    ----------
+    layer : str
+        What it is, as `Linear(6, 5)`.
+    by : str
+        What its output was derived by: the input x, and parameters by their last name.
+    derivatives : int
+        How many were compared: each output by each of those numbers.
+    result : GradCheckResult
+        The worst of them.
+    """
+
+    layer: str
+    by: str
+    derivatives: int
+    result: GradCheckResult
+
+
 def gradcheck_mlp(hidden_layers: int) -> GradCheckResult:
     """Run the gradient check on a small `mlp` of as many hidden layers, and on its loss.
-
-    The widths differ from each other, so that a transposed product cannot pass.
 
     Returns
     -------
     GradCheckResult
-        The worst relative error of both.
+        The worst relative error of all layers, the network and the loss.
+    """
+    results = [row.result for row in gradcheck_layers(hidden_layers)]
+    return max(results, key=lambda result: result.error)
+
+
+def gradcheck_layers(
+    hidden_layers: int, dropout: float = 0.0, label_smoothing: float = 0.0
+) -> list[LayerCheck]:
+    """Run the gradient check on each layer of a small `mlp`, on its loss and on all of it.
+
+    The widths differ from each other, so that a transposed product cannot pass.
+
+    Parameters
+    ----------
+    hidden_layers : int
+        How many there are.
+    dropout : float
+        As for `mlp`.
+    label_smoothing : float
+        As for `SoftmaxCrossEntropy`.
+
+    Returns
+    -------
+    list of LayerCheck
+        The layers in their order, the loss, the network.
     """
     rng = np.random.default_rng(0)
-    net = mlp(6, [5 + layer % 2 for layer in range(hidden_layers)], 4, rng, np.float64)
-    x = rng.standard_normal((3, 6))
+    widths = [5 + layer % 2 for layer in range(hidden_layers)]
+    net = mlp(6, widths, 4, rng, np.float64, dropout)
+    loss = SoftmaxCrossEntropy(label_smoothing)
+    first = x = rng.standard_normal((3, 6))
     t = rng.integers(4, size=3)
-    results = gradcheck(net, x), gradcheck(SoftmaxCrossEntropy(), net.fprop(x), t)
-    return max(results, key=lambda result: result.error)
+    rows = []
+    for module in net:
+        y = module.fprop(x).copy()
+        rows.append(_layer_check(repr(module), module, x, y.size))
+        x = y
+    rows.append(LayerCheck(repr(loss), "x", x.size, gradcheck(loss, x, t)))
+    name = f"all of {'-'.join(map(str, (6, *widths, 4)))}"
+    return [*rows, _layer_check(name, net, first, x.size)]
+
+
+def _layer_check(name: str, module: Module, x: npt.NDArray[Any], outputs: int) -> LayerCheck:
+    parameters = module.parameters()
+    names = [parameter.name.rpartition(".")[2] for parameter in parameters]
+    variables = x.size + sum(parameter.value.size for parameter in parameters)
+    by = ", ".join(dict.fromkeys(["x", *names]))
+    return LayerCheck(name, by, outputs * variables, gradcheck(module, x))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import platform
 from pathlib import Path
@@ -43,5 +44,20 @@ def cpu_model() -> str:
 
 
 def write_json(path: str | os.PathLike[str], record: dict[str, Any]) -> None:
-    """Write `record` to a file, which is replaced at once; OSError if that cannot be."""
-    write_bytes(path, (json.dumps(record, indent=2) + "\n").encode())
+    """Write `record` to a file, which is replaced at once; OSError if that cannot be.
+
+    NumPy's numbers and arrays become plain ones, and what is not finite null: JSON has no NaN.
+    """
+    text = json.dumps(strict(record), indent=2, allow_nan=False)
+    write_bytes(path, f"{text}\n".encode())
+
+
+def strict(value: Any) -> Any:
+    """Return a value as any JSON parser takes it: plain numbers, and None for those not finite."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {name: strict(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,7 +1,8 @@
-"""What a person sees of a training: lines, a table of epochs and, on a terminal, a bar."""
+"""What a person sees of a training: lines, a table of epochs, and a bar where it can be seen."""
 
 import contextlib
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Self
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Lines on stdout and, on a terminal, a progress bar below.
+    """Lines on stdout and, on a terminal and in a notebook, a progress bar below.
 
     A training goes on to its end, and keeps what it has learned, where nothing can be printed.
+    Nothing is where there is no stdout; there is no bar where stderr is missing or a file.
 
     Parameters
     ----------
@@ -31,11 +33,29 @@ class Progress:
         Called once, when a line cannot be printed.
     smoothed : bool
         Whether losses are with label smoothing, and the table has to say so.
+    errors : bool
+        Whether targets are class labels, whose errors the table shows; else it shows losses.
 
     Attributes
     ----------
-    lost : str or None
+    lost : Exception or None
         Why lines were lost, the first time.
+
+    Examples
+    --------
+    A program that trains with the library shows what `train.py` does. Nothing is left on the screen
+    but lines, whatever ends the training::
+
+        counts = {"train": len(labels), "test": len(test_labels)}
+        with Progress(False, settings, counts) as progress:  # says when kernels are compiled
+            progress.start()
+            training = Training(
+                net, loss, images, labels, settings, test=(test_images, test_labels),
+                on_epoch=progress.epoch, on_batch=progress.batch,
+            )
+            training.run()
+
+    With `warm_up` and `compiled()` before `start()`, kernels are compiled before the table begins.
     """
 
     def __init__(
@@ -45,6 +65,7 @@ class Progress:
         counts: Mapping[str, int] | None = None,
         on_lost: Callable[[], None] | None = None,
         smoothed: bool = False,
+        errors: bool = True,
     ) -> None:
         self.quiet = quiet
         self.epochs = settings.epochs if settings else 0
@@ -54,7 +75,8 @@ class Progress:
         self.batches = -(-images // max(1, size))
         self.on_lost = on_lost
         self.head = f"train loss{', smoothed' * smoothed}"
-        self.lost: OSError | None = None
+        self.errors = errors
+        self.lost: Exception | None = None
         self.bar: Any = None
         self.loss = 0.0
         self.compiling_since: float | None = None
@@ -66,13 +88,14 @@ class Progress:
 
     def always(self, text: str) -> None:
         """Print a line."""
-        if self.bar:
-            self.bar.clear()
+        if self.bar is not None:
+            with contextlib.suppress(OSError):  # the terminal was closed
+                self.bar.clear()
         if self.lost:
             return
         try:
             print("\n".join(map(printable, text.split("\n"))), flush=True)
-        except OSError as error:  # a full disk, a terminal or a pipe that was closed
+        except (OSError, ValueError) as error:  # a full disk, a stream or terminal that was closed
             self.lost = error
             if self.on_lost:
                 self.on_lost()
@@ -84,6 +107,7 @@ class Progress:
 
     def __exit__(self, *error: object) -> None:
         self._forget()
+        self.stop()
 
     def compiling(self, kernel: str) -> None:
         """Say, before the first kernel that is not in the cache, why nothing moves."""
@@ -92,21 +116,24 @@ class Progress:
             self.line("compiling kernels for this CPU, once ...")
 
     def compiled(self) -> float:
-        """Say how long that took; return the seconds."""
+        """Say how long that took, if kernels were compiled; return the seconds."""
         if self.compiling_since is None:
             return 0.0
         seconds = perf_counter() - self.compiling_since
+        self.compiling_since = None
         self.line(f"compiled in {seconds:.1f} s")
         return seconds
 
     def start(self) -> None:
         """Begin the table of epochs, and the bar."""
-        errors = "".join(f"{name + ' errors':>19}" for name in self.counts)
-        self.line(f"\n{'epoch':>7}{self.head:>{len(self.head) + 2}}{errors}{'seconds':>9}")
-        if not self.quiet and sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self.bar = tqdm(
+        if self.errors:
+            columns = "".join(f"{name + ' errors':>19}" for name in self.counts)
+        else:
+            columns = "".join(f"{name + ' loss':>17}" for name in self.counts if name != "train")
+        self.line(f"\n{'epoch':>7}{self.head:>{len(self.head) + 2}}{columns}{'seconds':>9}")
+        kind = None if self.quiet else kind_of_bar()
+        if kind is not None:
+            self.bar = kind(
                 total=self.epochs * self.batches,
                 bar_format="{desc} {percentage:3.0f}% {bar} {remaining} left{postfix}",
                 leave=False,
@@ -115,7 +142,8 @@ class Progress:
 
     def batch(self, epoch: int, batch: int, loss: float) -> None:
         """Move the bar."""
-        if self.bar:
+        self.compiled()
+        if self.bar is not None:
             self.loss += (loss - self.loss) / 5 if self.loss else loss  # steady enough to read
             self.bar.set_description_str(f"epoch {epoch}/{self.epochs}", refresh=False)
             self.bar.set_postfix_str(f"loss {self.loss:#.3g}", refresh=False)
@@ -126,17 +154,47 @@ class Progress:
 
     def epoch(self, epoch: "Epoch") -> None:
         """Add a line to the table."""
+        self.compiled()
         wide = len(self.head) + 2
         columns = [f"{f'{epoch.epoch}/{self.epochs}':>7}{epoch.train_loss:#{wide}.4g}"]
         for name, count in self.counts.items():
-            errors = getattr(epoch, f"{name}_errors")
-            shown = "-" if errors is None else f"{errors} ({errors / count:.2%})"
-            columns.append(f"{shown:>19}")
+            if self.errors:
+                errors = getattr(epoch, f"{name}_errors")
+                shown = "-" if errors is None else f"{errors} ({errors / count:.2%})"
+                columns.append(f"{shown:>19}")
+            elif name != "train":
+                columns.append(f"{getattr(epoch, f'{name}_loss'):#17.4g}")
         self.line("".join(columns) + f"{epoch.train_seconds:9.2f}")
 
     def stop(self) -> None:
         """Take the bar away."""
-        if self.bar:
+        if self.bar is not None:
             with contextlib.suppress(OSError):  # the terminal was closed
                 self.bar.close()
             self.bar = None
+
+
+def kind_of_bar() -> Any:
+    """Return the class of tqdm's that a person can see here; None if there is nobody to see it."""
+    if in_notebook():
+        from tqdm import TqdmWarning
+
+        with warnings.catch_warnings():  # without ipywidgets the bar is text, which will do
+            warnings.simplefilter("ignore", TqdmWarning)
+            from tqdm.auto import tqdm as either
+        return either
+    try:
+        if sys.stderr is None or not sys.stderr.isatty():
+            return None
+    except (AttributeError, ValueError):  # it is closed, or a person's own
+        return None
+    from tqdm import tqdm
+
+    return tqdm
+
+
+def in_notebook() -> bool:
+    """Return whether this runs in the kernel of a notebook, as tqdm tells it."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return shell is not None and "IPKernelApp" in shell.config
