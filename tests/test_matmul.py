@@ -2,17 +2,16 @@
 
 import itertools
 
-import numba
 import numpy as np
 import pytest
 import reference
+from plain import PLAIN
 from reference import assert_matmul, assert_same_bits
 
 from jitprop import kernels
 from jitprop.kernels.matmul import FAR, KC, PACK_STRIPS, PANELS
 from jitprop.kernels.tile import MR, NR32, NR64, VECTORS
 
-PLAIN = bool(numba.config.DISABLE_JIT)  # the plain twins are slow: smaller shapes
 FORMS = ("nn", "nt", "tn")
 FLOATS = (np.float32, np.float64)
 every_form = pytest.mark.parametrize("form", FORMS)

@@ -4,6 +4,7 @@ import numba
 import numpy as np
 import pytest
 import reference
+from plain import PLAIN
 from reference import assert_same_bits, pixel_values
 
 from jitprop import kernels
@@ -19,7 +20,6 @@ from jitprop.kernels.sparse_tile import (
     transpose_bytes,
 )
 
-PLAIN = bool(numba.config.DISABLE_JIT)  # the plain twins are slow: smaller shapes
 FLOATS = (np.float32, np.float64)
 every_dtype = pytest.mark.parametrize("dtype", FLOATS)
 
