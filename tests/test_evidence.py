@@ -1,5 +1,6 @@
 """What the machine code of the kernels holds, and what it does not."""
 
+import functools
 import importlib
 import itertools
 import os
@@ -51,6 +52,7 @@ def every_kernel():
 KERNELS = every_kernel()
 
 
+@functools.cache  # several tests look at the large ones
 def machine_code(kernel, dtype):
     """Functions of the serial core: name -> lines of assembly. Without what Python calls it by."""
     kinds = []

@@ -104,10 +104,10 @@ def test_changed_images_are_recognised(mnist, net, write):
     digits = []
     for image in images:
         ink = enlarged(image, rng.uniform(3, 10), RESAMPLING[rng.integers(3)])
-        ink = np.pad(ink, rng.integers(0, len(ink) // 2, (2, 2)))[..., None] / 255
-        dark, light = rng.integers(0, 90, 3), rng.integers(165, 256, 3)
+        ink = np.pad(ink, rng.integers(0, len(ink) // 2, (2, 2)))[..., None] / np.float32(255)
+        dark, light = (rng.integers(*ends, 3).astype(np.float32) for ends in ((0, 90), (165, 256)))
         picture = dark + (light - dark) * (ink if rng.random() < 0.5 else 1 - ink)
-        digits.append(seen(write(np.rint(picture).astype(np.uint8), compress_level=1)))
+        digits.append(seen(write(np.rint(picture).astype(np.uint8), "digit.bmp")))  # soon written
     original = errors(net, images, labels)
     assert 20 < original < 60  # a network that learned, and errors enough to compare
     assert errors(net, digits, labels) <= 1.5 * original

@@ -1,5 +1,6 @@
 """kernels/matmul.py (and tile.py): nn, nt and tn, to the bit, for every shape of tile and path."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -106,6 +107,15 @@ def test_paths():
     assert any(n >= 16 * NR32 for _, _, n in shapes) or PLAIN  # groups in multiples of four
 
 
+@functools.cache
+def chains(m, k, n):
+    """Operands and their product, of which the reference takes longer than all three forms."""
+    rng = np.random.default_rng(3)
+    a = rng.standard_normal((m, k)).astype(np.float32)
+    b = rng.standard_normal((k, n)).astype(np.float32)
+    return a, b, reference.chain(a, b)
+
+
 @every_form
 def test_float32_bits(form):
     """Each element is one chain of fused multiply-adds from +0, k = 0, 1, 2, ...: to the bit.
@@ -120,11 +130,9 @@ def test_float32_bits(form):
             (PACK_STRIPS * MR + 3, KC + 44, FAR + 6),
             (2 * FAR + 6, KC + 3, 110),
         ]
-    for m, k, n in shapes:
-        rng = np.random.default_rng(3)
-        a = rng.standard_normal((m, k)).astype(np.float32)
-        b = rng.standard_normal((k, n)).astype(np.float32)
-        assert_same_bits(product(form, a, b), reference.chain(a, b))
+    for shape in shapes:
+        a, b, expected = chains(*shape)
+        assert_same_bits(product(form, a, b), expected)
 
 
 @pytest.mark.skipif(PLAIN, reason="the plain fma of float64 is rounded twice")
