@@ -103,7 +103,7 @@ def test_changed_images_are_recognised(mnist, net, write):
     images, labels = mnist.test_images[:1000], mnist.test_labels[:1000]
     digits = []
     for image in images:
-        ink = enlarged(image, rng.uniform(3, 10), RESAMPLING[rng.integers(3)])
+        ink = enlarged(image, rng.uniform(3, 7), RESAMPLING[rng.integers(3)])
         ink = np.pad(ink, rng.integers(0, len(ink) // 2, (2, 2)))[..., None] / np.float32(255)
         dark, light = (rng.integers(*ends, 3).astype(np.float32) for ends in ((0, 90), (165, 256)))
         picture = dark + (light - dark) * (ink if rng.random() < 0.5 else 1 - ink)

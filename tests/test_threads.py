@@ -1,5 +1,6 @@
 """runtime/threads.py: any number of threads, the same bits; two callers at once; fork; exit."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -52,10 +53,14 @@ def test_any_number_of_threads_gives_the_same_bits(dtype):
         assert outputs.hashes(dtype) == expected
 
 
+@functools.cache  # compiled once for all shapes
+def called(units):
+    return numba.njit(lambda *args: units(*args))
+
+
 def units_of(kernel, *arguments):
     """(units, units per piece), by the helper that only compiled code calls."""
-    units = kernel.units
-    return numba.njit(lambda *args: units(*args))(*arguments)
+    return called(kernel.units)(*arguments)
 
 
 def test_the_shapes_make_several_pieces():
