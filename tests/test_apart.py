@@ -145,6 +145,7 @@ print(said)
 """
 
 
+@pytest.mark.slow
 @compiled_only
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and signals")
 def test_whatever_comes_into_the_midst_of_compiling(tmp_path):

@@ -349,6 +349,7 @@ print(last, hits)
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_while_it_saves(tmp_path):
     """The file always loads, and what the killed left beside goes with the next that saves."""
     path = tmp_path / "w.safetensors"
@@ -493,6 +494,7 @@ for path in sys.argv[2:]:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_no_memory_is_taken_for_what_a_file_claims(path, tmp_path):
     """With 64 MB more than a small network needs, files that claim far more are still refused."""

@@ -110,6 +110,7 @@ def spilled(loops):
     return [line for loop in unmasked for line in loop if "(%rsp" in line]
 
 
+@pytest.mark.slow
 @x86
 @pytest.mark.parametrize(("dtype", "letter"), [(np.float32, "s"), (np.float64, "d")])
 def test_products_are_packed_fused_multiply_adds(dtype, letter):
@@ -124,6 +125,7 @@ def test_products_are_packed_fused_multiply_adds(dtype, letter):
     assert not [name for name in mnemonics(code) if re.match(r"v?(mul|add)p", name)]
 
 
+@pytest.mark.slow
 @x86
 @pytest.mark.parametrize("kernel", [kernels.sparse_linear_fprop, kernels.sparse_tn])
 def test_tiles_of_sparse_products_stay_in_registers(kernel):

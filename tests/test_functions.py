@@ -35,6 +35,7 @@ def same_bits(a, b):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_sample_of_all_float32(name):
     """Error up to 1 unit, NaN and signs right, monotone, tanh odd. (The worst: 0.86.)"""

@@ -518,6 +518,7 @@ def test_nothing_is_allocated_once_shapes_are_known():
 # --- Long chains --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_ten_thousand_modules():
     count = 10_000
     stretch = [Stretch(1) for _ in range(count)]

@@ -83,6 +83,7 @@ def distance(a, b):
     return np.abs(a.astype(int) - b).sum() / b.sum()
 
 
+@pytest.mark.slow
 def test_an_image_of_mnist_stays_as_it_is(mnist, write):
     """Full ink is the 90th percentile of inked pixels, so that levels move by a few of 255."""
     worst = []
@@ -94,6 +95,7 @@ def test_an_image_of_mnist_stays_as_it_is(mnist, write):
     assert np.mean(np.array(worst) <= 5) >= 0.98
 
 
+@pytest.mark.slow
 def test_changed_images_are_recognised(mnist, net, write):
     """1,000 test images, enlarged, shifted, padded, inverted, on coloured paper.
 
@@ -318,6 +320,7 @@ def test_what_cannot_be_opened(tmp_path):
         assert str(path) in str(caught.value)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_damage_is_one_line_or_an_image(data):

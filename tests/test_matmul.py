@@ -116,6 +116,7 @@ def chains(m, k, n):
     return a, b, reference.chain(a, b)
 
 
+@pytest.mark.slow
 @every_form
 def test_float32_bits(form):
     """Each element is one chain of fused multiply-adds from +0, k = 0, 1, 2, ...: to the bit.

@@ -139,6 +139,7 @@ def test_history_as_csv(tmp_path):
     assert second["test_errors"] == "0"
 
 
+@pytest.mark.slow
 def test_an_earlier_report_is_replaced_and_all_else_stays(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     net = mlp(25, [], 4, 0)

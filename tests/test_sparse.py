@@ -144,6 +144,7 @@ def test_nothing_outside_is_read(before, fenced):
         check(images, index, 17, np.float32, lambda array: fenced(array, before=before))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(PLAIN, reason="compares with compiled code")
 @pytest.mark.parametrize("resume", [False, True])
 @pytest.mark.parametrize("rows", range(1, ROWS + 1))

@@ -44,6 +44,7 @@ def run(script, command=(sys.executable, "-c")):
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_any_number_of_threads_gives_the_same_bits(dtype):
     kernels.set_num_threads(1)
@@ -63,6 +64,7 @@ def units_of(kernel, *arguments):
     return called(kernel.units)(*arguments)
 
 
+@pytest.mark.slow
 def test_the_shapes_make_several_pieces():
     """Else the test above would compare one thread with one thread."""
     for shape in [(500, 200), (100, 784)]:
@@ -223,6 +225,7 @@ def test_several_callers_at_once():
     call_at_once(3, body)
 
 
+@pytest.mark.slow
 def test_number_of_threads_changes_under_a_caller():
     """No piece of work is lost when workers leave and others come."""
     inputs = [products(seed) for seed in range(3)]
@@ -273,6 +276,7 @@ CALL = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits as Linux has them")
 def test_small_stacks():
     """Products need no more of them than other calls, whoever runs them."""
@@ -300,6 +304,7 @@ def test_small_stacks():
     assert run(script, command=limited) == "fine\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_forked_child():
     """The workers do not come along: a child starts its own, and its children theirs."""
@@ -325,6 +330,7 @@ def test_forked_child():
     assert run(script) == "fine\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_multiprocessing_by_fork():
     script = f"""{CALL}
@@ -339,6 +345,7 @@ def test_multiprocessing_by_fork():
     assert run(script) == f"{[True] * 6}\n"
 
 
+@pytest.mark.slow
 def test_exit_while_workers_wait():
     """The process ends, by the end of the script and by sys.exit."""
     assert run(f"{CALL}\n    print(right())") == "True\n"

@@ -17,6 +17,7 @@ def clone(tmp_path_factory):
     return tmp_path_factory.mktemp("clone")
 
 
+@pytest.mark.slow
 def test_a_planted_error_is_found_wherever_it_is(clone):
     skip = shutil.ignore_patterns("__pycache__", "mnist", "results", "*.safetensors")
     for room in (".ci", "jitprop", "kernels", "layers", "perf"):
@@ -42,6 +43,7 @@ def test_a_planted_error_is_found_wherever_it_is(clone):
     assert len(errors) == 5
 
 
+@pytest.mark.slow
 def test_a_misspelt_name_is_found(tmp_path, clone):
     """In a program of somebody else's, though names load when they are first used."""
     for folder in ("kernels", "layers"):
