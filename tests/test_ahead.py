@@ -139,7 +139,7 @@ def test_a_copy_of_the_process_finds_the_package_from_anywhere(kernel_cache, tmp
 
     class Patient(start):
         def kill(self):
-            waited.append(self.wait(100))
+            waited.append(self.wait(3000))
 
     monkeypatch.setattr(subprocess, "Popen", Patient)
     with ahead.helper(calls):

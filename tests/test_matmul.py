@@ -92,7 +92,7 @@ def test_paths_of_wide_tiles(form, dtype, monkeypatch):
         monkeypatch.setattr(f"jitprop.kernels.matmul.{name}", value)
     monkeypatch.setattr("jitprop.kernels.matmul.PACKED_B32", KC * PANELS * 48)
     monkeypatch.setattr("jitprop.kernels.matmul.PACKED_B64", KC * PANELS * 24)
-    for shape in [(9, 3 * KC // 2, 101), (PACK_STRIPS * 8 + 1, 70, FAR + 5), (2 * FAR + 5, 3, 101)]:
+    for shape in [(9, KC + 70, 53), (PACK_STRIPS * 8 + 1, 35, FAR + 5), (2 * FAR + 5, 3, 101)]:
         test_every_path_is_exact(shape, form, dtype, lambda array: array)
 
 

@@ -1,5 +1,7 @@
 """kernels/sparse.py (and sparse_tile.py): the bits of the dense products, zeros left out."""
 
+import functools
+
 import numba
 import numpy as np
 import pytest
@@ -144,6 +146,11 @@ def test_nothing_outside_is_read(before, fenced):
         check(images, index, 17, np.float32, lambda array: fenced(array, before=before))
 
 
+@functools.cache  # compiled once for all numbers of rows
+def compiled_tile():
+    return numba.njit(lambda *args: sparse_tile(*args))
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(PLAIN, reason="compares with compiled code")
 @pytest.mark.parametrize("resume", [False, True])
@@ -158,7 +165,7 @@ def test_plain_twin_of_the_microkernel(rows, resume):
     results = [np.full((ROWS + 1, WIDTH32 + 7), 7, np.float32) for _ in range(2)]
     more = 2, WIDTH32 + 7, rows, WIDTH32 + 1, resume
     sparse_tile(*arguments, results[0], *more)
-    numba.njit(lambda *args: sparse_tile(*args))(*arguments, results[1], *more)
+    compiled_tile()(*arguments, results[1], *more)
     assert_same_bits(*results)
 
 

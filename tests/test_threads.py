@@ -185,7 +185,7 @@ def call_at_once(count, function):
 
     def body(i):
         try:
-            start.wait(60)
+            start.wait(3000)
             function(i)
         except BaseException as error:
             errors.append(error)
@@ -194,7 +194,7 @@ def call_at_once(count, function):
     for caller in callers:
         caller.start()
     for caller in callers:
-        caller.join(120)
+        caller.join(3000)
         assert not caller.is_alive()
     if errors:
         raise errors[0]
@@ -315,11 +315,11 @@ def test_forked_child():
         if early or right():
             child = os.fork()
             if child == 0:
-                signal.alarm(60)
+                signal.alarm(600)
                 ok = right() and right()
                 grandchild = os.fork()
                 if grandchild == 0:
-                    signal.alarm(60)
+                    signal.alarm(600)
                     os._exit(0 if right() else 1)
                 status = os.waitpid(grandchild, 0)[1]
                 os._exit(0 if ok and status == 0 else 1)
@@ -340,7 +340,7 @@ def test_multiprocessing_by_fork():
         return bool(right())
     right()
     with multiprocessing.get_context("fork").Pool(2) as processes:
-        print(processes.map_async(work, range(6)).get(60))
+        print(processes.map_async(work, range(6)).get(600))
     """
     assert run(script) == f"{[True] * 6}\n"
 
