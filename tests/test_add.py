@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from elementwise import assert_elementwise, run
+from elementwise import LONGEST, assert_elementwise, run
 from reference import assert_same_bits
 
 from jitprop.kernels import add
@@ -12,7 +12,7 @@ every_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 @every_dtype
 def test_every_element(dtype, guarded, fenced):
-    a, b = np.random.default_rng(1).standard_normal((2, 20_011)).astype(dtype)
+    a, b = np.random.default_rng(1).standard_normal((2, LONGEST)).astype(dtype)
     assert_same_bits(run(add, a, b), a + b)
     assert_same_bits(run(add, a, a), a + a)
     assert_elementwise(add, [a, b], guarded, fenced)

@@ -16,7 +16,8 @@ from jitprop.kernels.compiler import ahead
 from jitprop.kernels.runtime.kernel import Kernel
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
-NAMES = ("scale", "add", "subtract", "multiply", "zero", "tanh_fprop", "relu_fprop", "sgd_update")
+# As few as a second process is started for, and such as are compiled in no time.
+NAMES = ("scale", "add", "zero", "relu_fprop", "subtract")
 
 
 @pytest.fixture(autouse=True)
@@ -49,9 +50,7 @@ def arguments(name, x):
     return {
         "scale": (x, 2.0, out),
         "zero": (out,),
-        "tanh_fprop": (x, out),
         "relu_fprop": (x, out),
-        "sgd_update": (out, x, 0.1),
     }.get(name, (x, x, out))
 
 
@@ -70,6 +69,7 @@ def check(tape):
             assert_same_bits(args[2], args[0] + args[1])
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_compiled_from_both_ends(started, monkeypatch):
     tape = tape_of(NAMES)
     lists = []
@@ -80,7 +80,9 @@ def test_what_is_missing_is_compiled_from_both_ends(started, monkeypatch):
     assert started[0].poll() is not None  # it is gone
 
 
+@pytest.mark.slow
 def test_nothing_is_started_for_a_few_or_for_what_is_cached(started):
+    assert len(NAMES) == ahead.FEW + 1
     check(tape_of(NAMES[: ahead.FEW]))
     assert not started
     check(tape_of(NAMES))
@@ -90,12 +92,14 @@ def test_nothing_is_started_for_a_few_or_for_what_is_cached(started):
     assert len(started) == count
 
 
+@pytest.mark.slow
 def test_one_processor_is_enough(started, monkeypatch):
     monkeypatch.setattr(numba.config, "NUMBA_DEFAULT_NUM_THREADS", 1)
     check(tape_of(NAMES))
     assert not started
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "executable", ["", "/nowhere/python", sys.executable + ".txt", "/bin/false"]
 )
@@ -121,6 +125,7 @@ def test_the_second_process_fills_the_cache(kernel_cache, monkeypatch):
     assert set(NAMES) <= found
 
 
+@pytest.mark.slow
 def test_a_copy_of_the_process_finds_the_package_from_anywhere(kernel_cache, tmp_path, monkeypatch):
     """Also where the working folder has modules of these names, of which none is run."""
     (tmp_path / "kernels").mkdir()
@@ -134,7 +139,7 @@ def test_a_copy_of_the_process_finds_the_package_from_anywhere(kernel_cache, tmp
 
     class Patient(start):
         def kill(self):
-            waited.append(self.wait(100))
+            waited.append(self.wait(3000))
 
     monkeypatch.setattr(subprocess, "Popen", Patient)
     with ahead.helper(calls):
@@ -155,6 +160,7 @@ print(len(compiled), len(list(cache.folder().iterdir())))
 """
 
 
+@pytest.mark.slow
 def test_its_share_of_a_real_run_and_that_the_next_compiles_nothing(tmp_path):
     """The whole command in new processes, from an empty cache, and from what that one left."""
     pixels = np.random.default_rng(0).integers(0, 256, (300, 28, 28), np.uint8)

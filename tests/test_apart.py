@@ -76,8 +76,8 @@ def in_a_moment(handler):
     signal.setitimer(signal.ITIMER_REAL, 0.05)
 
 # Ctrl-C while the pool starts
-in_a_moment(signal.default_int_handler)
 try:
+    in_a_moment(signal.default_int_handler)
     right("scale", x + x, x, 2.0)
 except KeyboardInterrupt:
     said.append("interrupted")
@@ -145,6 +145,7 @@ print(said)
 """
 
 
+@pytest.mark.slow
 @compiled_only
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and signals")
 def test_whatever_comes_into_the_midst_of_compiling(tmp_path):

@@ -140,6 +140,7 @@ def test_what_an_editor_leaves_is_no_source(tmp_path, monkeypatch):
     assert cache._generation() == before
 
 
+@pytest.mark.slow
 def test_without_sources_on_disk_nothing_is_cached(tmp_path):
     """In a zip archive, or compiled alone, a change of them could not be seen."""
     copy_of_sources(tmp_path, installed=True)
@@ -200,6 +201,7 @@ def test_nothing_of_a_person_is_ever_removed(kernel_cache):
     assert len(left) == cache.KEEP - 1  # beside the current one: the pruning took place
 
 
+@pytest.mark.slow
 def test_the_folder_above_a_clone(tmp_path):
     """NUMBA_CACHE_DIR=.. in a clone called jitprop, once, and a clone called as the cache is."""
     for name in ("jitprop", cache.NAME):
@@ -279,6 +281,7 @@ def start(folder, **environment):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("installed", [False, True])
 def test_nowhere_to_write(installed, tmp_path):
     """A read-only checkout without a usable home: right, uncached, and one line that says so.
@@ -349,6 +352,7 @@ def test_installed_sources_are_better_than_nothing(tmp_path, found):
     assert found(package).parent == package / "__pycache__" / "jit"
 
 
+@pytest.mark.slow
 def test_without_home(tmp_path):
     """Beside the sources; two processes that start at once from nothing; both are right."""
     package = copy_of_sources(tmp_path)

@@ -237,6 +237,7 @@ def test_ctrl_c_ignored_stays_ignored(command, tmp_path):
     assert run("-c", code) == (3, "", "")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a full disk as Linux has it")
 @pytest.mark.parametrize("command", ["info", "--version", "--help", "predict x.png"])
 def test_output_into_a_full_disk(command):
@@ -253,6 +254,7 @@ def test_output_into_a_full_disk(command):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", ["<&-", "2>&-", ">&-", "<&- >&- 2>&-"])
 def test_closed_streams(closed):
     for command in ("info", "predict -", "predict x.png --json"):

@@ -205,6 +205,7 @@ def test_any_truncation_is_refused(scratch, array, compress, data):
     error_of(read_idx, scratch)
 
 
+@pytest.mark.slow
 @settings(reproducible, max_examples=400)
 @given(array=arrays, compress=st.booleans(), data=st.data())
 def test_any_corruption_is_refused_or_read_for_what_it_is(scratch, array, compress, data):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import reference
-from elementwise import assert_elementwise, run
+from elementwise import LONGEST, assert_elementwise, run
 from reference import assert_same_bits
 
 from jitprop import kernels
@@ -51,7 +51,7 @@ def test_numbers_are_philox(seed, step, dtype):
 
 @every_dtype
 def test_every_element(dtype, guarded, fenced):
-    x = np.random.default_rng(2).standard_normal(20_011).astype(dtype)
+    x = np.random.default_rng(2).standard_normal(LONGEST).astype(dtype)
     assert_elementwise(with_key(3, 4, 2**31), [x], guarded, fenced)
 
 

@@ -63,7 +63,7 @@ def test_what_it_cannot_take_is_one_line(evaluate):
     a, b = Input(24), Input(24)
     for net, reason in (
         (Graph([a, b], Linear(24, 4, 0)(Add()(a, b))), "x is one array, the network takes 2"),
-        (mlp(25, [], 4, 0), "expected (batch, 25)"),
+        (mlp(25, [], 4, 0), "x has 24 features, the network takes 25"),
         (mlp(24, [], 3, 0), "no outputs for 4 classes"),
     ):
         code, metrics, err = evaluate(net)

@@ -1,5 +1,6 @@
 """What the machine code of the kernels holds, and what it does not."""
 
+import functools
 import importlib
 import itertools
 import os
@@ -51,6 +52,7 @@ def every_kernel():
 KERNELS = every_kernel()
 
 
+@functools.cache  # several tests look at the large ones
 def machine_code(kernel, dtype):
     """Functions of the serial core: name -> lines of assembly. Without what Python calls it by."""
     kinds = []
@@ -108,6 +110,7 @@ def spilled(loops):
     return [line for loop in unmasked for line in loop if "(%rsp" in line]
 
 
+@pytest.mark.slow
 @x86
 @pytest.mark.parametrize(("dtype", "letter"), [(np.float32, "s"), (np.float64, "d")])
 def test_products_are_packed_fused_multiply_adds(dtype, letter):
@@ -122,6 +125,7 @@ def test_products_are_packed_fused_multiply_adds(dtype, letter):
     assert not [name for name in mnemonics(code) if re.match(r"v?(mul|add)p", name)]
 
 
+@pytest.mark.slow
 @x86
 @pytest.mark.parametrize("kernel", [kernels.sparse_linear_fprop, kernels.sparse_tn])
 def test_tiles_of_sparse_products_stay_in_registers(kernel):

@@ -1,8 +1,8 @@
 """kernels/functions.py: exp, log and tanh of vectors, against NumPy in more digits."""
 
-import numba
 import numpy as np
 import pytest
+from plain import PLAIN
 from ulps import ulps
 
 from jitprop.kernels.constants import TANH_32
@@ -13,7 +13,7 @@ NAMES = ("exp", "log", "tanh")
 INF, NAN = np.inf, np.nan
 # Every input is tried by `python -m perf.exhaustive`; here a prime stride, which meets all
 # exponents and, in the long run, all intervals of tanh.
-STRIDE = 500_009 if numba.config.DISABLE_JIT else 1009
+STRIDE = 500_009 if PLAIN else 1009
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +35,7 @@ def same_bits(a, b):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_sample_of_all_float32(name):
     """Error up to 1 unit, NaN and signs right, monotone, tanh odd. (The worst: 0.86.)"""
@@ -107,7 +108,7 @@ RANGES = [
 @pytest.mark.parametrize(("name", "low", "high"), RANGES)
 def test_float64(functions, name, low, high):
     """Within 2 units (measured: 0.86 for exp and log, 1.32 for tanh), against longdouble."""
-    count = 2_000 if numba.config.DISABLE_JIT else 50_000
+    count = 2_000 if PLAIN else 50_000
     x = np.random.default_rng(1).uniform(low, high, count)
     exact = getattr(np, name)(x.astype(np.longdouble))
     assert np.max(ulps(functions[name](x), exact)) <= 2
@@ -118,6 +119,7 @@ def test_float64_tanh_is_odd(functions):
     np.testing.assert_array_equal(functions["tanh"](-x), -functions["tanh"](x))
 
 
+@pytest.mark.skipif(PLAIN, reason="is of no kernel")
 def test_constants_are_those_derived():
     assert derive.derive() == derive.CONSTANTS.read_text()
 
@@ -165,6 +167,7 @@ def uneven(x, y):
     y[50] = np.nextafter(y[50], np.float32(1))
 
 
+@pytest.mark.skipif(PLAIN, reason="is of no kernel")
 @pytest.mark.parametrize(
     ("edit", "start", "fault"),
     [

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -518,8 +519,9 @@ def test_nothing_is_allocated_once_shapes_are_known():
 # --- Long chains --------------------------------------------------------------------------------
 
 
-def test_ten_thousand_modules():
-    count = 10_000
+@pytest.mark.slow
+def test_thousands_of_modules():
+    count = 3 * sys.getrecursionlimit()
     stretch = [Stretch(1) for _ in range(count)]
     x = Input(1)
     y = x

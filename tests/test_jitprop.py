@@ -61,6 +61,7 @@ def test_importing_it_loads_little():
     assert not loaded & {"numpy", "numba", "safetensors", "tqdm", "argparse", "tomllib", "email"}
 
 
+@pytest.mark.slow
 def test_importing_all_compiles_nothing():
     """Also nothing is loaded from the cache: kernels are, when they are first called."""
     code = """

@@ -81,6 +81,7 @@ def test_types_are_compiled_once():
     assert len(kernels.scale.entry.signatures) == count
 
 
+@pytest.mark.slow
 @compiled_only
 def test_nothing_happens_at_import(tmp_path):
     """No file, no thread, nothing compiled."""

@@ -1,18 +1,18 @@
 """kernels/matmul.py (and tile.py): nn, nt and tn, to the bit, for every shape of tile and path."""
 
+import functools
 import itertools
 
-import numba
 import numpy as np
 import pytest
 import reference
+from plain import PLAIN
 from reference import assert_matmul, assert_same_bits
 
 from jitprop import kernels
 from jitprop.kernels.matmul import FAR, KC, PACK_STRIPS, PANELS
 from jitprop.kernels.tile import MR, NR32, NR64, VECTORS
 
-PLAIN = bool(numba.config.DISABLE_JIT)  # the plain twins are slow: smaller shapes
 FORMS = ("nn", "nt", "tn")
 FLOATS = (np.float32, np.float64)
 every_form = pytest.mark.parametrize("form", FORMS)
@@ -92,7 +92,7 @@ def test_paths_of_wide_tiles(form, dtype, monkeypatch):
         monkeypatch.setattr(f"jitprop.kernels.matmul.{name}", value)
     monkeypatch.setattr("jitprop.kernels.matmul.PACKED_B32", KC * PANELS * 48)
     monkeypatch.setattr("jitprop.kernels.matmul.PACKED_B64", KC * PANELS * 24)
-    for shape in [(9, 3 * KC // 2, 101), (PACK_STRIPS * 8 + 1, 70, FAR + 5), (2 * FAR + 5, 3, 101)]:
+    for shape in [(9, KC + 70, 53), (PACK_STRIPS * 8 + 1, 35, FAR + 5), (2 * FAR + 5, 3, 101)]:
         test_every_path_is_exact(shape, form, dtype, lambda array: array)
 
 
@@ -107,6 +107,16 @@ def test_paths():
     assert any(n >= 16 * NR32 for _, _, n in shapes) or PLAIN  # groups in multiples of four
 
 
+@functools.cache
+def chains(m, k, n):
+    """Operands and their product, of which the reference takes longer than all three forms."""
+    rng = np.random.default_rng(3)
+    a = rng.standard_normal((m, k)).astype(np.float32)
+    b = rng.standard_normal((k, n)).astype(np.float32)
+    return a, b, reference.chain(a, b)
+
+
+@pytest.mark.slow
 @every_form
 def test_float32_bits(form):
     """Each element is one chain of fused multiply-adds from +0, k = 0, 1, 2, ...: to the bit.
@@ -121,11 +131,9 @@ def test_float32_bits(form):
             (PACK_STRIPS * MR + 3, KC + 44, FAR + 6),
             (2 * FAR + 6, KC + 3, 110),
         ]
-    for m, k, n in shapes:
-        rng = np.random.default_rng(3)
-        a = rng.standard_normal((m, k)).astype(np.float32)
-        b = rng.standard_normal((k, n)).astype(np.float32)
-        assert_same_bits(product(form, a, b), reference.chain(a, b))
+    for shape in shapes:
+        a, b, expected = chains(*shape)
+        assert_same_bits(product(form, a, b), expected)
 
 
 @pytest.mark.skipif(PLAIN, reason="the plain fma of float64 is rounded twice")

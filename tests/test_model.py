@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from jitprop import train
 from jitprop.cli.predict import MODEL
@@ -23,6 +24,7 @@ def command():
     return shlex.split(found[1])
 
 
+@pytest.mark.slow
 def test_it_is_made_by_the_command(tmp_path):
     metrics = tmp_path / "run.json"
     assert train.main([*command(), "--quiet", "--metrics", str(metrics)]) == 0

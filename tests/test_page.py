@@ -47,6 +47,13 @@ def make(n, seed, classes=4):
 SETS = {"train": make(300, 0), "validation": make(60, 1), "test": make(100, 2)}
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are made but not drawn, which takes longest: for tests of what else is written."""
+    png = b"\x89PNG\r\n\x1a\n"
+    monkeypatch.setattr("jitprop.reporting.pictures.png", lambda figure: png)
+
+
 def trained(net, loss=None, sets=SETS, epochs=2):
     others = {name: sets[name] for name in ("validation", "test") if name in sets}
     return fit(net, loss or SoftmaxCrossEntropy(), *sets["train"], epochs=epochs, **FIT, **others)
@@ -134,6 +141,7 @@ def test_a_report(tmp_path):
     ]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_history_as_csv(tmp_path):
     history = [Epoch(1, 0.1, 3, 0.25), Epoch(2, 1 / 3, 2, 0.5, test_loss=2e-7, test_errors=0)]
     write_report(tmp_path, mlp(25, [], 4, 0), history, {}, SETS)
@@ -147,6 +155,7 @@ def test_history_as_csv(tmp_path):
     assert second["test_errors"] == "0"
 
 
+@pytest.mark.slow
 def test_an_earlier_report_is_replaced_and_all_else_stays(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     net = mlp(25, [], 4, 0)
@@ -273,6 +282,7 @@ def test_a_narrow_window_scrolls_what_it_would_make_unreadable(tmp_path):
         assert float(size) * (16 if unit == "rem" else 1) >= 16
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_no_epochs(tmp_path):
     write_report(tmp_path, mlp(25, [3], 4, 0), [], {}, SETS)
     assert not (tmp_path / "learning_curves.png").exists()
@@ -281,6 +291,7 @@ def test_no_epochs(tmp_path):
     assert len((tmp_path / "history.csv").read_text().splitlines()) == 1
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_regression(tmp_path):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((80, 3)).astype(np.float32)
@@ -294,6 +305,7 @@ def test_regression(tmp_path):
     assert not any("errors" in word for word in page.words[page.words.index("Epochs") :])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_several_inputs_and_targets(tmp_path):
     images, labels = SETS["train"]
     x, w = Input(25), Input(2)
@@ -310,6 +322,7 @@ def test_several_inputs_and_targets(tmp_path):
     assert len(page.images) == 2
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_images_as_floats_have_a_confusion_matrix_but_no_gallery(tmp_path):
     x, t = SETS["test"]
     sets = {"test": ((x.reshape(100, 25) / 255).astype(np.float32), t)}
@@ -318,6 +331,7 @@ def test_images_as_floats_have_a_confusion_matrix_but_no_gallery(tmp_path):
     assert not (tmp_path / "mistakes.png").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("before", [Dropout(0.5, 0), Tanh(), Linear(25, 25, 0)])
 def test_which_layer_is_the_first(before, tmp_path, monkeypatch):
     seen = []
@@ -389,6 +403,7 @@ def test_what_cannot_be_written(tmp_path):
     assert caught.value.strerror
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_failure_to_draw_leaves_the_old_report(tmp_path, monkeypatch):
     net = mlp(25, [], 4, 0)
     write_report(tmp_path, net, [], {}, SETS)
@@ -403,6 +418,7 @@ def test_a_failure_to_draw_leaves_the_old_report(tmp_path, monkeypatch):
     assert before == {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)}
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("name", ["index.html", "weights.png", "history.csv"])
 def test_a_persons_own_files_are_not_replaced(tmp_path, name):
     """A report knows a folder that a report wrote, also one that was moved."""

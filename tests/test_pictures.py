@@ -274,6 +274,7 @@ def test_png():
     assert pixels[..., :3].min() < 0.1 < 0.9 < pixels[..., :3].max()
 
 
+@pytest.mark.slow
 def test_no_backend_is_chosen_for_the_process():
     code = (
         "import sys, matplotlib; before = matplotlib.rcParams.copy()\n"

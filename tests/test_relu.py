@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from elementwise import assert_elementwise, run
+from elementwise import LONGEST, assert_elementwise, run
 from reference import assert_same_bits
 
 from jitprop.kernels import relu_bprop, relu_fprop
@@ -12,7 +12,7 @@ every_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 @every_dtype
 def test_every_element(dtype, guarded, fenced):
-    x, dy = np.random.default_rng(1).standard_normal((2, 20_011)).astype(dtype)
+    x, dy = np.random.default_rng(1).standard_normal((2, LONGEST)).astype(dtype)
     y = run(relu_fprop, x)
     assert_same_bits(y, np.where(x > 0, x, dtype(0)))
     assert_same_bits(run(relu_bprop, y, dy), np.where(x > 0, dy, dtype(0)))

@@ -1,9 +1,12 @@
 """kernels/sparse.py (and sparse_tile.py): the bits of the dense products, zeros left out."""
 
+import functools
+
 import numba
 import numpy as np
 import pytest
 import reference
+from plain import PLAIN
 from reference import assert_same_bits, pixel_values
 
 from jitprop import kernels
@@ -19,7 +22,6 @@ from jitprop.kernels.sparse_tile import (
     transpose_bytes,
 )
 
-PLAIN = bool(numba.config.DISABLE_JIT)  # the plain twins are slow: smaller shapes
 FLOATS = (np.float32, np.float64)
 every_dtype = pytest.mark.parametrize("dtype", FLOATS)
 
@@ -173,6 +175,12 @@ def test_nothing_outside_is_read(before, fenced):
         check(images, index, 17, np.float32, lambda array: fenced(array, before=before))
 
 
+@functools.cache  # compiled once for all numbers of rows
+def compiled_tile():
+    return numba.njit(lambda *args: sparse_tile(*args))
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(PLAIN, reason="compares with compiled code")
 @pytest.mark.parametrize("resume", [False, True])
 @pytest.mark.parametrize("rows", range(1, ROWS + 1))
@@ -186,7 +194,7 @@ def test_plain_twin_of_the_microkernel(rows, resume):
     results = [np.full((ROWS + 1, WIDTH32 + 7), 7, np.float32) for _ in range(2)]
     more = 2, WIDTH32 + 7, rows, WIDTH32 + 1, resume
     sparse_tile(*arguments, results[0], *more)
-    numba.njit(lambda *args: sparse_tile(*args))(*arguments, results[1], *more)
+    compiled_tile()(*arguments, results[1], *more)
     assert_same_bits(*results)
 
 

@@ -2,17 +2,16 @@
 
 import gc
 
-import numba
 import numpy as np
 import outputs
 import pytest
+from plain import PLAIN
 from reference import assert_same_bits
 
 from jitprop import kernels
 from jitprop.kernels.runtime.threads import COUNT, HAVE_WORKERS, MOST_CALLS, pool
 
 # Interpreted, a call for each branch is enough: there are no threads to share it out to.
-PLAIN = numba.config.DISABLE_JIT
 WAYS = [(1, False)] if PLAIN else [(1, False), (2, False), (3, False), (3, True)]
 PRODUCTS, SHAPES = ((5, 3, 18), (19, 3)) if PLAIN else ((33, 70, 211), (211, 113))
 
@@ -72,7 +71,7 @@ def test_times(times):
     np.testing.assert_array_equal(x, 1 + 2 * times)
 
 
-@pytest.mark.skipif(not HAVE_WORKERS or numba.config.DISABLE_JIT, reason="no other threads")
+@pytest.mark.skipif(not HAVE_WORKERS or PLAIN, reason="no other threads")
 def test_alone_opens_no_job():
     kernels.set_num_threads(2)
     x = np.ones((1000, 1000))
@@ -88,10 +87,11 @@ def test_alone_opens_no_job():
 
 def drawn_calls(rng, count):
     """Calls among a few arrays and parts of them: (kernel, arguments)."""
-    arrays = list(rng.standard_normal((5, 40_000)))
-    arrays += [array[start : start + 20_000] for array in arrays for start in (0, 20_000)]
+    half = 20 if PLAIN else 20_000
+    arrays = list(rng.standard_normal((5, 2 * half)))
+    arrays += [array[start : start + half] for array in arrays for start in (0, half)]
     for _ in range(count):
-        size = rng.choice([20_000, 40_000])
+        size = rng.choice([half, 2 * half])
         some = [array for array in arrays if array.size == size]
         x, y, out = (some[i] for i in rng.integers(0, len(some), 3))
         if rng.random() < 0.5:
@@ -192,7 +192,7 @@ def test_wrong_calls_are_refused_while_recording_too():
     np.testing.assert_array_equal(x, 2)
 
 
-@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is checked before it runs")
+@pytest.mark.skipif(PLAIN, reason="nothing is checked before it runs")
 def test_a_first_run_that_failed_is_begun_anew():
     """No record is run that was not written."""
     labels, index, out = np.arange(5), np.arange(3), np.zeros(3, int)

@@ -1,5 +1,6 @@
 """runtime/threads.py: any number of threads, the same bits; two callers at once; fork; exit."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -43,6 +44,7 @@ def run(script, command=(sys.executable, "-c")):
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_any_number_of_threads_gives_the_same_bits(dtype):
     kernels.set_num_threads(1)
@@ -52,12 +54,17 @@ def test_any_number_of_threads_gives_the_same_bits(dtype):
         assert outputs.hashes(dtype) == expected
 
 
+@functools.cache  # compiled once for all shapes
+def called(units):
+    return numba.njit(lambda *args: units(*args))
+
+
 def units_of(kernel, *arguments):
     """(units, units per piece), by the helper that only compiled code calls."""
-    units = kernel.units
-    return numba.njit(lambda *args: units(*args))(*arguments)
+    return called(kernel.units)(*arguments)
 
 
+@pytest.mark.slow
 def test_the_shapes_make_several_pieces():
     """Else the test above would compare one thread with one thread."""
     for shape in [(500, 200), (100, 784)]:
@@ -178,7 +185,7 @@ def call_at_once(count, function):
 
     def body(i):
         try:
-            start.wait(60)
+            start.wait(3000)
             function(i)
         except BaseException as error:
             errors.append(error)
@@ -187,7 +194,7 @@ def call_at_once(count, function):
     for caller in callers:
         caller.start()
     for caller in callers:
-        caller.join(120)
+        caller.join(3000)
         assert not caller.is_alive()
     if errors:
         raise errors[0]
@@ -218,6 +225,7 @@ def test_several_callers_at_once():
     call_at_once(3, body)
 
 
+@pytest.mark.slow
 def test_number_of_threads_changes_under_a_caller():
     """No piece of work is lost when workers leave and others come."""
     inputs = [products(seed) for seed in range(3)]
@@ -268,6 +276,7 @@ CALL = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits as Linux has them")
 def test_small_stacks():
     """Products need no more of them than other calls, whoever runs them."""
@@ -295,6 +304,7 @@ def test_small_stacks():
     assert run(script, command=limited) == "fine\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_forked_child():
     """The workers do not come along: a child starts its own, and its children theirs."""
@@ -305,11 +315,11 @@ def test_forked_child():
         if early or right():
             child = os.fork()
             if child == 0:
-                signal.alarm(60)
+                signal.alarm(600)
                 ok = right() and right()
                 grandchild = os.fork()
                 if grandchild == 0:
-                    signal.alarm(60)
+                    signal.alarm(600)
                     os._exit(0 if right() else 1)
                 status = os.waitpid(grandchild, 0)[1]
                 os._exit(0 if ok and status == 0 else 1)
@@ -320,6 +330,7 @@ def test_forked_child():
     assert run(script) == "fine\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_multiprocessing_by_fork():
     script = f"""{CALL}
@@ -329,11 +340,12 @@ def test_multiprocessing_by_fork():
         return bool(right())
     right()
     with multiprocessing.get_context("fork").Pool(2) as processes:
-        print(processes.map_async(work, range(6)).get(60))
+        print(processes.map_async(work, range(6)).get(600))
     """
     assert run(script) == f"{[True] * 6}\n"
 
 
+@pytest.mark.slow
 def test_exit_while_workers_wait():
     """The process ends, by the end of the script and by sys.exit."""
     assert run(f"{CALL}\n    print(right())") == "True\n"

@@ -342,6 +342,7 @@ def test_the_input_is_that_of_the_images_trained_on(tmp_path, capsys):
         assert f"\ninput     {expected}\n" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_report(folder, tmp_path, capsys):
     path = tmp_path / "new" / "report"
     args = ["--data", str(folder), "--report", str(path), "--epochs", "2", "--validation", "50"]
@@ -455,6 +456,7 @@ def test_quiet(folder, capsys):
     assert err == ""
 
 
+@pytest.mark.slow
 def test_mnist(capsys):
     """The figures of the slides: about 250 errors with 200 hidden units."""
     assert train.main(["--arch", "mlp200", "--quiet"]) == 0
@@ -593,6 +595,7 @@ def test_evaluate_a_network_that_was_saved_without_train_py(folder, tmp_path, ca
     assert "not saved by train.py" in refused(capsys, "--resume", tmp_path / "net")[1]
 
 
+@pytest.mark.slow
 def test_checkpoints_that_are_refused(folder, saved, tmp_path, capsys):
     """In one line, before anything is printed."""
     other = tmp_path / "other"
@@ -672,6 +675,7 @@ def test_the_examples_of_the_page_of_help_are_good(capsys):
         assert arguments.settings_of(args).epochs >= 1
 
 
+@pytest.mark.slow
 def test_ctrl_c(folder, tmp_path):
     path = tmp_path / "run.json"
     with started("--data", folder, "--epochs", 10**9, "--metrics", path) as process:
@@ -691,6 +695,7 @@ def test_ctrl_c(folder, tmp_path):
     assert metrics["interrupted"] is True
 
 
+@pytest.mark.slow
 def test_ctrl_c_with_save(folder, tmp_path, run):
     """Saved before it ends; the command line that it prints goes on, to the same bits."""
     path = tmp_path / "a run.safetensors"
@@ -745,6 +750,7 @@ def test_ctrl_c_before_training_and_twice_in_training(training, code, message):
     assert (done.returncode, done.stdout, done.stderr) == (code, "", message)
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_long_batch():
     """It is answered, and the second one ends the process, though compiled code does not stop."""
     args = ("--hidden", 4000, "--batch-size", "full", "--threads", 1)  # seconds for a batch
@@ -760,6 +766,7 @@ def test_ctrl_c_in_a_long_batch():
     assert process.returncode == -signal.SIGINT  # by the second: it did not come to the end
 
 
+@pytest.mark.slow
 def test_a_closed_pipe(folder):
     with started("--data", folder, "--epochs", 10**9) as process:
         process.stdout.readline()
@@ -768,6 +775,7 @@ def test_a_closed_pipe(folder):
         assert process.wait() == -signal.SIGPIPE
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_progress(folder):
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 30, 100, 0, 0))
@@ -851,6 +859,7 @@ def test_an_unset_variable_is_no_file(flag, capsys):
     assert f"argument --{flag}: expected a path, not ''" in refused(capsys, f"--{flag}", "")[1]
 
 
+@pytest.mark.slow
 def test_a_network_that_cannot_be_saved_is_saved_elsewhere(folder, tmp_path, monkeypatch, capsys):
     """And all else that was asked for is given."""
     (tmp_path / "gone").mkdir()
@@ -919,6 +928,7 @@ def assert_goes_on(path, folder, run):
     assert run(f"--resume {path} --epochs {done + 1}")["weights_sha256"] == whole["weights_sha256"]
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_training_as_ctrl_c_does(folder, tmp_path, run):
     path = tmp_path / "net"
     with (
@@ -930,6 +940,7 @@ def test_a_full_disk_ends_training_as_ctrl_c_does(folder, tmp_path, run):
     assert_goes_on(path, folder, run)
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_ends_training_as_ctrl_c_does(folder, tmp_path, run):
     path = tmp_path / "net"
     with started(*long_run(folder, path)) as process:
@@ -940,6 +951,7 @@ def test_a_closed_pipe_ends_training_as_ctrl_c_does(folder, tmp_path, run):
     assert_goes_on(path, folder, run)
 
 
+@pytest.mark.slow
 def test_a_closed_terminal_ends_training_as_ctrl_c_does(folder, tmp_path, run):
     path = tmp_path / "net"
     ours, theirs = pty.openpty()
@@ -951,6 +963,7 @@ def test_a_closed_terminal_ends_training_as_ctrl_c_does(folder, tmp_path, run):
     assert_goes_on(path, folder, run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_other_signals_end_training_as_ctrl_c_does(number, folder, tmp_path, run):
     """Also if they come twice: the system and a shell each tell of a closed terminal."""
@@ -967,6 +980,7 @@ def test_other_signals_end_training_as_ctrl_c_does(number, folder, tmp_path, run
     assert_goes_on(path, folder, run)
 
 
+@pytest.mark.slow
 def test_what_is_ignored_stays_so(folder, tmp_path):
     """As with nohup, where a closed terminal ends nothing."""
     code = (
@@ -1001,6 +1015,7 @@ def test_a_handler_is_back_however_it_ends(folder, capsys, monkeypatch):
         train.main(["--data", str(folder), "--epochs", "1", "--threads", "1"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [*"12"])
 def test_a_stream_that_is_closed(number, folder, tmp_path):
     """What would be printed is not written to the file that is opened next."""
@@ -1015,6 +1030,7 @@ def test_a_stream_that_is_closed(number, folder, tmp_path):
     load(path)
 
 
+@pytest.mark.slow
 def test_names_that_nothing_can_show(folder, tmp_path):
     """Bytes that are no UTF-8, letters that the terminal does not have: written as escapes."""
     data = os.fsencode(tmp_path) + b"/r\xff\xc3\xa9\x1b[31m"

@@ -57,6 +57,7 @@ COVERED = {
 # The rest of compiler/ and runtime/: how to compile, keep and call compiled code.
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(numba.config.DISABLE_JIT, reason="this is that run")
 def test_plain_twins_pass_and_are_covered(tmp_path):
     pytest.importorskip("coverage")
