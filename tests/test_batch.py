@@ -105,7 +105,7 @@ def test_losses_of_numpy():
         ),
         (lambda: mlp(5, 3, 2), "mlp: hidden is 3, expected a list of widths such as [200]"),
         (lambda: mlp(5, "33", 2), "mlp: hidden is '33', expected a list of widths"),
-        (lambda: mlp(5, [2.5], 2), "Linear: out_features is 2.5, expected an integer"),
+        (lambda: mlp(5, [2.5], 2), "mlp: hidden[0] is 2.5, expected an integer"),
         (lambda: mlp(5, [3], 2, dropout="0.1"), "mlp: dropout is '0.1', expected a number"),
     ],
 )

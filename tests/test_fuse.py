@@ -187,3 +187,15 @@ def test_the_second_call_may_write_to_what_the_first_reads():
     assert names(again) == ["linear_fprop", "tanh_fprop"]
     again.run()
     np.testing.assert_allclose(x, np.tanh(5.0))
+
+
+def test_what_somebody_reads_is_kept():
+    x, w, b, y = np.ones((2, 3)), np.ones((3, 4)), np.ones(4), np.zeros((2, 4))
+    with kernels.Tape() as tape:
+        kernels.linear_fprop(x, w, b, y)
+        kernels.tanh_fprop(y, np.zeros_like(y))
+    assert names(fused(tape)) == ["linear_tanh_fprop"]
+    again = fused(tape, [y[1:]])
+    assert names(again) == names(tape)
+    again.run()
+    np.testing.assert_array_equal(y, 4)
