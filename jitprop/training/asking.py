@@ -155,8 +155,8 @@ class _Run:
         self.zeros = np.zeros(self.place.size, self.place.dtype)
 
     def is_plain(self, x: Array) -> bool:
-        """Whether all numbers are finite: 0 times another is not 0."""
-        return x.dtype == np.uint8 or not self.zeros.dot(x.reshape(-1))
+        """Whether all numbers are finite: 0 times another is not 0, and `vdot` does not warn."""
+        return x.dtype == np.uint8 or not np.vdot(self.zeros, x)
 
     def of(self, x: Array) -> Any:
         """Return what the network gives for `x`, of the shape of `place`, in new arrays."""
@@ -244,6 +244,8 @@ def _in_pieces(xs: Arrays, answer: Callable[[Arrays], Any]) -> Any:
         if not results:
             results = [np.empty((rows, *z.shape[1:]), z.dtype) for z in parts_of_y]
         for result, z in zip(results, parts_of_y, strict=True):
+            if len(z) != len(piece[0]):
+                raise ValueError(f"the network gave {len(z)} rows for {len(piece[0])}")
             result[start : start + len(piece[0])] = z
     return tuple(results) if several else results[0]
 

@@ -84,6 +84,8 @@ class Checkpoint:
         The other arguments that `save` was given.
     versions : dict of str
         Of the programs that wrote the file.
+    pixels : bool or None
+        What the network takes bytes for, see `Module`; None in files of older versions.
     """
 
     path: AnyPath
@@ -94,6 +96,7 @@ class Checkpoint:
     record: dict[str, Any] | None
     about: dict[str, Any]
     versions: dict[str, str]
+    pixels: bool | None = None
 
     def net(self) -> "Module":
         """Return the network, built anew.
@@ -124,6 +127,7 @@ class Checkpoint:
         own = _of_network(self.path, net)
         self._expect(self.arrays, own)
         _copy(self.arrays, own)
+        net.pixels = self.pixels
 
     def resume(self, training: "Training") -> None:
         """Put a new training, made of the same arguments, where the saved one stood.
@@ -144,6 +148,9 @@ class Checkpoint:
             saved, given = self.settings.get(name), ours.get(name)
             if name not in free and saved != given:
                 raise CheckpointError(self.path, f"trained with {name} {saved}, not {given}")
+        given = training.net.pixels
+        if (self.pixels is False) != (given is False):
+            raise CheckpointError(self.path, f"trained with pixels {self.pixels}, not {given}")
         own = _of_network(self.path, training.net)
         self._expect(self.arrays, own)
         try:
@@ -195,6 +202,8 @@ def save(path: AnyPath, net: "Module", training: "Training | None" = None, **abo
     if training is not None:
         arrays |= {TRAINING + name: array for name, array in training.arrays().items()}
         parts |= {"settings": asdict(training.settings), "training": training.record()}
+    if net.pixels is not None:
+        parts["pixels"] = net.pixels
     write(path, arrays, _texts(path, about) | {n: json.dumps(part) for n, part in parts.items()})
 
 
@@ -253,9 +262,11 @@ def read(path: AnyPath) -> Checkpoint:
         parts = {name: json.loads(text) for name, text in metadata.items()}
     except (ValueError, RecursionError):
         raise CheckpointError(path, "broken metadata") from None
-    kinds = {"graph": list, "versions": dict, "about": dict}
+    kinds: dict[str, type] = {"graph": list, "versions": dict, "about": dict}
     if "training" in parts or "settings" in parts:
         kinds |= {"settings": dict, "training": dict}
+    if "pixels" in parts:
+        kinds["pixels"] = bool
     for name, kind in kinds.items():
         if not isinstance(parts.get(name), kind):
             raise CheckpointError(path, f"broken metadata: {name}")
@@ -270,6 +281,7 @@ def read(path: AnyPath) -> Checkpoint:
         parts.get("training"),
         parts["about"],
         parts["versions"],
+        parts.get("pixels"),
     )
 
 

@@ -185,7 +185,7 @@ class Training:
                 for _ in chunks:
                     if plan.diverged:
                         place = f"in epoch {epoch}, batch {plan.done}"
-                        why = plan.batches.wrong_input()
+                        why = plan.batches.wrong_input() or self.loss.hint(plan.last_loss)
                         raise DivergedError(f"the loss became {plan.last_loss} {place}{why}")
                     self._tell(self._on_batch, epoch, plan.done, plan.last_loss)
         finally:
