@@ -61,18 +61,8 @@ def _going_on(request: Request, checkpoint: "Checkpoint", session: "Training") -
 
 def summary(args: argparse.Namespace, settings: Settings, size: int) -> list[str]:
     """Return the settings of the training, without those that are switched off."""
-    words = [f"epochs {settings.epochs}", f"batch size {size}", f"learning rate {settings.rate:g}"]
-    if settings.optimizer == "sgd":
-        words.append(f"{'Nesterov ' * settings.nesterov}momentum {settings.momentum:g}")
-    else:
-        words.append(settings.optimizer)
-    if settings.schedule != "constant":
-        words.append(f"{settings.schedule} schedule")
-    if settings.early_stopping:
-        words.append(f"early stopping with patience {settings.patience}")
+    words = settings.in_words(size)
     for name, value in (
-        ("warm-up", settings.warmup),
-        ("weight decay", settings.weight_decay),
         ("dropout", args.dropout),
         ("label smoothing", args.label_smoothing),
     ):

@@ -19,11 +19,13 @@ import numpy as np
 from jitprop.layers import Activation, Dropout, Linear, Module
 from jitprop.reporting import words
 from jitprop.reporting.diagram import XMLNS, draw_svg
-from jitprop.reporting.words import leaves, targets
+from jitprop.reporting.words import targets
 from jitprop.training.asking import probabilities
+from jitprop.training.epoch import Epoch
 from jitprop.training.examples import Array, labels
 from jitprop.training.files import check_writable, write_bytes
-from jitprop.training.loop import Epoch, Examples
+from jitprop.training.loop import Examples
+from jitprop.training.words import leaves
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

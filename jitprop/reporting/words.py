@@ -1,18 +1,19 @@
 """What a page says of a run in words: the network, the data, where it comes from, the settings."""
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from html import escape
 from typing import Any
 
 import numpy as np
 
-from jitprop.layers import Activation, Dropout, Graph, Linear, Module, Sequential
+from jitprop.layers import Module
 from jitprop.training.loop import Examples
 from jitprop.training.metrics import versions
 from jitprop.training.text import printable
 from jitprop.training.version import own_version
+from jitprop.training.words import network
 
 HEAD = ("data", "date", "command")  # settings that stand at the head of the page
 WORDS = {  # of settings, where an underscore for a space is not enough
@@ -44,37 +45,6 @@ NAMES = {"python": "Python", "numpy": "NumPy"}
 def targets(t: Any) -> Any:
     """Return the targets that errors are counted on, an array: the first of several."""
     return np.asarray(t[0] if isinstance(t, tuple) else t)
-
-
-def leaves(module: Module) -> Iterator[Module]:
-    """Yield the modules that are no graphs, in the order in which they run."""
-    if not isinstance(module, Graph):
-        yield module
-        return
-    for part in module.modules:
-        yield from leaves(part)
-
-
-def network(net: Module) -> str:
-    """Return a line: "784-200-10, tanh, 159,010 parameters"."""
-    parts = list(leaves(net))
-    parameters = sum(parameter.value.size for parameter in net.parameters())
-    count = f"{parameters:,} parameter{'s' * (parameters != 1)}"
-    linears = [part for part in parts if isinstance(part, Linear)]
-    if not linears or not _is_chain(net):
-        what = f"{type(net).__name__} of {len(parts)} modules" if len(parts) > 1 else repr(parts[0])
-        return f"{' '.join(what.split())}, {count}"
-    widths = [linears[0].in_features, *(linear.out_features for linear in linears)]
-    others = [type(part).__name__ for part in parts if not isinstance(part, Linear | Dropout)]
-    words = [word if word == "ReLU" else word.lower() for word in dict.fromkeys(others)]
-    return ", ".join(["-".join(map(str, widths)), *words, count])
-
-
-def _is_chain(net: Module) -> bool:
-    """Whether it is Linear layers with functions without parameters between, one after another."""
-    if isinstance(net, Sequential):
-        return all(map(_is_chain, net.modules))
-    return isinstance(net, Linear | Activation | Dropout)
 
 
 def data(settings: Mapping[str, Any], sets: Mapping[str, Examples]) -> str:

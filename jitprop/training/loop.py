@@ -21,6 +21,7 @@ from jitprop.training.evaluation import BATCH, evaluate_plan, summary
 from jitprop.training.examples import Array, Rows
 from jitprop.training.optimisers import optimiser
 from jitprop.training.plan import Plan
+from jitprop.training.progress import Progress, Silence, shown
 from jitprop.training.settings import Settings, settings_of
 from jitprop.training.text import printable
 
@@ -92,6 +93,8 @@ class Training:
         if settings.early_stopping and validation is None:
             raise ValueError("early stopping needs validation=(x, t)")
         self._on_epoch, self._on_batch = on_epoch, on_batch
+        self._progress: Progress | None = None
+        self._silence = Silence()
         self._rng = np.random.default_rng(rng)
         size = settings.batch_size
         batches = Batches(net, x, t, size, input, loss, pixels, warn=True)
@@ -134,8 +137,14 @@ class Training:
         """How many batches of `epoch` are done."""
         return 0 if self._order is None else self._plan.done
 
-    def run(self) -> list[Epoch]:
+    def run(self, verbose: bool = False) -> list[Epoch]:
         """Train until all is done, from where it stands; return the history.
+
+        Parameters
+        ----------
+        verbose : bool
+            Whether to show what `train.py` shows: what is trained, a table of epochs, a bar. Else
+            the logger `jitprop` says where kernels take more than a second to compile.
 
         Raises
         ------
@@ -147,6 +156,19 @@ class Training:
             logging.getLogger("jitprop").warning(
                 printable(f"{what}: training runs layer by layer, not compiled")
             )
+        if verbose:
+            plans = {"train": self._plan, **self._evaluations}
+            counts = {name: len(plan.batches) for name, plan in plans.items()}
+            with shown(self, counts, self._plan.batches.counts) as progress:
+                self._progress = progress
+                try:
+                    return self._run()
+                finally:
+                    self._progress = None
+        with self._silence:
+            return self._run()
+
+    def _run(self) -> list[Epoch]:
         while not self.done:
             self._run_epoch()
         if self.best is not None:
@@ -187,6 +209,9 @@ class Training:
                         place = f"in epoch {epoch}, batch {plan.done}"
                         why = plan.batches.wrong_input() or self.loss.hint(plan.last_loss)
                         raise DivergedError(f"the loss became {plan.last_loss} {place}{why}")
+                    self._silence.end()
+                    if self._progress:
+                        self._progress.batch(epoch, plan.done, plan.last_loss)
                     self._tell(self._on_batch, epoch, plan.done, plan.last_loss)
         finally:
             self._seconds += perf_counter() - start
@@ -203,6 +228,8 @@ class Training:
             for parameter in self.net.parameters():
                 self._best_weights[f"best.{parameter.name}"][...] = parameter.value
         self.epoch, self._order, self._seconds = epoch + 1, None, 0.0
+        if self._progress:
+            self._progress.epoch(result)
         self._tell(self._on_epoch, result)
 
     def _tell(self, callback: Callable[..., None] | None, *news: Any) -> None:
@@ -285,6 +312,7 @@ def fit(
     test: Examples | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     on_batch: Callable[[int, int, float], None] | None = None,
+    verbose: bool = False,
     **settings: Any,
 ) -> list[Epoch]:
     """Train `net` by gradient descent on the mean of `loss` over one batch after the other.
@@ -323,6 +351,9 @@ def fit(
         Called after a batch, several times a second, with the epoch, the batch (both from 1) and
         its mean loss. It may do as much as `on_epoch`. An exception that it raises ends the
         training between two steps.
+    verbose : bool
+        Whether to show what `train.py` shows: what is trained, a table of epochs, a bar. Else the
+        logger `jitprop` says where kernels take more than a second to compile.
     **settings
         epochs, batch_size, rate, and all else that `Settings` has. A last short batch is trained,
         too, on the mean over its own images.
@@ -352,7 +383,7 @@ def fit(
         pixels=pixels,
         on_epoch=on_epoch,
         on_batch=on_batch,
-    ).run()
+    ).run(verbose)
 
 
 _ARGUMENTS = [
@@ -362,7 +393,7 @@ _ARGUMENTS = [
 ]
 
 
-def warm_up(net: Module, loss: Loss, images: Array, labels: Array, **settings: Any) -> None:
+def warm_up(net: Module, loss: Loss, images: Rows, labels: Rows, **settings: Any) -> None:
     """Compile all kernels that `fit` and `evaluate` will run, or load them from the cache.
 
     Takes a step on a copy of the network with the first images, and one with as many as the last
@@ -377,14 +408,24 @@ def warm_up(net: Module, loss: Loss, images: Array, labels: Array, **settings: A
     **settings
         As for `fit`, which raises the same errors.
     """
-    size = min(settings.get("batch_size") or len(images), len(images))
+    count = len(images[0] if isinstance(images, tuple) else images)  # type: ignore[arg-type]
+    size = min(settings.get("batch_size") or count, count)
+    how = {name: settings.pop(name) for name in ("input", "pixels") if name in settings}
     settings = {**settings, "epochs": 1, "batch_size": None, "rate": 1e-3, "warmup": 0}
     for name in ("early_stopping", "patience"):
         settings.pop(name, None)
-    for rows in {size, len(images) % size} - {0}:
+    for rows in {size, count % size} - {0}:
         rows = min(rows, BATCH)
-        x, t = images[:rows], labels[:rows]
-        fit(*copy.deepcopy((net, loss)), x, t, rng=0, test=(x, t), **settings)
+        x, t = _first(images, rows), _first(labels, rows)
+        Training(
+            *copy.deepcopy((net, loss)), x, t, Settings(**settings), rng=0, test=(x, t), **how
+        )._run()
+
+
+def _first(examples: Any, rows: int) -> Any:
+    """Return the first rows of an array, or of each of a tuple."""
+    several = isinstance(examples, tuple)
+    return tuple(_first(one, rows) for one in examples) if several else examples[:rows]
 
 
 def _as_json(state: Any) -> Any:

@@ -1,22 +1,28 @@
 """What a person sees of a training: lines, a table of epochs, and a bar where it can be seen."""
 
 import contextlib
+import logging
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Self
 
-from jitprop.kernels import on_compile
+from jitprop.kernels import get_num_threads, on_compile
+from jitprop.training.metrics import cpu_model
 from jitprop.training.text import printable
+from jitprop.training.words import network
 
 if TYPE_CHECKING:
-    from jitprop.training.loop import Epoch
+    from jitprop.training.epoch import Epoch
     from jitprop.training.settings import Settings
 
 
 class Progress:
     """Lines on stdout and, on a terminal and in a notebook, a progress bar below.
+
+    `fit(..., verbose=True)` shows them.
 
     A training goes on to its end, and keeps what it has learned, where nothing can be printed.
     Nothing is where there is no stdout; there is no bar where stderr is missing or a file.
@@ -113,7 +119,7 @@ class Progress:
         """Say, before the first kernel that is not in the cache, why nothing moves."""
         if self.compiling_since is None:
             self.compiling_since = perf_counter()
-            self.line("compiling kernels for this CPU, once ...")
+            self.line(COMPILING)
 
     def compiled(self) -> float:
         """Say how long that took, if kernels were compiled; return the seconds."""
@@ -198,3 +204,51 @@ def in_notebook() -> bool:
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return shell is not None and "IPKernelApp" in shell.config
+
+
+COMPILING = "compiling kernels for this CPU, once ..."
+PATIENCE = 1.0  # seconds of compiling after which a program that shows nothing says why
+
+
+@contextlib.contextmanager
+def shown(training: Any, counts: Mapping[str, int], errors: bool) -> Iterator[Progress]:
+    """Show a `Training` as it runs: what is trained and how, the table of epochs, the bar."""
+    settings, loss = training.settings, training.loss
+    smoothed = bool(getattr(loss, "label_smoothing", 0))
+    progress = Progress(False, settings, counts, smoothed=smoothed, errors=errors)
+    share = training.density
+    some = "dense" if share is None else f"sparse, {share:.0%} of the pixels are not zero"
+    sets = ", ".join(f"{count} {name}" for name, count in counts.items())
+    progress.line(f"data      {sets}\nnetwork   {network(training.net)}")
+    progress.line(f"training  {', '.join(settings.in_words(counts['train']))}")
+    progress.line(f"input     {some}\nmachine   {cpu_model()}, threads {get_num_threads()}")
+    with progress:
+        progress.start()
+        yield progress
+
+
+class Silence:
+    """Has the logger `jitprop` say where compiling takes long, in a program that shows nothing."""
+
+    def __init__(self) -> None:
+        self._timer: threading.Timer | None = None
+
+    def __enter__(self) -> Self:
+        self._forget = on_compile(self._begin)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._forget()
+        self.end()
+
+    def _begin(self, kernel: str) -> None:
+        if self._timer is None:
+            self._timer = threading.Timer(PATIENCE, logging.getLogger("jitprop").info, [COMPILING])
+            self._timer.daemon = True
+            self._timer.start()
+
+    def end(self) -> None:
+        """Be told that nothing is compiled any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

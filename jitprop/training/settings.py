@@ -118,6 +118,22 @@ class Settings:
         if self.nesterov and not self.momentum:
             raise ValueError(f"nesterov needs a momentum above 0, not {self.momentum}")
 
+    def in_words(self, images: int) -> list[str]:
+        """Return what is switched on, for a set of so many images."""
+        size = min(self.batch_size or images, images)
+        words = [f"epochs {self.epochs}", f"batch size {size}", f"learning rate {self.rate:g}"]
+        if self.optimizer == "sgd":
+            words.append(f"{'Nesterov ' * self.nesterov}momentum {self.momentum:g}")
+        else:
+            words.append(self.optimizer)
+        if self.schedule != "constant":
+            words.append(f"{self.schedule} schedule")
+        if self.early_stopping:
+            words.append(f"early stopping with patience {self.patience}")
+        words += [f"warm-up {self.warmup:g}"] if self.warmup else []
+        words += [f"weight decay {self.weight_decay:g}"] if self.weight_decay else []
+        return words
+
     def _check_optimizer(self) -> None:
         if self.optimizer not in OPTIMIZERS:
             expected = ", ".join(OPTIMIZERS)
