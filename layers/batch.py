@@ -88,14 +88,24 @@ def as_input(
     if dtype is None and x.dtype != np.float32 and x.dtype != np.float64:
         raise TypeError(
             f"{layer!r}: {name} is {x.dtype}, expected float32 or float64: "
-            f"convert it with {name}.astype"
+            f"{_as_floats(name, x, 'float32')}"
         )
     if dtype is not None and x.dtype != dtype:
         raise TypeError(
             f"{layer!r}: {name} is {x.dtype}, the parameters are {dtype}: "
-            f"convert it with {name}.astype(np.{dtype})"
+            f"{_as_floats(name, x, dtype)}"
         )
     return x
+
+
+def _as_floats(name: str, x: Array, dtype: object) -> str:
+    """Return what to do with an array of another dtype."""
+    if x.dtype == np.uint8:
+        return (
+            f"pass {name} / np.{dtype}(255) for pixels, which is what fit does with bytes, or "
+            f"{name}.astype(np.{dtype}) for numbers; jitprop.predict(net, {name}) does what fit did"
+        )
+    return f"convert it with {name}.astype(np.{dtype})"
 
 
 def as_inputs(layer: object, xs: tuple[npt.ArrayLike, ...], same_width: bool = True) -> list[Array]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jitprop import predict
 from perf import figures
 
 ROOT = Path(__file__).parent.parent
@@ -67,7 +68,7 @@ def test_the_network_on_ones_own_numbers(capsys, tmp_path, monkeypatch):
     scope = run(next(block for block in BLOCKS if "jitprop.save(" in block))
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[:30]] == [str(epoch) for epoch in range(1, 31)]
-    found = scope["net"].fprop(scope["x"][1500:].astype(np.float32)).argmax(axis=1)
+    found = predict(scope["net"], scope["x"][1500:]).argmax(axis=1)
     errors = np.sum(found != scope["t"][1500:])
     assert errors == int(lines[29].split()[2])
     assert errors < 100  # of 500; a linear network makes some 250
