@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "train.py") -> int:
-    """Run the command line; return 0, 1 if training failed, or 130 after Ctrl-C.
-
-    `prog` is what messages call the command.
-    """
+    """Run the command `prog`; return 0, 1 if training failed, or 130 after Ctrl-C."""
     cli.interrupted = f"{prog}: interrupted before training"
     from jitprop.cli.evaluate import evaluate  # late: Ctrl-C is answered while this loads
     from jitprop.cli.gradients import only_check
@@ -61,9 +58,8 @@ def train(request: "Request") -> int:
     # What is built. Whoever watches may ask for an end after a batch.
     interrupt = Interrupt(prog)
     counts = {name: len(labels) for name, (_, labels) in sets.items()}
-    progress = Progress(
-        args.quiet, settings, counts, lambda: interrupt.ask(1), smoothed=args.label_smoothing > 0
-    )
+    lost, smoothed = lambda: interrupt.ask(1), args.label_smoothing > 0
+    progress = Progress(args.quiet, settings, counts, lost, smoothed)
 
     def on_batch(epoch: int, batch: int, loss: float) -> None:
         progress.batch(epoch, batch, loss)
@@ -77,9 +73,8 @@ def train(request: "Request") -> int:
 
     with use_threads(args.threads):
         rng = np.random.default_rng(args.seed)
-        net = jitprop.mlp(
-            images[0].size, request.hidden, dataset.classes, rng, dropout=args.dropout
-        )
+        pixels, classes = images[0].size, dataset.classes
+        net = jitprop.mlp(pixels, request.hidden, classes, rng, dropout=args.dropout)
         loss = jitprop.SoftmaxCrossEntropy(args.label_smoothing)
         session = jitprop.Training(
             net,
