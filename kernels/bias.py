@@ -34,7 +34,7 @@ def bias_fprop(x, b, out, start, stop):
 
 @inline
 def _columns(dy, out):
-    """Units are columns; a piece is a whole number of vectors, and large: threads share lines."""
+    """Units are columns; a piece is many whole vectors, since neighbours read the same lines."""
     width = 4 * GRAIN // max(1, len(dy)) // LANES * LANES
     return dy.shape[1], max(LANES, width)
 

@@ -81,10 +81,11 @@ def _groups(m, n, depth, columns, transposed):
 
 @inline
 def _edge(v0, v1, share, more, panel, panels):
-    """First vector of a panel: each has `share` of them.
+    """First vector of a panel.
 
-    One more if it is among the first `more`, which wait for a, or the last, where half a vector is
-    better off with two others.
+    Each panel has `share` vectors. Of those left over, one goes to the last panel, whose last
+    vector may be half empty, and one to each of the first `more` panels, which wait for loads of
+    `a`.
     """
     return v1 if panel == panels else v0 + share * panel + min(panel, more)
 

@@ -4,8 +4,9 @@
     dx[j] = y[j] * (dy[j] - sum over k of dy[k] * y[k])
 
 Source: Bishop, "Pattern recognition and machine learning", 2006, equations 4.104 and 4.106. The
-maximum is subtracted so that no exponential overflows. Sums run over 16 lanes, then over the lanes,
-in one order on every CPU. A row of up to 16 classes stays in one vector from beginning to end.
+maximum is subtracted so that no exponential overflows. A row is added up in 16 partial sums, the
+lanes of a vector; then these are added, in one order on every CPU. A row of up to 16 classes stays
+in one vector from beginning to end.
 """
 
 import numpy as np

@@ -17,9 +17,10 @@ small random `x`, and a small batch for a loss, which sums over it.
 
 A ReLU has no derivative at 0, and from `x_i - h_i` to `x_i + h_i` the difference mixes its two
 slopes. So where it and `bprop` do not agree, the check takes the slopes beside these points, from h
-to 3h on either side. They differ by the jump at the kink, which stays, and by the curvature of
-`fprop`, which grows with the distance: slopes from h to 15h, whose middles are 4 times as far
-apart, tell the one from the other. At a kink any value between the two slopes is right (a
+to 3h on either side. The two slopes differ for two reasons: the jump at a kink, which does not
+depend on the distance, and the curvature of `fprop`, whose part grows with it. To tell one from the
+other, the check also takes the slopes from h to 15h, whose middles are 4 times as far apart. At a
+kink any value between the two slopes is right (a
 subgradient, Clarke 1983).
 """
 
@@ -100,8 +101,9 @@ class GradCheckResult:
     of : str
         "y", of several outputs "y0", "y1".
     kinks : tuple of Kink
-        Where `fprop` has no derivative, and `bprop` may return any value between the two beside it;
-        of these the ones at which `bprop` and the difference across the kink do not agree.
+        The kinks at which `bprop` and the central difference do not agree. `fprop` has no
+        derivative there, and `bprop` may return any value between those of the two sides. Others
+        are not listed.
     """
 
     error: float

@@ -51,8 +51,8 @@ class Graph(Module):
     """Modules connected in any way but a cycle; a module itself, so graphs nest.
 
     A module may be called at several places. Its parameters are shared, and their gradients summed.
-    As a module remembers one `fprop` only, a graph runs copies of it at the further places, which
-    share the arrays of the parameters.
+    A module remembers only one `fprop`. So from its second place on, the graph runs a copy of it.
+    All copies have the same arrays of parameters.
 
     A parameter is named by the label of its module, which `print(net)` shows, its kind and count:
     "linear2.w" belongs to the second Linear of the table. A shared one has its first place's name.
@@ -231,8 +231,9 @@ class Graph(Module):
     def _way_back(self, need_dx: bool | tuple[bool, ...]) -> list[Any]:
         """Return the steps that `bprop` takes, without those whose gradients nothing needs.
 
-        Of each its number, the values whose gradients are needed, and the `need_dx` of its module.
-        The values are those it takes, None where no gradient is needed, none at all if nowhere.
+        Each is a tuple (number, targets, need). `targets` has an entry for each value that the step
+        takes: its number, or None if nothing needs its gradient; it is empty if no gradient is
+        needed. `need` is the `need_dx` of the module.
         """
         inputs = len(self.in_widths)
         needed = list(need_dx) if isinstance(need_dx, tuple) else [need_dx] * inputs

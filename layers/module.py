@@ -79,7 +79,7 @@ class Module(Copied, ABC):
     -----
     `fprop` and `bprop` of this package's modules and losses raise ValueError for a wrong shape,
     TypeError for a wrong dtype or number of arrays, and RuntimeError for `bprop` before `fprop`.
-    Both dtypes, float32 and float64, stay what they are.
+    float32 in gives float32 out, and float64 gives float64.
     """
 
     training: bool = True
@@ -123,7 +123,7 @@ class Module(Copied, ABC):
         yield self
 
     def _can_learn(self) -> bool:
-        """Whether there is anything to learn; one with an `update` of its own is believed to."""
+        """Whether it can learn: a module with an `update` of its own is taken for one that does."""
         return type(self).update is not Module.update or bool(self.parameters())
 
     def out_width(self, *in_features: int) -> int | tuple[int, ...] | None:

@@ -122,7 +122,7 @@ def test_a_wrong_formula_for_dx_fails(correct, edit, arguments):
     assert result.name == "x"
 
 
-def test_a_softmax_without_its_sum_fails():
+def test_gradcheck_finds_a_softmax_without_its_sum():
     class Planted(Softmax):
         def bprop(self, dy, need_dx=True):
             return self._last_y * dy

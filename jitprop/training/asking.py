@@ -1,7 +1,8 @@
 """Asking a network: `predict` once, a `Predictor` again and again.
 
 A network is run in evaluation, on a twin that shares its parameters and has buffers of its own. So
-nothing of the network changes, several threads may ask at once, and later training is seen. The
+asking changes nothing of the network, several threads may ask at once, and after more training the
+answers are those of the new weights. The
 kernels that answer are recorded on a tape for each number of rows, as in training, and replayed. A
 row's answer is the same to the bit whatever else is asked with it.
 """
@@ -26,7 +27,7 @@ from jitprop.training.examples import Array, Rows, dtype_of, inputs
 from jitprop.training.plan import own_part
 
 BATCH = 500  # rows that run together: their activations stay in the cache
-FEW = 16  # rows, looked at without the door where they have the shape of those before
+FEW = 16  # rows; with the shape and dtype of earlier ones, only NaN and infinity are looked for
 FEW_ROWS = 3  # are computed together, whether there are zeros or not
 ALONE = 1_000_000  # multiply-adds that one thread does sooner than two
 MOST = 32  # tapes that a thread keeps
@@ -260,7 +261,7 @@ def _as_numbers(x: Array, index: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def _mostly_zero(x: Array) -> bool:
-    """Whether it pays to leave out zeros. Of a few rows it does where there is none."""
+    """Whether to leave out zeros: they are many, or the rows so few that it is fast anyway."""
     if len(x) <= FEW_ROWS:
         return True
     sample = x[:: max(1, len(x) // 50)]

@@ -148,9 +148,9 @@ class Batches:
         return ""
 
     def misses(self, z: Any, t: Any) -> Array:
-        """Return for each row of the last `take` 1 if its largest value is not that of its class.
+        """Return a 1 for each row of the last `take` that is taken for another class, else a 0.
 
-        Of targets without classes, no row.
+        Without classes, return an empty array.
         """
         zs, ts = ((z,), (t,)) if self.targets is None else (z, t)
         # A tape takes labels as they come: none may lie outside, of whichever output.
@@ -166,10 +166,10 @@ class Batches:
 
 
 def sparse_density(net: Module, x: Array, input: str, place: int) -> float | None:
-    """Return the share of pixels that are not zero, by a sample, if `net` will get these alone.
+    """Decide whether the network gets only the pixels that are not zero.
 
-    None if it will get all. `x` is the network's input `place`, as `inputs` returned it; `input` is
-    what `Batches` is told.
+    If so, return their share, estimated from a sample; if it gets all pixels, None. `x` is the
+    network's input `place`, as `inputs` returned it; `input` is what `Batches` is told.
     """
     if input == "dense" or x.dtype != np.uint8 or not into_linear(net, place):
         return None

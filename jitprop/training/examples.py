@@ -1,8 +1,8 @@
-"""The door for examples: whatever arrays a person has become the one form that the inside knows.
+"""Examples as people have them become the one form that the rest of the package knows.
 
 Inputs are then uint8 (n, pixels), to be divided by 255, or floats (n, features) of the network's
-dtype. Targets are class labels, int64 (n,), or floats (n, features). All is looked at here, before
-anything is done, in pieces and without copies of the data's size.
+dtype. Targets are class labels, int64 (n,), or floats (n, features). All is checked here, before
+anything is done, piece by piece, so that the check copies no whole array.
 """
 
 from collections.abc import Iterator, Sequence

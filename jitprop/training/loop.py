@@ -336,9 +336,9 @@ def fit(
     input : str
         "auto", "dense" or "sparse", see `Batches`; the results are the same bits.
     pixels : bool or None
-        Whether bytes are pixels, to be divided by 255. None: they are, unless the network was
-        trained otherwise before; for a table, (n, features), a line says so. The network keeps what
-        was chosen, and whoever asks it follows.
+        Whether bytes are pixels, to be divided by 255. None: they are, unless an earlier `fit` said
+        False; for a table, (n, features), a line says so once. A choice is kept in `net.pixels` and
+        in checkpoints, and `predict` follows it.
     rng : Generator, int or None
         A NumPy Generator, a seed for one, or None for a fresh one. It gives one permutation of the
         images for each epoch.
@@ -396,9 +396,9 @@ _ARGUMENTS = [
 def warm_up(net: Module, loss: Loss, images: Rows, labels: Rows, **settings: Any) -> None:
     """Compile all kernels that `fit` and `evaluate` will run, or load them from the cache.
 
-    Takes a step on a copy of the network with the first images, and one with as many as the last
-    batch has; the network and its loss stay as they are. At most 500 images: kernels are compiled
-    for types, not for sizes.
+    A copy of the network takes one step with a batch of full size and, if the last batch is
+    shorter, one with that size; the network and its loss stay as they are. Both have at most 500
+    images: kernels are compiled for types, not for sizes.
 
     Parameters
     ----------

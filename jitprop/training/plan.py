@@ -3,8 +3,8 @@
 The calls that `fprop`, the loss, `bprop` and the optimiser make of kernels depend on shapes alone.
 So the first batch of each size is recorded on a tape (`Tape`), from the gathering of its
 examples to the update of the weights, and compiled code replays the tape for all batches that
-follow. A module of a person's own may compute with whatever it likes, which no tape can know; then
-the same calls are made from Python, batch by batch, with the same results to the bit.
+follow. A module of a person's own may run any Python, but a tape records kernels alone. With such a
+module every batch is run from Python; the results are the same to the bit.
 """
 
 from abc import ABC
@@ -25,13 +25,13 @@ from jitprop.training.examples import Array, of_layers
 from jitprop.training.optimisers import Optimiser
 
 CHUNK = 0.05  # seconds of replay between two looks at what else there is to do, such as Ctrl-C
-TRIAL = 20  # chunks, about a second, after which the slower of two ways is tried again,
-SHARE = 10  # for a tenth of a chunk
+TRIAL = 20  # chunks, about a second: then the slower of the two ways is tried again,
+SHARE = 10  # with a tenth of the batches of a chunk
 WARM = 3  # chunks until both are compared: one compiles, the next is a single batch
 
 
 class Pace:
-    """Seconds that a batch takes with all threads and on one alone, which has the same results.
+    """Measures a batch on all threads and on one alone, and chooses the faster; the bits are equal.
 
     Small batches are faster on one thread: to move data between two cores takes longer than to
     compute with them. Which are small depends on the machine, and at times on what else it does.

@@ -3,11 +3,12 @@
     @kernel("x(batch,n), b(n) -> out(batch,n)", units=rows, inplace="x")
     def bias_fprop(x, b, out, start, stop): ...
 
-The function below the decorator is the kernel's serial core. It computes the units
-`start .. stop-1` of its output, allocates nothing and touches no Python object; other compiled
-code may call it as `bias_fprop.core`. One with a last parameter `scratch` gets the address of
-SCRATCH bytes to use as it likes. The `Kernel` that takes its name checks its arguments,
-shares the units out over the threads, and never lets the core reach outside an array.
+The function below the decorator is the kernel's serial core. It computes the units `start ..
+stop-1` of its output, allocates nothing and touches no Python object; other compiled code may call
+it as `bias_fprop.core`. One with a last parameter `scratch` gets the address of SCRATCH bytes to
+use as it likes. The decorator replaces the function by a `Kernel` of the same name. That checks the
+arguments, so that the core stays inside its arrays, and shares the units out over the threads, some
+at a time (a piece).
 """
 
 import functools

@@ -4,16 +4,18 @@
         kernels.tanh_fprop(x, y)      # checked and noted, not run
     tape.run(1000)
 
-The first run compiles missing kernels, and makes a record of each call. It holds what the call
-would have run: the address of the kernel's trampoline, its units and a copy of its arguments, which
-are addresses and sizes. So one loop, compiled once, runs any network, and what it runs are the very
-cores that the calls would have run. Arrays are read and written where they are at the time of the
-run; a number given as a float64 array of no dimensions is read then, too. CUDA graphs work this way
-("stream capture"). Labels and indices that were in range may not be any more: they are looked at
-before each job.
+The first run compiles missing kernels, and makes a record of each call. It holds the address of the
+kernel's trampoline (a small compiled function that loads the arguments from memory and calls the
+core), the number of units, and a copy of the arguments: addresses and sizes. So one loop, compiled
+once, runs any network, and what it runs are the very cores that the calls would have run. Arrays
+are read and written where they are at the time of the run; a number given as a float64 array of no
+dimensions is read then, too. CUDA graphs work this way ("stream capture"). The caller may have
+changed labels or indices since. So their range is checked before each job; where one is out of
+range, `run` stops and raises ValueError.
 
-Calls near each other are one job for the threads if none reads or writes what another writes. The
-threads wait for each other only at its end.
+`Tape.jobs` puts calls that stand close together into one job if none of them reads or writes what
+another writes. The threads share out all calls of a job. Only at its end does the caller wait for
+the workers.
 """
 
 from operator import index

@@ -57,12 +57,12 @@ CALLS = 1 * LINE  # the open job: address of the first call's record,
 LENGTH = 2 * LINE  # number of calls
 ACTIVE = 3 * LINE  # workers that may be looking at the open job
 BUSY = 4 * LINE  # 1 while some thread has a job open,
-TAKEN = BUSY + 1  # and here if that is none, but `take`
+TAKEN = BUSY + 1  # and here if that is `take`, which stops the workers
 WORKERS = 5 * LINE  # number of workers
 COUNT = 6 * LINE  # number of jobs so far
 SHIFT = 7 * LINE  # number of the workers' shift: those of another return
 SHARES = 8 * LINE  # the open job: into how many shares it is cut
-CONTROL = 9 * LINE  # slots so far, which start anew with the workers; from here on
+CONTROL = 9 * LINE  # the slots before this are 0 in a forked child; those from here on stay
 SUBMIT = 9 * LINE  # address of the trampoline of `submit`
 SHARED = 9 * LINE + 2  # addresses of trampolines that several kernels share
 # For each thread a line, and there for each call of the open job: the first piece of its share that
@@ -181,10 +181,10 @@ def _address_of_submit():
 def replay(mailbox, count, times, records, stop, wrong, scratch):
     """Run `count` records, job after job, `times` times; return how often they were run.
 
-    `records` is the address of the first. Ends early, before the next job, once the number at the
-    address `stop` is not 0; and before a job that would read outside an array. Then the number at
-    the address `wrong`, 0 until then, says for which record, counted from 1: the caller may have
-    changed what it reads since it was recorded. (No call of a job writes what another reads.)
+    `records` is the address of the first. It ends early in two cases. After a job, the number at
+    the address `stop` is not 0. Or a label or an index of the next job is out of range, since the
+    caller has changed it: then the number at the address `wrong`, 0 before, becomes that record's
+    number, counted from 1. (No call of a job writes what another reads.)
     """
     end = records + count * RECORD
     for time in range(times):
