@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -151,7 +152,8 @@ class Asking:
             return self._rounds(case, threads, workers, keys)
         finally:
             for worker in workers.values():
-                worker.ask("release")
+                with suppress(WorkerError):  # it ended, and that has been said
+                    worker.ask("release")
 
     def _right(self, case: Case, threads: int, workers: dict[str, Worker]) -> list[Key]:
         """Those whose answers are right."""
