@@ -18,7 +18,7 @@ from jitprop.training.settings import ARCHITECTURES
 from perf import machine, report
 from perf.__main__ import QUICK, RESULTS, drawing
 from perf.goals import EPOCH_GOALS, judged
-from perf.providers import DENSE, OURS, ROOT, TRAINERS, Provider, Worker, WorkerError
+from perf.providers import DENSE, OURS, ROOT, TRAINERS, Provider, Worker, WorkerError, started
 from perf.runner import LEAST_ROUNDS, Runner, Timing, WrongResult, median_ratio, quartiles
 
 EPOCH = 60_000  # images
@@ -173,15 +173,9 @@ class Epochs:
             worker.close()
 
     def _start(self, provider: Provider, threads: int) -> None:
-        if not provider.installed():
-            self.warn(f"{provider.name}: not installed; left out")
-            return
-        try:
-            self.workers[provider.name, threads] = trainer(provider, threads)
-        except WorkerError as error:
-            if provider.name == OURS:
-                raise
-            self.warn(f"{error}; left out")
+        worker = started(provider, threads, "perf.trainers", self.warn)
+        if worker is not None:
+            self.workers[provider.name, threads] = worker
 
     def versions(self) -> dict[str, str]:
         return {name: worker.description for (name, _), worker in self.workers.items()}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perf.providers import BEST, DENSE, HASWELL, OURS
-from perf.runner import Row, Timing
+from perf.runner import Asked, Row, Timing
 
 Figures = Iterator[tuple[float, Any]]  # with the row that each is of; it says where
 
@@ -168,6 +168,42 @@ EPOCH_GOALS = (
          timings(OURS, "start", "next", 100, lambda row: row.seconds), at_most=True),
     Goal("whole process, PyTorch", 3.0,
          timings("torch", "process", "mlp200", 100, lambda row: row.ratio)),
+)  # fmt: skip
+
+
+def over_fastest(
+    chosen: Callable[[Asked], bool], peers: Sequence[str] = ()
+) -> Callable[[Sequence[Asked]], Figures]:
+    """Our time over that of the fastest peer, of those named or of all, on the same rows."""
+
+    def figures(rows: Sequence[Asked]) -> Figures:
+        ratios: dict[tuple, list[float]] = {}
+        for row in rows:
+            if row.provider != OURS and (not peers or row.provider in peers):
+                key = row.rows, row.picture, row.threads
+                ratios.setdefault(key, []).append(row.ratio)
+        for row in rows:
+            key = row.rows, row.picture, row.threads
+            if row.provider == OURS and key in ratios and chosen(row):
+                yield row.ratio / min(ratios[key]), row
+
+    return figures
+
+
+def one_row(picture: str) -> Callable[[Sequence[Asked]], Figures]:
+    """Over the faster of two: PyTorch takes twice as long."""
+    return over_fastest(
+        lambda row: row.rows == 1 and row.picture == picture, ("onnxruntime", "numpy")
+    )
+
+
+ASKING_GOALS = (
+    Goal("one image, over ONNX Runtime or NumPy", 0.7, one_row("image"), at_most=True),
+    Goal("one row without zeros, over the same", 0.7, one_row("no zeros"), at_most=True),
+    Goal("10 rows and more, 1 thread, over the fastest", 1.0,
+         over_fastest(lambda row: row.rows > 1 and row.threads == 1), at_most=True),
+    Goal("10 rows and more, more threads, over the fastest", 1.0,
+         over_fastest(lambda row: row.rows > 1 and row.threads > 1), at_most=True),
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import platform
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,6 +67,7 @@ TRAINERS = {
         Provider("sklearn", "sklearn"),
     )
 }
+ASKERS = {name: Provider(name, name) for name in (OURS, "onnxruntime", "torch", "numpy")}
 
 
 @contextmanager
@@ -145,3 +146,19 @@ class Worker:
     def _signal(self, name: str) -> None:
         if hasattr(signal, name) and self.process.poll() is None:
             self.process.send_signal(getattr(signal, name))
+
+
+def started(
+    provider: Provider, threads: int, module: str, warn: Callable[[str], None]
+) -> Worker | None:
+    """A worker of float32; None, and one line, for a peer that is missing or does not start."""
+    if not provider.installed():
+        warn(f"{provider.name}: not installed; left out")
+        return None
+    try:
+        return Worker(provider, threads, np.dtype(np.float32), module)
+    except WorkerError as error:
+        if provider.name == OURS:
+            raise
+        warn(f"{error}; left out")
+        return None

@@ -119,6 +119,40 @@ class Timing:
         return self.seconds * self.peak / self.flops if self.flops else math.nan
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What one answer took. `ratio` is its time over ours on the same rows as float32.
+
+    Attributes
+    ----------
+    picture : str
+        "image", or "no zeros".
+    form : str
+        "float32" or "bytes".
+    """
+
+    rows: int
+    picture: str
+    form: str
+    threads: int
+    provider: str
+    seconds: float
+    quartile_1: float
+    quartile_3: float
+    rounds: int
+    ratio: float
+
+    @property
+    def spread(self) -> float:
+        return (self.quartile_3 - self.quartile_1) / self.seconds
+
+    @property
+    def where(self) -> str:
+        rows = "1 row" if self.rows == 1 else f"{self.rows} rows"
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"{rows}, {self.picture}, {self.form}, {threads}"
+
+
 class WrongResult(Exception):
     """One line: which result of a kernel is wrong, and where."""
 

@@ -103,6 +103,10 @@ class Torch(Peer, worker.Torch):
         self.images = torch.from_numpy(as_floats(images))
         self.labels = torch.from_numpy(labels.astype(np.int64))
         self.batch, self.rate = batch, rate
+        self.net = self.sequential(parameters)
+
+    def sequential(self, parameters: Arrays) -> Any:
+        torch = self.library
         modules: list[Any] = []
         for w, b in zip(parameters[::2], parameters[1::2], strict=True):
             linear = torch.nn.Linear(*w.shape)
@@ -110,7 +114,7 @@ class Torch(Peer, worker.Torch):
                 linear.weight.copy_(torch.from_numpy(w.T.copy()))
                 linear.bias.copy_(torch.from_numpy(b))
             modules += [linear, torch.nn.Tanh()]
-        self.net = torch.nn.Sequential(*modules[:-1])
+        return torch.nn.Sequential(*modules[:-1])
 
     def epoch(self) -> None:
         torch = self.library

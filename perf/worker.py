@@ -10,7 +10,7 @@ It reads pickled requests from stdin and answers on stdout:
     ("release", name, shape)
         forget the case
 
-Every library is measured by the one loop in `Prepared.measure`.
+Every library is measured by the one loop in `Timed.measure`.
 """
 
 import gc
@@ -32,18 +32,12 @@ from perf.catalogue import find
 LONG = 0.05  # seconds; a call that takes so long needs no warming up
 
 
-class Prepared:
-    """A case with its arguments, ready to be measured again and again."""
+class Timed:
+    """A call that is measured again and again."""
 
-    def __init__(self, case: Case, call: Callable, arguments: list):
-        self.case = case
-        self.call = partial(call, *arguments)
-        self.arguments = arguments
+    def __init__(self, call: Callable):
+        self.call = call
         self.repeats = 1
-
-    def results(self) -> list:
-        """Call once; compiles if need be."""
-        return self.case.results(self.call(), self.arguments)
 
     def choose_repeats(self, seconds: float) -> None:
         while (taken := self._time(self.repeats)) < seconds:
@@ -62,6 +56,19 @@ class Prepared:
         for _ in itertools.repeat(None, repeats):
             call()
         return time.perf_counter() - start
+
+
+class Prepared(Timed):
+    """A case with its arguments."""
+
+    def __init__(self, case: Case, call: Callable, arguments: list):
+        super().__init__(partial(call, *arguments))
+        self.case = case
+        self.arguments = arguments
+
+    def results(self) -> list:
+        """Call once; compiles if need be."""
+        return self.case.results(self.call(), self.arguments)
 
 
 class Numpy:

@@ -23,13 +23,13 @@ from jitprop.layers.node import what
 from jitprop.layers.sharing import share
 from jitprop.layers.sparse import SparseImages, SparseRows
 from jitprop.training.batches import SPARSE_DENSITY, into_linear
-from jitprop.training.examples import Array, Rows, dtype_of, inputs
+from jitprop.training.examples import Array, Rows, all_finite, dtype_of, inputs
 from jitprop.training.plan import own_part
 
 BATCH = 500  # rows that run together: their activations stay in the cache
-FEW = 16  # rows; with the shape and dtype of earlier ones, only NaN and infinity are looked for
-FEW_ROWS = 3  # are computed together, whether there are zeros or not
-ALONE = 1_000_000  # multiply-adds that one thread does sooner than two
+FEW = 3  # rows that are computed together anyway, whether there are zeros or not
+ALONE = 4_000_000  # multiply-adds that one thread does sooner than two
+LOOKED_AT = 16  # rows, of which the zeros are counted
 MOST = 32  # tapes that a thread keeps
 
 one_at_a_time = threading.RLock()  # networks with modules of a person's own run one after another
@@ -56,7 +56,12 @@ class Predictor:
         if not isinstance(net, Module):
             raise TypeError(f"net is {what(net)}, expected a module such as Sequential(...)")
         self.net = net
-        self._watched = _parameters(net)
+        self._look()
+
+    def _look(self) -> None:
+        """Take down what the network is made of; nothing is recorded yet."""
+        self._own = own_part(self.net) is not None
+        self._watched = _parameters(self.net)
         self._here = threading.local()
 
     def __call__(self, x: Rows) -> Any:
@@ -78,20 +83,23 @@ class Predictor:
         ValueError, TypeError
             `x` does not fit, or holds NaN or infinity.
         """
-        if type(x) is np.ndarray:
-            run = self._runs().get((x.shape, x.dtype.char, self.net.pixels))
-            if run is not None and run.is_plain(x):
-                return run.of(x)
-        xs = inputs(self.net, x)
-        if own_part(self.net) is not None:
+        if self._own:
             with one_at_a_time, in_mode(self.net, False):
-                return _in_pieces(xs, self._own_answer)
-        if type(x) is np.ndarray and 0 < len(x) <= FEW and x.dtype == xs[0].dtype:
-            return self._run((x.shape, x.dtype.char, self.net.pixels), xs, x.shape).of(x)
-        return _in_pieces(xs, self._answer)
+                return _in_pieces(inputs(self.net, x), self._own_answer)
+        if type(x) is not np.ndarray or not 0 < len(x) <= BATCH:
+            return _in_pieces(inputs(self.net, x), self._answer)
+        # Only NaN and infinity are looked for where the shape and the dtype were seen before.
+        key = x.shape, x.dtype.char, self.net.pixels, len(x) <= FEW or _mostly_zero(x)
+        run = self._runs().get(key)
+        if run is None or not run.is_plain(x):
+            (y,) = inputs(self.net, x)
+            if y.dtype != x.dtype:
+                return _in_pieces([y], self._answer)
+            run = self._run(key, [y], x.shape)
+        return run.of(x)
 
     def _answer(self, xs: Arrays) -> Any:
-        sparse = tuple(map(_mostly_zero, xs))
+        sparse = tuple(len(x) <= FEW or _mostly_zero(x) for x in xs)
         shapes = tuple((x.shape, x.dtype.char) for x in xs)
         return self._run((shapes, sparse), xs)(xs)
 
@@ -104,8 +112,7 @@ class Predictor:
         """Return what this thread has recorded; nothing, if a parameter is another array by now."""
         for attributes, name, array in self._watched:
             if attributes.get(name) is not array:
-                self._watched = _parameters(self.net)
-                self._here = threading.local()
+                self._look()
                 break
         try:
             return self._here.runs
@@ -139,7 +146,8 @@ class _Run:
         with kernels.Tape() as tape:
             values: list[Any] = []
             for place, (array, x) in enumerate(zip(self.given, xs, strict=True)):
-                if not (into_linear(net, place) and _mostly_zero(x)):
+                sparse = len(x) <= FEW or _mostly_zero(x)
+                if not (sparse and into_linear(net, place)):
                     values.append(_as_numbers(array, index, dtype))
                 elif array.dtype == np.uint8:
                     values.append(SparseImages(array, dtype).take(index))
@@ -149,15 +157,13 @@ class _Run:
         self.several = isinstance(y, tuple)
         self.results = list(y) if self.several else [y]
         self.tape = fused(tape, self.results)
-        work = net.multiply_adds(*(x.shape[1] for x in xs)) * len(index)
-        self.alone = work < ALONE
-        # For one input: the same memory in the shape that a person gives, and zeros beside it.
+        self.alone = net.multiply_adds(*(x.shape[1] for x in xs)) * len(index) < ALONE
+        # For one input: the same memory in the shape that a person gives.
         self.place = self.given[0].reshape(shape or xs[0].shape)
-        self.zeros = np.zeros(self.place.size, self.place.dtype)
 
     def is_plain(self, x: Array) -> bool:
-        """Whether all numbers are finite: 0 times another is not 0, and `vdot` does not warn."""
-        return x.dtype == np.uint8 or not np.vdot(self.zeros, x)
+        """Whether all numbers are finite."""
+        return x.dtype == np.uint8 or all_finite(x)
 
     def of(self, x: Array) -> Any:
         """Return what the network gives for `x`, of the shape of `place`, in new arrays."""
@@ -261,10 +267,8 @@ def _as_numbers(x: Array, index: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def _mostly_zero(x: Array) -> bool:
-    """Whether to leave out zeros: they are many, or the rows so few that it is fast anyway."""
-    if len(x) <= FEW_ROWS:
-        return True
-    sample = x[:: max(1, len(x) // 50)]
+    """Whether so many numbers are zero that it pays to leave them out."""
+    sample = x[:: max(1, len(x) // LOOKED_AT)] != 0  # of floats, to count is slow
     return bool(np.count_nonzero(sample) <= SPARSE_DENSITY * sample.size)
 
 

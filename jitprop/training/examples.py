@@ -20,6 +20,7 @@ Array = npt.NDArray[Any]
 Rows = npt.ArrayLike | Sequence[npt.ArrayLike]  # one array, or a tuple for several in- or outputs
 
 PIECE = 2**18  # elements that are looked at together: they stay in the cache
+SHORT = 8192  # elements of a product that is computed on one thread
 LARGE = 100  # from here on, inputs hardly train
 
 
@@ -74,7 +75,7 @@ def inputs(
     ValueError
         Shapes do not fit; an array holds NaN, infinity, or what is too large for the dtype.
     """
-    widths = taken(net)
+    widths, dtype = taken(net), dtype_of(net)
     arrays = _arrays(f"{of}x", given)
     if isinstance(net, Graph) and len(arrays) != len(widths):
         raise ValueError(f"{of}x is {_counted(len(arrays))}, the network takes {len(widths)}")
@@ -85,14 +86,16 @@ def inputs(
         array = _as_rows(where, array, width)
         if array.dtype == np.uint8 and _are_pixels(net, pixels, where, array):
             array = np.ascontiguousarray(_flat(array))
-        else:
-            array, largest = _as_floats(where, array, dtype_of(net))
+        elif warn or array.dtype != dtype or not array.flags.c_contiguous or not all_finite(array):
+            array, largest = _as_floats(where, array, dtype)
             if warn and largest >= LARGE:
                 say_once(
                     f"{where} holds numbers of {LARGE} and more, and a network hardly learns from "
                     f"inputs so large: scale them, as {where} / 255 for pixels, or "
                     f"({where} - {where}.mean(0)) / {where}.std(0)"
                 )
+        else:
+            array = np.require(_flat(array), requirements=["ALIGNED"])
         found.append(array)
     if len({len(array) for array in found}) > 1:
         sizes = " and ".join(f"x{place} {len(array)}" for place, array in enumerate(found))
@@ -242,6 +245,20 @@ def _are_pixels(net: Module, pixels: bool | None, where: str, array: Array) -> b
             "fit(..., pixels=False) takes them as they are, pixels=True divides without this line"
         )
     return chosen is not False
+
+
+def all_finite(x: Array) -> bool:
+    """Whether all floats are finite: 0 times another is not 0, and `vdot` does not warn.
+
+    Pieces are so short that no BLAS wakes its threads for them.
+    """
+    flat = x.reshape(-1)
+    zeros = np.zeros(min(flat.size, SHORT), x.dtype)
+    for start in range(0, flat.size, SHORT):
+        piece = flat[start : start + SHORT]
+        if np.vdot(zeros[: len(piece)], piece):
+            return False
+    return True
 
 
 def _as_floats(where: str, array: Array, dtype: np.dtype[Any]) -> tuple[Array, float]:
