@@ -282,7 +282,7 @@ def start(folder, **environment):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("installed", [False, True])
+@pytest.mark.parametrize("installed", [False, pytest.param(True, marks=pytest.mark.ci)])
 def test_nowhere_to_write(installed, tmp_path):
     """A read-only checkout without a usable home: right, uncached, and one line that says so.
 
