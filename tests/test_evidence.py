@@ -150,8 +150,8 @@ def test_products_for_avx2():
     assert "4 passed" in done.stdout
 
 
-# Their machine code is that of others: all dense products are the one that matmul_nn has, and of the
-# sparse ones there is one that does all of what these do, and more.
+# Their machine code is that of others: all dense products are the one that matmul_nn has, and of
+# the sparse ones there is one that does all of what these do, and more.
 REPEATED = {
     "matmul.matmul_nt", "matmul.matmul_tn", "matmul.matmul_nt_tanh_bprop", "matmul.linear_fprop",
     "matmul.linear_tanh_fprop", "sparse.sparse_tn_sgd", "sparse.sparse_rows_fprop",
