@@ -9,7 +9,7 @@ import pytest
 
 from jitprop.kernels.compiler import cache
 
-LONGEST = ("test_without_jit.py", "test_plan.py", "test_types.py", "test_train.py")
+LONGEST = ("test_without_jit.py", "test_train.py", "test_types.py")
 MARGIN = 67  # elements on either side: more than a vector, and no multiple of one
 
 
