@@ -9,12 +9,13 @@ import pytest
 
 from jitprop.kernels.compiler import cache
 
+LONGEST = ("test_without_jit.py", "test_train.py", "test_types.py")
 MARGIN = 67  # elements on either side: more than a vector, and no multiple of one
 
 
 def pytest_collection_modifyitems(items):
-    """Mark as quick the first case of each test that is not slow; begin with the longest file."""
-    items.sort(key=lambda item: item.path.name != "test_without_jit.py")
+    """Mark as quick the first case of each test that is not slow; begin with the longest files."""
+    items.sort(key=lambda item: (*LONGEST, item.path.name).index(item.path.name))
     seen = set()
     for item in items:
         test = item.path, getattr(item, "originalname", item.name)

@@ -1,4 +1,9 @@
-"""What holds for every kernel whose outputs are computed element by element."""
+"""What holds for every kernel whose outputs are computed element by element.
+
+One-dimensional inputs are passed as one row: no second version of the kernel is compiled. That
+arrays of any number of dimensions are right is the decorator's doing, the same for all: one of the
+kernels shows it, in RANKS.
+"""
 
 import numpy as np
 from plain import PLAIN
@@ -9,13 +14,18 @@ from jitprop.kernels import get_num_threads, set_num_threads
 # Around one vector of 16, two and four, in the tail of several, and two pieces of work and a bit.
 SIZES = [0, 1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, *([] if PLAIN else [997, 20_011])]
 LONGEST = 211 if PLAIN else 20_011
-SHAPES = [(3, 5), (1, 16), (17, 1), (2, 3, 7), (0, 4), (4, 0), ()]
+SHAPES = [(3, 5), (1, 16), (17, 1), (0, 4), (4, 0)]
+RANKS = [(), (16,), (2, 3, 7), (2, 1, 3, 7)]
 
 
 def run(kernel, *inputs):
     out = np.full_like(inputs[0], 7)
-    kernel(*inputs, out)
+    call(kernel, *inputs, out)
     return out
+
+
+def call(kernel, *arrays):
+    kernel(*[x[None] if x.ndim == 1 else x for x in arrays])
 
 
 def assert_any_size(kernel, inputs, guarded):
@@ -24,17 +34,19 @@ def assert_any_size(kernel, inputs, guarded):
     for size in SIZES:
         parts = [guarded(x[:size]) for x in inputs]
         out = guarded(np.full(size, 7, whole.dtype))
-        kernel(*parts, out)
+        call(kernel, *parts, out)
         assert_same_bits(out, whole[:size])
         for x, part in zip(inputs, parts, strict=True):
             assert_same_bits(part, x[:size])
 
 
-def assert_any_shape(kernel, inputs):
+def assert_any_shape(kernel, inputs, shapes=SHAPES):
     whole = run(kernel, *inputs)
-    for shape in SHAPES:
+    for shape in shapes:
         size = int(np.prod(shape))
-        out = run(kernel, *[x[:size].reshape(shape) for x in inputs])
+        parts = [x[:size].reshape(shape) for x in inputs]
+        out = np.full_like(parts[0], 7)
+        kernel(*parts, out)
         assert_same_bits(out.reshape(-1), whole[:size])
 
 
@@ -44,7 +56,7 @@ def assert_in_place(kernel, inputs):
         expected = run(kernel, *parts)
         for place in range(len(inputs)):
             same = [x.copy() for x in parts]
-            kernel(*same, same[place])
+            call(kernel, *same, same[place])
             assert_same_bits(same[place], expected)
 
 
@@ -67,7 +79,7 @@ def assert_fenced(kernel, inputs, fenced):
         for before in (False, True):
             parts = [fenced(x[:size], before) for x in inputs]
             out = fenced(np.zeros(size, inputs[0].dtype), before)
-            kernel(*parts, out)
+            call(kernel, *parts, out)
             assert_same_bits(out, run(kernel, *[x[:size] for x in inputs]))
 
 

@@ -101,7 +101,13 @@ def test_one_processor_is_enough(started, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "executable", ["", "/nowhere/python", sys.executable + ".txt", "/bin/false"]
+    "executable",
+    [
+        "",
+        "/nowhere/python",
+        pytest.param(sys.executable + ".txt", marks=pytest.mark.ci),
+        "/bin/false",
+    ],
 )
 def test_without_a_second_process(executable, monkeypatch, capfd):
     monkeypatch.setattr(sys, "executable", executable)

@@ -69,6 +69,7 @@ def test_second_process_loads(kernel_cache, compilations, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -214,6 +215,7 @@ def test_the_folder_above_a_clone(tmp_path):
         assert before <= {*clone.rglob("*")}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="owners and modes as POSIX has them")
 @pytest.mark.parametrize("what", ["folder", "generation", "file"])
 @pytest.mark.parametrize("spoil", ["mode", "owner"])
@@ -241,6 +243,7 @@ def test_what_others_may_have_written_is_not_read(what, spoil, kernel_cache, com
         assert second.startswith("compiled kernels are not cached, each run compiles")
 
 
+@pytest.mark.slow
 def test_disk_is_full_later(kernel_cache, compilations, caplog, monkeypatch):
     """The folder could be written when it was made; then there is no room. Twice, one line."""
 
@@ -282,7 +285,7 @@ def start(folder, **environment):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("installed", [False, True])
+@pytest.mark.parametrize("installed", [False, pytest.param(True, marks=pytest.mark.ci)])
 def test_nowhere_to_write(installed, tmp_path):
     """A read-only checkout without a usable home: right, uncached, and one line that says so.
 

@@ -1,6 +1,7 @@
 """jitprop/cli/: the command `jitprop`, its twin `python -m jitprop`, and `python train.py`."""
 
 import ast
+import itertools
 import os
 import re
 import subprocess
@@ -27,6 +28,11 @@ def run(*args, cwd=ROOT, **variables):
         text=True,
     )
     return done.returncode, done.stdout, done.stderr
+
+
+def sometimes(cases, always):
+    """The cases; those that are not among `always` run with `-m ci`: each starts a process."""
+    return [pytest.param(*case, marks=[] if case in always else pytest.mark.ci) for case in cases]
 
 
 def test_the_installed_command_is_cli_run():
@@ -207,8 +213,15 @@ def test_no_function_of_the_package_prints_a_stranger_name():
                 assert not node.level, path
 
 
-@pytest.mark.parametrize("module", ["numpy", "numba", "safetensors"])
-@pytest.mark.parametrize("command", ["train.py", *(f"-m jitprop {name}" for name in cli.COMMANDS)])
+COMMANDS = ["train.py", *(f"-m jitprop {name}" for name in cli.COMMANDS)]
+EARLY = {(command, module) for command in COMMANDS for module in ("numpy", "numba")}
+EARLY |= {("train.py", "safetensors"), ("-m jitprop predict", "safetensors")}
+
+
+@pytest.mark.parametrize(
+    ("command", "module"),
+    sometimes(itertools.product(COMMANDS, ["numpy", "numba", "safetensors"]), EARLY),
+)
 def test_ctrl_c_while_packages_load(command, module, tmp_path):
     """The module stands for any: Ctrl-C comes in the midst of its import, and an error after it."""
     package = tmp_path / module
@@ -255,13 +268,17 @@ def test_output_into_a_full_disk(command):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("closed", ["<&-", "2>&-", ">&-", "<&- >&- 2>&-"])
-def test_closed_streams(closed):
-    for command in ("info", "predict -", "predict x.png --json"):
-        words = f'exec "$0" -m jitprop {command} {closed}'
-        done = subprocess.run(
-            ["sh", "-c", words, sys.executable], cwd=ROOT, capture_output=True, text=True
-        )
-        assert done.returncode == (0 if command == "info" else 2)
-        assert "Traceback" not in done.stderr
-        assert done.stderr.count("\n") == ("predict" in command and "2>" not in closed)
+@pytest.mark.parametrize(("command", "closed"), sometimes(
+    [(command, closed) for command in ("info", "predict -", "predict x.png --json")
+     for closed in ("<&-", "2>&-", ">&-", "<&- >&- 2>&-")],
+    {("info", ">&-"), ("predict -", "<&-"), ("predict -", "<&- >&- 2>&-"),
+     ("predict x.png --json", ">&-"), ("predict x.png --json", "2>&-")},
+))  # fmt: skip
+def test_closed_streams(command, closed):
+    words = f'exec "$0" -m jitprop {command} {closed}'
+    done = subprocess.run(
+        ["sh", "-c", words, sys.executable], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == (0 if command == "info" else 2)
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == ("predict" in command and "2>" not in closed)

@@ -18,6 +18,7 @@ from numba.core.runtime import _nrt_python
 from numba.core.runtime.nrt import rtsys
 
 from jitprop import kernels
+from jitprop.kernels import matmul
 from jitprop.kernels.compiler.inline import FLAGS
 from jitprop.kernels.runtime.intrinsics import takes_scratch
 from jitprop.kernels.runtime.kernel import Kernel
@@ -149,8 +150,26 @@ def test_products_for_avx2():
     assert "4 passed" in done.stdout
 
 
+# Their machine code is that of others: all dense products are the one that matmul_nn has, and of
+# the sparse ones there is one that does all of what these do, and more.
+REPEATED = {
+    "matmul.matmul_nt", "matmul.matmul_tn", "matmul.matmul_nt_tanh_bprop", "matmul.linear_fprop",
+    "matmul.linear_tanh_fprop", "sparse.sparse_tn_sgd", "sparse.sparse_rows_fprop",
+    "sparse.sparse_linear_tanh_fprop",
+}  # fmt: skip
+
+
+def test_what_is_repeated_is_the_same_code():
+    dense = {f"matmul.{name}" for name in vars(matmul) if f"matmul.{name}" in KERNELS}
+    assert dense - REPEATED == {"matmul.matmul_nn"}
+    assert {KERNELS[name].shared for name in dense} == {matmul.product}
+
+
 @x86
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.ci) if name in REPEATED else name for name in KERNELS],
+)
 def test_float32_kernels(name):
     """No arithmetic in double precision, no call into a maths library, no allocation."""
     functions = machine_code(KERNELS[name], np.float32)

@@ -167,6 +167,7 @@ def uneven(x, y):
     y[50] = np.nextafter(y[50], np.float32(1))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(PLAIN, reason="is of no kernel")
 @pytest.mark.parametrize(
     ("edit", "start", "fault"),

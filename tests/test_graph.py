@@ -220,6 +220,7 @@ def graphs(draw, dtype=np.float32):
     return net, xs, rng
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_random_graphs(dtype):
     seen = set()

@@ -258,6 +258,7 @@ def test_a_camera_held_sideways(write):
     assert distance(seen(path), normalise(np.asarray(drawn())).astype(int)) < 0.03
 
 
+@pytest.mark.slow
 def test_a_large_image_is_averaged(write):
     path = write(drawn(200, (20000, 1500)), compress_level=1)
     grey = read_image(path)
@@ -274,6 +275,7 @@ def test_a_large_photo_is_decoded_smaller(write, monkeypatch):
     assert read_image(path).shape == (1024, 1024)
 
 
+@pytest.mark.slow
 def test_bands_are_seamless(write, monkeypatch):
     image = np.asarray(drawn(8, (3001, 2999)).convert("RGBA"))
     path = write(image, compress_level=1)
@@ -341,6 +343,7 @@ def test_damage_is_one_line_or_an_image(data):
     assert "\n" not in said
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(
     size=st.tuples(st.integers(1, 40), st.integers(1, 40)),

@@ -116,6 +116,7 @@ def test_a_folder_that_a_branch_left_is_no_package(tmp_path):
     assert run_in(tmp_path) == f"{tmp_path / 'kernels' / '__init__.py'} unknown\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "pyproject",
     ['[project]\nname = "mine"\nversion = "3.0"\n', "[tool.poetry]\n", "no [ toml", None],

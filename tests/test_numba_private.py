@@ -46,6 +46,7 @@ as_program(lambda: main([{command!r}]))
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["_llvm_module", "_tm_features"])
 def test_what_can_be_seen_late_is_seen(part):
     code = f"""

@@ -185,6 +185,7 @@ def test_a_history_of_numpys_numbers_is_plain_in_the_csv(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_errors_that_nobody_counted(tmp_path):
     """A regression has none; of labels, some epochs or all may have none."""
     x, t = np.ones((80, 3), np.float32), np.zeros((80, 2), np.float32)
@@ -208,6 +209,7 @@ def test_errors_that_nobody_counted(tmp_path):
     assert "train errors" not in Page(tmp_path / "index.html").words
 
 
+@pytest.mark.slow
 def test_settings_are_in_words_and_only_those_that_count(tmp_path):
     def shown(**settings):
         write_report(tmp_path, mlp(25, [], 4, 0), [], settings, SETS)
@@ -248,6 +250,7 @@ def test_the_network_in_words(net, words):
     assert network(net).startswith(words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("smoothing", [0, None, 0.1])
 def test_losses_with_label_smoothing_are_called_so(tmp_path, monkeypatch, smoothing):
     from jitprop.reporting import pictures
@@ -263,6 +266,7 @@ def test_losses_with_label_smoothing_are_called_so(tmp_path, monkeypatch, smooth
     assert {f"{name} {loss}" for name in SETS} <= set(words)
 
 
+@pytest.mark.slow
 def test_a_narrow_window_scrolls_what_it_would_make_unreadable(tmp_path):
     net = mlp(25, [6], 4, 0)
     write_report(tmp_path, net, trained(net), {}, SETS)
@@ -418,6 +422,7 @@ def test_a_failure_to_draw_leaves_the_old_report(tmp_path, monkeypatch):
     assert before == {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("name", ["index.html", "weights.png", "history.csv"])
 def test_a_persons_own_files_are_not_replaced(tmp_path, name):

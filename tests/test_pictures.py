@@ -205,7 +205,7 @@ FIGURES = {
     "2 classes": lambda: confusion_matrix(predictions(2)),
     "10 classes": lambda: confusion_matrix(predictions(10, 99_000)),
     "47 classes": lambda: confusion_matrix(predictions(47, 99_000)),
-    "99 classes": lambda: confusion_matrix(predictions(99, 9_000)),
+    "99 classes": lambda: confusion_matrix(predictions(99, 2_000)),
     "no mistakes": lambda: confusion_matrix(predictions(10, share=0)),
     "gallery": lambda: mistakes(predictions(10), images(3000, (28, 28))),
     "gallery, 3 digits": lambda: mistakes(predictions(1000), images(3000, (28, 28))),

@@ -134,6 +134,7 @@ def test_a_notebook_has_the_bar_of_notebooks(monkeypatch):
     assert not progress.in_notebook()
 
 
+@pytest.mark.slow
 def test_a_notebook_without_widgets_has_text_and_no_warning():
     code = """
 import sys

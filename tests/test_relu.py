@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from elementwise import LONGEST, assert_elementwise, run
+from elementwise import LONGEST, RANKS, assert_any_shape, assert_elementwise, run
 from reference import assert_same_bits
 
 from jitprop.kernels import relu_bprop, relu_fprop
@@ -18,6 +18,8 @@ def test_every_element(dtype, guarded, fenced):
     assert_same_bits(run(relu_bprop, y, dy), np.where(x > 0, dy, dtype(0)))
     assert_elementwise(relu_fprop, [x], guarded, fenced)
     assert_elementwise(relu_bprop, [y, dy], guarded, fenced)
+    if dtype == np.float32:
+        assert_any_shape(relu_bprop, [y, dy], RANKS)
 
 
 @every_dtype

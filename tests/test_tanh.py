@@ -66,7 +66,7 @@ def test_bprop(size, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(3, 5), (1, 16), (17, 1), (2, 3, 7), (0, 4), (4, 0), ()])
+@pytest.mark.parametrize("shape", [(3, 5), (1, 16), (17, 1), (0, 4), (4, 0)])
 def test_any_shape(shape, dtype):
     rng = np.random.default_rng(3)
     x = np.asarray(rng.standard_normal(shape), dtype)
