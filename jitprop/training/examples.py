@@ -21,6 +21,7 @@ Rows = npt.ArrayLike | Sequence[npt.ArrayLike]  # one array, or a tuple for seve
 
 PIECE = 2**18  # elements that are looked at together: they stay in the cache
 SHORT = 8192  # elements of a product that is computed on one thread
+ZEROS = {dtype: np.zeros(SHORT, dtype) for dtype in "fd"}
 LARGE = 100  # from here on, inputs hardly train
 
 
@@ -252,13 +253,14 @@ def all_finite(x: Array) -> bool:
 
     Pieces are so short that no BLAS wakes its threads for them.
     """
+    zeros = ZEROS[x.dtype.char]
+    if x.size <= SHORT:
+        return not np.vdot(zeros[: x.size], x)
     flat = x.reshape(-1)
-    zeros = np.zeros(min(flat.size, SHORT), x.dtype)
-    for start in range(0, flat.size, SHORT):
-        piece = flat[start : start + SHORT]
-        if np.vdot(zeros[: len(piece)], piece):
-            return False
-    return True
+    return not any(
+        np.vdot(zeros[: len(piece)], piece)
+        for piece in (flat[start : start + SHORT] for start in range(0, flat.size, SHORT))
+    )
 
 
 def _as_floats(where: str, array: Array, dtype: np.dtype[Any]) -> tuple[Array, float]:
