@@ -62,6 +62,20 @@ class _Gradient:
 _stand_ins: WeakValueDictionary[int, _Gradient] = WeakValueDictionary()
 
 
+def copied(part: Any, memo: dict[int, Any] | None = None) -> Any:
+    """Return a copy of a module or a loss.
+
+    Raises
+    ------
+    TypeError
+        It holds what Python cannot copy, such as a lock or a file; the message names it.
+    """
+    try:
+        return copy.deepcopy(part, memo)
+    except TypeError as error:
+        raise TypeError(f"{part!r} cannot be copied: {error}") from error
+
+
 def _gradient(given: Any) -> Any:
     if type(given) is not np.ndarray:
         return given

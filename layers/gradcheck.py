@@ -24,7 +24,6 @@ kink any value between the two slopes is right (a
 subgradient, Clarke 1983).
 """
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -33,7 +32,9 @@ import numpy as np
 import numpy.typing as npt
 
 from jitprop.layers.batch import Array
+from jitprop.layers.copies import copied
 from jitprop.layers.module import Loss, Module
+from jitprop.layers.node import what
 
 STEP = float(np.sqrt(np.finfo(np.float64).eps))
 # The entry of dy, and the scale of a loss. Not 1, so that a bprop that drops or squares it fails; a
@@ -192,6 +193,8 @@ def gradcheck(
     TypeError
         Targets without a loss, or a loss without targets.
     """
+    if not isinstance(module, Module | Loss):
+        raise TypeError(f"gradcheck: module is {what(module)}, expected a module or a loss")
     if isinstance(module, Loss) != (t is not None):
         raise TypeError(f"{module!r}: a loss is checked with targets t, a module without")
     twin = _float64_twin(_AtTargets(module, t) if isinstance(module, Loss) else module)
@@ -231,7 +234,7 @@ def _float64_twin(module: Module) -> Module:
     """Return a deep copy in which float64 arrays stand for the parameters and their gradients."""
     parameters = module.parameters()
     arrays = [array for p in parameters for array in (p.value, p.grad)]
-    return copy.deepcopy(module, {id(array): array.astype(np.float64) for array in arrays})
+    return copied(module, {id(array): array.astype(np.float64) for array in arrays})
 
 
 class _Function:

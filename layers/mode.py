@@ -1,5 +1,7 @@
 """The mode of a network, training or evaluation, for a while: afterwards each part has its own."""
 
+import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -7,16 +9,27 @@ from typing import Any
 from jitprop.layers.graph import Graph
 from jitprop.layers.module import Module
 
+# Networks with modules of a person's own run one after another, in the mode that each needs.
+one_at_a_time = threading.RLock()
+if hasattr(os, "register_at_fork"):  # a child must not find it held by a thread that it has not
+    os.register_at_fork(
+        before=one_at_a_time.acquire,
+        after_in_parent=one_at_a_time.release,
+        after_in_child=one_at_a_time.release,
+    )
+
 
 @contextmanager
 def in_mode(net: Module, training: bool) -> Iterator[None]:
     """Switch a network, and all within it, to training or to evaluation."""
-    modes = [(part, part.training) for part in parts(net)]
-    net.train(training)
+    with one_at_a_time:
+        modes = [(part, part.training) for part in parts(net)]
+        net.train(training)
     try:
         yield
     finally:
-        _restore(modes)
+        with one_at_a_time:
+            _restore(modes)
 
 
 @contextmanager

@@ -1,11 +1,11 @@
 """How modules at several places of a graph share their parameters."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from jitprop.layers.batch import Buffer
+from jitprop.layers.copies import copied
 from jitprop.layers.module import Module, Parameter
 
 
@@ -51,7 +51,7 @@ def share(
             kept = [p.value for p in parameters] + [state.value for state in module.states()]
             memo: dict[int, Any] = {id(array): array for array in kept}
             memo |= {id(p.grad): first.get(id(p.value), p).grad for p in parameters}
-            twin = copy.deepcopy(module, memo)
+            twin = copied(module, memo)
             copies = twin.parameters()
             if any(a.value is not b.value for a, b in zip(copies, parameters, strict=True)):
                 raise ValueError(

@@ -1,8 +1,11 @@
 """training/asking.py: what a network answers, whoever asks, in whatever form, how often ever."""
 
 import copy
+import os
 import pickle
+import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -379,7 +382,7 @@ def test_memory_stays_bounded():
     ask = Predictor(mlp(24, [9], 5, 0))
     for rows in range(1, 3 * MOST):
         ask(X[:rows])
-    assert len(ask._runs()) <= MOST
+    assert len(ask._here_now().runs) <= MOST
 
 
 def test_a_copy_of_a_predictor_asks_alike():
@@ -418,3 +421,118 @@ def test_errors_of_other_losses():
     twice = Linear(24, 5, 0)
     shared = Graph(x, Add()(twice(x), twice(x)))
     assert same(predict(shared, X[:8]), plain(shared, X[:8]))
+
+
+class Locked(Own):
+    """One that Python cannot copy."""
+
+    def __init__(self):
+        super().__init__()
+        self.lock = threading.Lock()
+
+
+def test_a_module_that_cannot_be_copied():
+    net = Sequential(Locked(), Softmax())
+    assert same(predict(net, X[:7]), net.fprop(X[:7]))
+    assert predict(net, X[:0]).shape == (0, 5)
+
+
+def test_a_copy_that_fails_is_told_each_time():
+    """What only adds a lock to a built-in module is run on a copy."""
+    net = Sequential(Linear(24, 5, 0))
+    net[0].lock = threading.Lock()
+    ask = Predictor(net)
+    for _ in range(2):
+        with pytest.raises(TypeError, match=r"cannot be copied: cannot pickle '_thread.lock'"):
+            ask(X[:3])
+    with pytest.raises(TypeError, match="cannot be copied"):
+        evaluate(net, SoftmaxCrossEntropy(), X, LABELS)
+
+
+def test_a_module_that_writes_over_its_input_changes_no_array_of_the_caller():
+    class Twice(Own):
+        def fprop(self, x):
+            x *= 2
+            return x
+
+    x = X[:5].copy()
+    assert same(predict(Twice(), x), 2 * X[:5])
+    assert same(x, X[:5])
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (None, "output is of type NoneType, expected an array of numbers"),
+        ([[1.0]], "output is of type list"),
+        (np.full((3, 2), "a"), "output is an array of <U1"),
+        (np.ones(3), r"output has shape \(3,\)"),
+    ],
+)
+def test_a_module_whose_output_is_none(y, message):
+    class Bad(Own):
+        def fprop(self, x):
+            return y
+
+    for ask in (predict, probabilities, lambda net, x: confusion(net, x, LABELS[:3])):
+        with pytest.raises((TypeError, ValueError), match=message):
+            ask(Bad(), X[:3])
+    with pytest.raises((TypeError, ValueError), match=message):
+        evaluate(Bad(), SoftmaxCrossEntropy(), X[:3], LABELS[:3])
+
+
+def test_others_ask_while_a_module_of_a_person_is_trained():
+    class Same(Module):
+        def fprop(self, x):
+            return x
+
+        def bprop(self, dy, need_dx=True):
+            return dy
+
+    def make():
+        return Sequential(Linear(24, 9, 0), Dropout(0.3, 0), Linear(9, 5, 1), Same())
+
+    alone, net = make(), make()
+    fit(alone, SoftmaxCrossEntropy(), X, LABELS, **SETTINGS)
+    ask, done, failed = Predictor(net), threading.Event(), []
+
+    def others():
+        try:
+            while not done.is_set():
+                ask(X[:9])
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=others) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        fit(net, SoftmaxCrossEntropy(), X, LABELS, **SETTINGS)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert not failed
+    assert weights_sha256(net) == weights_sha256(alone)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_child_asks_though_a_thread_was_asking():
+    class Slow(Own):
+        def fprop(self, x):
+            asked.set()
+            time.sleep(0.1)
+            return super().fprop(x)
+
+    asked = threading.Event()
+    thread = threading.Thread(target=predict, args=(Slow(), X[:3]))
+    thread.start()
+    asked.wait()
+    child = os.fork()
+    if not child:
+        signal.alarm(20)  # ends what hangs
+        predict(Own(), X[:3])
+        os._exit(0)
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0

@@ -94,3 +94,12 @@ def test_many_classes_are_a_list():
     assert one.split(maxsplit=3)[3] == "3 (5), 5 (2), 7 (2)"
     assert other.split() == ["20", "4", "100.00%"]
     assert max(map(len, (head, names, one, other))) < 80
+
+
+def test_a_report_is_of_a_training(tmp_path, capsys):
+    path = tmp_path / "net"
+    save(path, mlp(784, (), 10, 0))
+    with pytest.raises(SystemExit) as end:
+        train.main(["--evaluate", str(path), "--report", str(tmp_path / "report")])
+    assert end.value.code == 2
+    assert capsys.readouterr().err.endswith("argument --evaluate: not allowed with --report\n")

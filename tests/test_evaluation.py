@@ -47,3 +47,29 @@ def test_of_several_outputs_the_first_counts():
 def test_confusion_of_classes_that_the_network_does_not_have(labels):
     with pytest.raises(ValueError, match="classes"):
         confusion(Linear(3, 4, 0), np.ones((1, 3), np.float32), labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "error", "message"),
+    [
+        (np.array([0, 2**64 - 1], np.uint64), ValueError, r"holds labels 0 \.\.\. 1\.84467e\+19"),
+        ([0, 1e300], ValueError, r"holds labels 0 \.\.\. 1e\+300"),
+        (([0, 1], [0, 1]), TypeError, "t is a tuple, expected one array"),
+        ([0, 1, 2], ValueError, "t has 3 rows, x 2"),
+    ],
+)
+def test_confusion_refuses_labels(labels, error, message):
+    with pytest.raises(error, match=message):
+        confusion(Linear(3, 4, 0), np.ones((2, 3), np.float32), labels)
+
+
+def test_confusion_of_what_is_not_finite():
+    net = Linear(3, 4, 0)
+    net.w[0] = np.nan
+    with pytest.raises(ValueError, match="for 2 of 2 examples is not finite"):
+        confusion(net, np.ones((2, 3), np.float32), [0, 1])
+
+
+def test_no_loss():
+    with pytest.raises(TypeError, match="loss is of type NoneType, expected a loss"):
+        evaluate(Linear(3, 4, 0), None, np.ones((2, 3), np.float32), [0, 1])

@@ -430,3 +430,8 @@ def test_an_input_that_changes_while_it_is_trained_on():
     said = r"^the loss became nan in epoch 1, batch \d+: x is not finite \(row \d+\)"
     with pytest.raises(DivergedError, match=said):
         fit(mlp(4, [6], 3, 0), SoftmaxCrossEntropy(), x, T, on_batch=spoil, **given)
+
+
+def test_a_tuple_of_one_target_is_called_a_tuple():
+    with pytest.raises(ValueError, match=r"returns one array, t holds a tuple of 1$"):
+        targets(Linear(3, 2, 0), SoftmaxCrossEntropy(), ([0, 1],), [np.ones((2, 3))])

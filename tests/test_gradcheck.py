@@ -430,3 +430,8 @@ def test_every_fprop_draws_the_same_random_numbers():
     before = net.states()[0].value.copy()
     assert gradcheck(net, np.random.default_rng(3).standard_normal((4, 5)))
     np.testing.assert_array_equal(net.states()[0].value, before)
+
+
+def test_no_module():
+    with pytest.raises(TypeError, match="module is of type NoneType, expected a module or a loss"):
+        gradcheck(None, np.ones((2, 3)))

@@ -601,3 +601,46 @@ def test_warm_up_compiles_what_the_settings_need():
 def test_a_setting_that_there_is_not():
     with pytest.raises(TypeError, match="dampening"):
         train(dampening=0.1)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"on_epoch": 3}, "on_epoch is of type int, expected a function or None"),
+        ({"on_batch": "x"}, "on_batch is of type str"),
+        ({"pixels": 0}, "pixels must be True or False, not 0"),
+        ({"shuffle": True}, "there is no setting shuffle; settings are"),
+    ],
+)
+def test_arguments_of_another_kind(given, message):
+    with pytest.raises(TypeError, match=message):
+        train(**given)
+
+
+def test_numpys_false_says_that_bytes_are_numbers():
+    net = network()
+    train(net, pixels=np.False_)
+    assert net.pixels is False
+
+
+def test_no_settings_and_no_loss():
+    with pytest.raises(TypeError, match="settings are of type dict"):
+        Training(network(), SoftmaxCrossEntropy(), IMAGES, LABELS, {"epochs": 1})
+    with pytest.raises(TypeError, match="loss is of type NoneType, expected a loss"):
+        fit(network(), None, IMAGES, LABELS, epochs=1, batch_size=10, rate=0.1)
+
+
+@pytest.mark.parametrize(
+    ("x", "settings", "error", "message"),
+    [
+        (IMAGES[:0], {}, ValueError, "x holds no example"),
+        (None, {}, TypeError, "x holds objects such as None"),
+        (IMAGES, {"lr": 0.1}, TypeError, "no setting lr; you may mean rate"),
+        (IMAGES, {"batch_size": "a"}, TypeError, "batch size must be an integer"),
+        (IMAGES, {"batch_size": -3}, ValueError, "the batch size must be at least 1"),
+        (IMAGES, {"rate": -1}, ValueError, "the learning rate must be above 0"),
+    ],
+)
+def test_warm_up_refuses_what_fit_refuses(x, settings, error, message):
+    with pytest.raises(error, match=message):
+        warm_up(network(), SoftmaxCrossEntropy(), x, LABELS, **settings)

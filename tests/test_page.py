@@ -448,3 +448,23 @@ def test_without_matplotlib(tmp_path, monkeypatch):
     with pytest.raises(ImportError, match=r"need matplotlib\S*: pip install 'jitprop\[plots\]'"):
         check_report(tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("sets", "error", "message"),
+    [
+        ({}, ValueError, 'sets has no "test"'),
+        ({"train": SETS["train"]}, ValueError, 'sets has no "test"'),
+        ({"foo": SETS["test"]}, TypeError, "sets holds 'foo'"),
+        ({**SETS, "test": SETS["test"][0]}, TypeError, "sets holds 'test'"),
+        ({**SETS, "test": (SETS["test"][0], [1, 2])}, ValueError, "test: t has 2 rows, x 100"),
+        ({**SETS, "test": (SETS["test"][0], [])}, ValueError, "test: t holds no example"),
+        ({**SETS, "test": (SETS["test"][0], SETS["test"][1] + 1)}, ValueError, "t holds labels 1"),
+    ],
+)
+def test_sets_that_do_not_fit(sets, error, message, tmp_path):
+    net = mlp(25, (), int(SETS["train"][1].max()) + 1, 0)
+    history = trained(net)
+    with pytest.raises(error, match=message):
+        write_report(tmp_path / "report", net, history, {}, sets)
+    assert not (tmp_path / "report" / "index.html").exists()

@@ -417,3 +417,13 @@ def test_threads_change_while_a_plan_lives(threads):
         run(plan)
         digests.append(weights_sha256(net))
     assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize("value", [None, np.ones(3), "1"])
+def test_a_loss_that_is_no_number(value):
+    class Wrong(OwnLoss):
+        def fprop(self, z, t):
+            return value
+
+    with pytest.raises(TypeError, match=r"what fprop returned is .*, expected a number"):
+        evaluate(Linear(3, 2, 0), Wrong(), np.ones((4, 3), np.float32), [0, 1, 0, 1])

@@ -43,11 +43,11 @@ def evaluate(request: Request) -> int:
     )
     try:
         with use_threads(args.threads), progress:
-            counts = training.confusion(net, dataset.test_images, labels)
             lost = without_class(net, dataset.test_images)
+            counts = None if lost else training.confusion(net, dataset.test_images, labels)
     except (TypeError, ValueError) as error:
         parser.error(f"{args.evaluate}: does not take {dataset.name}: {error}")
-    if lost:
+    if counts is None:
         parser.fail(f"{args.evaluate}: its output for {lost} of {len(labels)} images is not finite")
     images = counts.sum(axis=1)
     found = counts.diagonal()

@@ -67,7 +67,7 @@ class Request:
 
         args, parser = self.args, self.parser
         path = args.resume or args.evaluate
-        for flag in ("save", "resume", "gradcheck"):
+        for flag in ("save", "resume", "gradcheck", "report"):
             if args.evaluate and getattr(args, flag):
                 parser.error(f"argument --evaluate: not allowed with --{flag}")
         try:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jitprop.layers import Activation, Dropout, Linear, Module
+from jitprop.layers.node import what
 from jitprop.reporting import words
 from jitprop.reporting.diagram import XMLNS, draw_svg
 from jitprop.reporting.words import targets
@@ -124,6 +125,19 @@ def _expect_ours(folder: Path) -> None:
             raise FileExistsError(errno.EEXIST, what, str(folder / name))
 
 
+def _check_sets(sets: Mapping[str, Examples], history: Sequence[Epoch]) -> None:
+    for name, examples in sets.items():
+        if name not in SETS or not isinstance(examples, tuple | list) or len(examples) != 2:
+            wanted = " or ".join(f'"{one}": (x, t)' for one in reversed(SETS))
+            raise TypeError(f"sets holds {name!r}: {what(examples)}, expected {wanted}")
+        if not np.size(targets(examples[1])):
+            raise ValueError(f"{name}: t holds no example")
+    told = [n for n in SETS if history and getattr(history[-1], f"{n}_errors") is not None]
+    for name in told or ["train"]:
+        if name not in sets and (told or not sets):
+            raise ValueError(f'sets has no "{name}": (x, t)')
+
+
 def write_report(
     folder: str | os.PathLike[str],
     net: Module,
@@ -160,9 +174,12 @@ def write_report(
         A file cannot be written.
     ImportError
         matplotlib is missing.
+    TypeError, ValueError
+        A set is no pair, or one is missing whose errors the history tells.
     """
     from jitprop.reporting import pictures
 
+    _check_sets(sets, history)
     name = next(name for name in SETS if name in sets)
     x, t = sets[name]
     images: Array | None = None if isinstance(x, tuple) else np.asarray(x)
@@ -211,7 +228,9 @@ def predict(net: Module, name: str, x: Any, t: Any) -> "Predictions":
 
     p = probabilities(net, x)
     p = p[0] if isinstance(p, tuple) else p
-    truth = labels("t", targets(t))
+    truth = labels("t", targets(t), p.shape[1])
+    if len(truth) != len(p):
+        raise ValueError(f"{name}: t has {len(truth)} rows, x {len(p)}")
     return Predictions(name, truth, p.argmax(axis=1), p.max(axis=1), p.shape[1])
 
 

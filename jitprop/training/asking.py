@@ -18,11 +18,11 @@ from jitprop import kernels
 from jitprop.kernels.compiler.apart import apart
 from jitprop.kernels.fused import fused
 from jitprop.layers import Dropout, Graph, Module, Sigmoid, Softmax
-from jitprop.layers.mode import in_mode, parts
+from jitprop.layers.mode import in_mode, one_at_a_time, parts
 from jitprop.layers.node import what
 from jitprop.layers.sharing import share
 from jitprop.layers.sparse import SparseImages, SparseRows
-from jitprop.training.batches import SPARSE_DENSITY, into_linear
+from jitprop.training.batches import SPARSE_DENSITY, check_output, into_linear
 from jitprop.training.examples import Array, Rows, all_finite, dtype_of, inputs
 from jitprop.training.plan import own_part
 
@@ -31,8 +31,6 @@ FEW = 3  # rows that are computed together anyway, whether there are zeros or no
 ALONE = 4_000_000  # multiply-adds that one thread does sooner than two
 LOOKED_AT = 16  # rows, of which the zeros are counted
 MOST = 32  # tapes that a thread keeps
-
-one_at_a_time = threading.RLock()  # networks with modules of a person's own run one after another
 
 Arrays = list[Array]  # one for each input, or output
 
@@ -86,11 +84,11 @@ class Predictor:
         if self._own:
             with one_at_a_time, in_mode(self.net, False):
                 return _in_pieces(inputs(self.net, x), self._own_answer)
-        if type(x) is not np.ndarray or not 0 < len(x) <= BATCH:
+        if not (type(x) is np.ndarray and x.dtype.kind in "fu" and x.ndim and 0 < len(x) <= BATCH):
             return _in_pieces(inputs(self.net, x), self._answer)
         # Only NaN and infinity are looked for where the shape and the dtype were seen before.
         key = x.shape, x.dtype.char, self.net.pixels, len(x) <= FEW or _mostly_zero(x)
-        run = self._runs().get(key)
+        run = self._here_now().runs.get(key)
         if run is None or not run.is_plain(x):
             (y,) = inputs(self.net, x)
             if y.dtype != x.dtype:
@@ -106,26 +104,31 @@ class Predictor:
     def _own_answer(self, xs: Arrays) -> Any:
         index = np.arange(len(xs[0]))
         values = [_as_numbers(x, index, dtype_of(self.net)) for x in xs]
+        values = [v.copy() if v is x else v for v, x in zip(values, xs, strict=True)]
         return self.net.fprop(*values)
 
-    def _runs(self) -> OrderedDict[Any, "_Run"]:
-        """Return what this thread has recorded; nothing, if a parameter is another array by now."""
+    def _here_now(self) -> Any:
+        """Return what this thread keeps: `runs`, recorded, and the `net` of these.
+
+        It is new, without a net, if a parameter is another array by now.
+        """
         for attributes, name, array in self._watched:
             if attributes.get(name) is not array:
                 self._look()
                 break
-        try:
-            return self._here.runs
-        except AttributeError:
-            self._here.runs = OrderedDict()
-            self._here.net = twin(self.net)
-            return self._here.runs
+        here = self._here
+        if not hasattr(here, "runs"):
+            here.net, here.runs = None, OrderedDict()
+        return here
 
     def _run(self, key: Any, xs: Arrays, shape: tuple[int, ...] | None = None) -> "_Run":
-        runs = self._runs()
+        here = self._here_now()
+        runs = here.runs
         run = runs.get(key)
         if run is None:
-            run = apart(_Run, self._here.net, xs, shape)  # without the kernels of a handler
+            if here.net is None:
+                here.net = twin(self.net)
+            run = apart(_Run, here.net, xs, shape)  # without the kernels of a handler
             runs[key] = run
             while len(runs) > MOST:
                 runs.popitem(last=False)
@@ -241,18 +244,20 @@ def _in_pieces(xs: Arrays, answer: Callable[[Arrays], Any]) -> Any:
     rows = len(xs[0])
     if not rows:  # the width of what comes out is that of a row's
         y = answer([np.zeros((1, *x.shape[1:]), x.dtype) for x in xs])
+        for z in y if isinstance(y, tuple) else (y,):
+            check_output(z, 1)
         return tuple(z[:0].copy() for z in y) if isinstance(y, tuple) else y[:0].copy()
     results: Arrays = []
     for start in range(0, rows, BATCH):
         piece = [x[start : start + BATCH] for x in xs]
         y = answer(piece)
         several = isinstance(y, tuple)
-        parts_of_y = [np.asarray(z) for z in (y if several else (y,))]
+        parts_of_y = list(y) if several else [y]
+        for z in parts_of_y:
+            check_output(z, len(piece[0]))
         if not results:
             results = [np.empty((rows, *z.shape[1:]), z.dtype) for z in parts_of_y]
         for result, z in zip(results, parts_of_y, strict=True):
-            if len(z) != len(piece[0]):
-                raise ValueError(f"the network gave {len(z)} rows for {len(piece[0])}")
             result[start : start + len(piece[0])] = z
     return tuple(results) if several else results[0]
 

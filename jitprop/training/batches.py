@@ -153,6 +153,8 @@ class Batches:
         Without classes, return an empty array.
         """
         zs, ts = ((z,), (t,)) if self.targets is None else (z, t)
+        for output in zs:
+            check_output(output, len(ts[0]))
         # A tape takes labels as they come: none may lie outside, of whichever output.
         for source, output in zip(self._t, zs, strict=False):  # the loss refuses another number
             if isinstance(source, _Labels) and source.highest >= output.shape[1]:
@@ -176,6 +178,27 @@ def sparse_density(net: Module, x: Array, input: str, place: int) -> float | Non
     sample = x[:: max(1, len(x) // 1000)]  # enough to tell, in a hundredth of the time
     density = np.count_nonzero(sample) / max(1, sample.size)
     return density if density <= SPARSE_DENSITY or input == "sparse" else None
+
+
+def check_output(z: Any, rows: int) -> None:
+    """Refuse what a module of a person's own may give, and no network does.
+
+    Raises
+    ------
+    TypeError
+        It is no array of numbers.
+    ValueError
+        It has not one row for each example.
+    """
+    if not isinstance(z, np.ndarray) or z.dtype.kind not in "biuf":
+        given = f"an array of {z.dtype}" if isinstance(z, np.ndarray) else what(z)
+        raise TypeError(
+            f"the network's output is {given}, expected an array of numbers, (batch, features)"
+        )
+    if z.ndim < 2:
+        raise ValueError(f"the network's output has shape {z.shape}, expected ({rows}, features)")
+    if len(z) != rows:
+        raise ValueError(f"the network gave {len(z)} rows for {rows}")
 
 
 class _Source:

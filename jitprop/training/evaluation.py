@@ -1,6 +1,5 @@
 """How well a network does on labelled images."""
 
-import copy
 from contextlib import closing
 from typing import NamedTuple
 
@@ -8,9 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from jitprop.layers import Loss, Module
-from jitprop.training.asking import BATCH, one_at_a_time, predict, twin
+from jitprop.layers.copies import copied
+from jitprop.layers.mode import one_at_a_time
+from jitprop.training.asking import BATCH, predict, twin
 from jitprop.training.batches import Batches
-from jitprop.training.examples import Array, Rows, labels
+from jitprop.training.examples import Array, Rows, check_loss, labels
 from jitprop.training.plan import Plan, own_part
 
 MOST_CLASSES = 1000
@@ -55,11 +56,12 @@ def evaluate(net: Module, loss: Loss, x: Rows, t: Rows) -> Evaluation:
     ValueError, TypeError
         The arrays do not fit together or to the network.
     """
+    check_loss(loss)
     batches = Batches(net, x, t, BATCH, loss=loss)
     if own_part(net) or own_part(loss):
         with one_at_a_time:
             return evaluate_plan(Plan(net, loss, batches))
-    return evaluate_plan(Plan(twin(net), copy.deepcopy(loss), batches))
+    return evaluate_plan(Plan(twin(net), copied(loss), batches))
 
 
 def outputs(net: Module, x: Rows) -> Array:
@@ -88,7 +90,7 @@ def confusion(net: Module, x: npt.ArrayLike, t: npt.ArrayLike) -> npt.NDArray[np
     Raises
     ------
     ValueError
-        There are too many classes, or more than the network has outputs.
+        There are too many classes, or more than the network has outputs; or these are not finite.
     """
     truth = labels("t", t)
     if not len(truth):
@@ -97,8 +99,12 @@ def confusion(net: Module, x: npt.ArrayLike, t: npt.ArrayLike) -> npt.NDArray[np
     if classes > MOST_CLASSES:
         raise ValueError(f"{classes} classes, expected at most {MOST_CLASSES} to compare")
     z = outputs(net, x)
+    if len(truth) != len(z):
+        raise ValueError(f"t has {len(truth)} rows, x {len(z)}")
     if z.shape[1] < classes:
         raise ValueError(f"{net!r} has no outputs for {classes} classes")
+    if lost := int((~np.isfinite(z)).any(axis=1).sum()):
+        raise ValueError(f"what the network gives for {lost} of {len(z)} examples is not finite")
     counts = np.zeros((classes, z.shape[1]), np.int64)
     np.add.at(counts, (truth, z.argmax(axis=1)), 1)
     return counts

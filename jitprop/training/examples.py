@@ -22,6 +22,7 @@ Rows = npt.ArrayLike | Sequence[npt.ArrayLike]  # one array, or a tuple for seve
 PIECE = 2**18  # elements that are looked at together: they stay in the cache
 SHORT = 8192  # elements of a product that is computed on one thread
 ZEROS = {dtype: np.zeros(SHORT, dtype) for dtype in "fd"}
+MOST_LABELS = 2**63  # and more do not fit into int64
 LARGE = 100  # from here on, inputs hardly train
 
 
@@ -79,7 +80,8 @@ def inputs(
     widths, dtype = taken(net), dtype_of(net)
     arrays = _arrays(f"{of}x", given)
     if isinstance(net, Graph) and len(arrays) != len(widths):
-        raise ValueError(f"{of}x is {_counted(len(arrays))}, the network takes {len(widths)}")
+        given_as = _counted(len(given) if isinstance(given, tuple) else None)
+        raise ValueError(f"{of}x is {given_as}, the network takes {len(widths)}")
     found = []
     for place, array in enumerate(arrays):
         where = f"{of}x{place}" if len(arrays) > 1 else f"{of}x"
@@ -171,6 +173,8 @@ def given_off(net: Module, widths: list[int], of: str = "") -> tuple[int | None,
 
 def labels(where: str, given: npt.ArrayLike, width: int | None = None) -> Array:
     """Return class labels, (n,) int64, of labels or of one-hot targets; see `targets`."""
+    if isinstance(given, tuple):
+        raise TypeError(f"{where} is a tuple, expected one array: labels (n,), or (n, classes)")
     (array,) = _arrays(where, given)
     target = _as_classes(where, array, width, np.dtype(np.float64))
     assert target.classes is not None
@@ -336,7 +340,7 @@ def _as_classes(where: str, array: Array, width: int | None, dtype: np.dtype[Any
                 "numbers are for a loss such as MeanSquaredError()"
             )
     lowest, highest = (int(array.min()), int(array.max())) if array.size else (0, 0)
-    if lowest < 0 or (width is not None and highest >= width):
+    if lowest < 0 or highest >= (MOST_LABELS if width is None else width):
         raise ValueError(wrong_labels(where, lowest, highest, width))
     values = array.astype(np.int64)
     return Target(values, values)
@@ -346,8 +350,9 @@ def wrong_labels(where: str, lowest: int, highest: int, width: int | None) -> st
     """Return the message for labels that are none of the classes."""
     name = where.rpartition(" ")[2]
     wanted = "0 or more" if width is None else f"0 ... {width - 1}, one for each output"
+    ends = " ... ".join(f"{n:g}" if abs(n) >= MOST_LABELS else str(n) for n in (lowest, highest))
     return (
-        f"{where} holds labels {lowest} ... {highest}, they must be {wanted}; "
+        f"{where} holds labels {ends}, they must be {wanted}; "
         f"numpy.unique({name}, return_inverse=True)[1] numbers classes from 0"
     )
 
@@ -357,8 +362,6 @@ def _expect_outputs(net: Module, loss: Loss, count: int | None, of: str) -> None
 
     A person's own loss takes what it likes.
     """
-    if not isinstance(loss, Loss):
-        raise TypeError(f"loss is {what(loss)}, expected a loss such as SoftmaxCrossEntropy()")
     if not of_layers(type(loss)):
         return
     wanted = len(loss.weighted) if isinstance(loss, Losses) else None
@@ -367,10 +370,16 @@ def _expect_outputs(net: Module, loss: Loss, count: int | None, of: str) -> None
             raise ValueError(f"{net!r} returns {_counted(net.outputs)}, {end} {_counted(number)}")
 
 
+def check_loss(loss: object) -> None:
+    """Raise TypeError for what is no loss."""
+    if not isinstance(loss, Loss):
+        raise TypeError(f"loss is {what(loss)}, expected a loss such as SoftmaxCrossEntropy()")
+
+
 def of_layers(kind: type) -> bool:
     """Whether a class is one of the package `layers`."""
     return kind.__module__.startswith(f"{layers.__name__}.")
 
 
 def _counted(arrays: int | None) -> str:
-    return "one array" if arrays in (None, 1) else f"a tuple of {arrays}"
+    return "one array" if arrays is None else f"a tuple of {arrays}"

@@ -1,6 +1,5 @@
 """The training loop of slide 12, batch by batch, with what one wants to know of every epoch."""
 
-import copy
 import inspect
 import logging
 import math
@@ -13,16 +12,18 @@ from typing import Any
 import numpy as np
 
 from jitprop.layers import Loss, Module
+from jitprop.layers.copies import copied
 from jitprop.layers.mode import undisturbed
+from jitprop.layers.node import what
 from jitprop.training import schedules
 from jitprop.training.batches import Batches
 from jitprop.training.epoch import Epoch
 from jitprop.training.evaluation import BATCH, evaluate_plan, summary
-from jitprop.training.examples import Array, Rows
+from jitprop.training.examples import Array, Rows, check_loss
 from jitprop.training.optimisers import optimiser
 from jitprop.training.plan import Plan
 from jitprop.training.progress import Progress, Silence, shown
-from jitprop.training.settings import Settings, settings_of
+from jitprop.training.settings import Settings, settings_of, switch
 from jitprop.training.text import printable
 
 Examples = tuple[Rows, Rows]
@@ -81,6 +82,14 @@ class Training:
         on_epoch: Callable[[Epoch], None] | None = None,
         on_batch: Callable[[int, int, float], None] | None = None,
     ) -> None:
+        check_loss(loss)
+        if not isinstance(settings, Settings):
+            raise TypeError(f"settings are {what(settings)}, expected Settings(epochs=10, ...)")
+        if pixels is not None:
+            pixels = switch("pixels", pixels)
+        for name, call in (("on_epoch", on_epoch), ("on_batch", on_batch)):
+            if call is not None and not callable(call):
+                raise TypeError(f"{name} is {what(call)}, expected a function or None")
         self.net, self.loss, self.settings = net, loss, settings
         self.history: list[Epoch] = []
         self.epoch = 1
@@ -408,24 +417,36 @@ def warm_up(net: Module, loss: Loss, images: Rows, labels: Rows, **settings: Any
     **settings
         As for `fit`, which raises the same errors.
     """
-    count = len(images[0] if isinstance(images, tuple) else images)  # type: ignore[arg-type]
-    size = min(settings.get("batch_size") or count, count)
     how = {name: settings.pop(name) for name in ("input", "pixels") if name in settings}
-    settings = {**settings, "epochs": 1, "batch_size": None, "rate": 1e-3, "warmup": 0}
-    for name in ("early_stopping", "patience"):
-        settings.pop(name, None)
+    needed: dict[str, Any] = {"epochs": 1, "batch_size": None, "rate": 1e-3}
+    chosen = settings_of({**needed, **settings}, ("input", "pixels"))
+    count = _length(images[0] if isinstance(images, tuple) and images else images)
+    size = min(chosen.batch_size or count, count)
+    for name in ("warmup", "early_stopping", "patience"):
+        needed[name] = getattr(Settings, name)
+    chosen = replace(chosen, **needed)
     for rows in {size, count % size} - {0}:
         rows = min(rows, BATCH)
         x, t = _first(images, rows), _first(labels, rows)
-        Training(
-            *copy.deepcopy((net, loss)), x, t, Settings(**settings), rng=0, test=(x, t), **how
-        )._run()
+        Training(copied(net), copied(loss), x, t, chosen, rng=0, test=(x, t), **how)._run()
 
 
 def _first(examples: Any, rows: int) -> Any:
-    """Return the first rows of an array, or of each of a tuple."""
-    several = isinstance(examples, tuple)
-    return tuple(_first(one, rows) for one in examples) if several else examples[:rows]
+    """Return the first rows of an array, or of each of a tuple; as it is what has no rows."""
+    if isinstance(examples, tuple):
+        return tuple(_first(one, rows) for one in examples)
+    try:
+        return examples[:rows]
+    except (TypeError, IndexError, KeyError):
+        return examples
+
+
+def _length(array: Any) -> int:
+    """Return how many rows there are, and 1 where `Batches` will say what is wrong."""
+    try:
+        return max(1, len(array))
+    except TypeError:
+        return 1
 
 
 def _as_json(state: Any) -> Any:

@@ -19,7 +19,8 @@ from jitprop.kernels.compiler.apart import apart
 from jitprop.kernels.fused import fused
 from jitprop.kernels.runtime.kernel import Kernel
 from jitprop.layers import Graph, Loss, Losses, Module
-from jitprop.layers.mode import in_mode
+from jitprop.layers.mode import in_mode, one_at_a_time
+from jitprop.layers.node import what
 from jitprop.training.batches import Batches
 from jitprop.training.examples import Array, of_layers
 from jitprop.training.optimisers import Optimiser
@@ -154,7 +155,8 @@ class Plan:
     def _repeat(self, size: int, times: int, alone: bool) -> None:
         if self.own is not None:
             for _ in range(times):
-                self._step(size)
+                with one_at_a_time:  # others may ask the network meanwhile
+                    self._step(size)
                 if self.diverged:
                     return
             return
@@ -185,7 +187,10 @@ class Plan:
 def _losses(loss: Loss, z: Any, t: Any) -> Array:
     """The loss of each row, or of all rows in one where a person's loss tells no more."""
     if type(loss).rows is Loss.rows:
-        return np.array([loss.fprop(z, t)])
+        value = loss.fprop(z, t)
+        if np.ndim(value) or not isinstance(value, int | float | np.number | np.ndarray):
+            raise TypeError(f"{loss!r}: what fprop returned is {what(value)}, expected a number")
+        return np.array([value])
     return loss.rows(z, t)
 
 

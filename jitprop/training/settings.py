@@ -201,7 +201,7 @@ def settings_of(given: dict[str, Any], arguments: Iterable[str]) -> Settings:
     names = [field.name for field in fields(Settings)]
     for name in given:
         if name not in names:
-            near = get_close_matches(name, [*names, *arguments], n=1)
+            near = get_close_matches(name, [*names, *arguments], n=1, cutoff=0.7)
             meant = _ELSEWHERE.get(name.lower()) or (near[0] if near else None)
             hint = f" you may mean {meant};" if meant else ""
             raise TypeError(
@@ -242,7 +242,7 @@ def _numbers(name: str, values: Any) -> tuple[float, ...]:
     return tuple(_number(name, value) for value in values)
 
 
-def _switch(name: str, value: Any) -> bool:
+def switch(name: str, value: Any) -> bool:
     if type(value).__name__ not in ("bool", "bool_"):  # NumPy's, which need not be loaded
         raise TypeError(f"{_words(name)} must be True or False, not {value!r}")
     return bool(value)
@@ -259,7 +259,7 @@ _KINDS: dict[str, Callable[[str, Any], Any]] = {
     "batch_size": lambda name, value: None if value is None else _integer(name, value),
     "rate": _number,
     "momentum": _number,
-    "nesterov": _switch,
+    "nesterov": switch,
     "optimizer": _text,
     "betas": _numbers,
     "eps": _number,
@@ -268,7 +268,7 @@ _KINDS: dict[str, Callable[[str, Any], Any]] = {
     "warmup": _number,
     "step_size": _integer,
     "gamma": _number,
-    "early_stopping": _switch,
+    "early_stopping": switch,
     "patience": _integer,
 }
 
