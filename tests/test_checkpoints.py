@@ -1,4 +1,7 @@
-"""Checkpoints: what comes back, whatever happens to the process, the disk or the file."""
+"""Checkpoints: what comes back, whatever happens to the process, the disk or the file.
+
+One file: what is damaged, and how it is told, starts from the same saved runs.
+"""
 
 import json
 import os

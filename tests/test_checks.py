@@ -1,4 +1,7 @@
-"""kernels/compiler/checks.py: every argument that does not fit is named, and nothing is written."""
+"""kernels/compiler/checks.py: every argument that does not fit is named, and nothing is written.
+
+One file: each check is tried on every kernel, with arguments from one table.
+"""
 
 import numpy as np
 import pytest

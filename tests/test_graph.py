@@ -1,4 +1,7 @@
-"""layers/graph.py: any graph runs forwards and backwards, is checked, shown and copied."""
+"""layers/graph.py: any graph runs forwards and backwards, is checked, shown and copied.
+
+One file: graphs of every kind are made by the same few helpers.
+"""
 
 import copy
 import pickle

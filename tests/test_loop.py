@@ -1,4 +1,7 @@
-"""The training loop, against the slides' loop typed out and against NumPy in float64."""
+"""The training loop, against the slides' loop typed out and against NumPy in float64.
+
+One file: each way to train is compared with the same typed-out loop.
+"""
 
 import copy
 import json
