@@ -1,4 +1,7 @@
-"""training/asking.py: what a network answers, whoever asks, in whatever form, how often ever."""
+"""training/asking.py: what a network answers, whoever asks, in whatever form, how often ever.
+
+One file: every way to ask is compared with the same rows.
+"""
 
 import copy
 import os
