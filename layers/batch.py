@@ -42,6 +42,17 @@ def as_number(layer: str, name: str, given: Any) -> float:
         raise ValueError(f"{layer}: {name} is beyond the numbers of float64") from None
 
 
+def as_generator(layer: str, rng: Any) -> np.random.Generator:
+    """Return a generator as it is, that of a seed, or a fresh one for None."""
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{layer}: rng is {rng!r}, expected a seed (an integer of at least 0), a Generator of "
+            "NumPy or None"
+        ) from None
+
+
 class Buffer:
     """Memory for a batch that is allocated once and grows with the largest batch seen.
 

@@ -11,6 +11,7 @@ from jitprop.layers.batch import (
     Array,
     Buffer,
     MaybeNone,
+    as_generator,
     as_gradient,
     as_input,
     as_number,
@@ -54,7 +55,7 @@ class Dropout(Module):
         self.p = as_number("Dropout", "p", p)
         if not 0 <= self.p < 1:
             raise ValueError(f"{self!r}: p must be at least 0 and below 1")
-        self.state = np.array([np.random.default_rng(rng).integers(2**63), 0])
+        self.state = np.array([as_generator("Dropout", rng).integers(2**63), 0])
         self._key = np.array([0, 0, round(self.p * 2**32)])  # of the last fprop
         self._last_y: Array | None = None
         self._dropped = False

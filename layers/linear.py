@@ -18,6 +18,7 @@ from jitprop.layers.batch import (
     Array,
     Buffer,
     MaybeNone,
+    as_generator,
     as_gradient,
     as_input,
     as_integer,
@@ -79,7 +80,7 @@ class Linear(Module):
         if dtype not in (np.float32, np.float64):
             raise TypeError(f"{self!r}: dtype is {dtype}, expected float32 or float64")
         deviation = sqrt(2 / (self.in_features + self.out_features))
-        normal = np.random.default_rng(rng).standard_normal((self.in_features, self.out_features))
+        normal = as_generator("Linear", rng).standard_normal((self.in_features, self.out_features))
         self.w = kernels.aligned_zeros(normal.shape, dtype)
         self.w[...] = normal * deviation
         self.b = np.zeros(self.out_features, dtype)

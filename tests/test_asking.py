@@ -25,6 +25,7 @@ from jitprop import (
     LogSoftmax,
     MeanSquaredError,
     Module,
+    Multiply,
     Predictor,
     ReLU,
     Sequential,
@@ -208,6 +209,14 @@ def test_later_training_is_seen():
     assert same(ask(X[:1]), plain(net, X[:1]))
     net[2].b[...] = 1
     assert same(ask(X[:1]), plain(net, X[:1]))
+
+
+def test_a_constant_that_is_changed_is_seen():
+    half = Multiply(0.5)
+    ask = Predictor(Sequential(Linear(24, 5, 0), half))
+    before = ask(X[:3])
+    half.constant = 1.0
+    np.testing.assert_array_equal(ask(X[:3]), 2 * before)
 
 
 def test_a_checkpoint_asks_alike(tmp_path):

@@ -17,7 +17,7 @@ from jitprop.layers import (
     Tanh,
     gradcheck,
 )
-from jitprop.layers.batch import as_integer, as_number
+from jitprop.layers.batch import as_generator, as_integer, as_number
 
 
 def mlp(
@@ -60,7 +60,7 @@ def mlp(
     TypeError
         A width is no integer, or the dtype is another.
     """
-    rng = np.random.default_rng(rng)
+    rng = as_generator("mlp", rng)
     widths = _widths(in_features, hidden, classes)
     dropout = as_number("mlp", "dropout", dropout)
     if not 0 <= dropout < 1:

@@ -110,10 +110,10 @@ class Predictor:
     def _here_now(self) -> Any:
         """Return what this thread keeps: `runs`, recorded, and the `net` of these.
 
-        It is new, without a net, if a parameter is another array by now.
+        It is new, without a net, if a parameter or a constant is another one by now.
         """
-        for attributes, name, array in self._watched:
-            if attributes.get(name) is not array:
+        for attributes, name, value in self._watched:
+            if attributes.get(name) is not value:
                 self._look()
                 break
         here = self._here
@@ -277,14 +277,14 @@ def _mostly_zero(x: Array) -> bool:
     return bool(np.count_nonzero(sample) <= SPARSE_DENSITY * sample.size)
 
 
-def _parameters(net: Module) -> list[tuple[dict[str, Any], str, Array]]:
-    """Return where the parameters of a network are kept: attributes, name and array of each."""
+def _parameters(net: Module) -> list[tuple[dict[str, Any], str, Any]]:
+    """Return where parameters and constants are kept: the attributes, the name and the value."""
     arrays = {id(parameter.value) for parameter in net.parameters()}
     return [
         (vars(part), name, value)
         for part in parts(net)
         for name, value in vars(part).items()
-        if id(value) in arrays
+        if id(value) in arrays or type(value) is float
     ]
 
 

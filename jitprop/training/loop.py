@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jitprop.layers import Loss, Module
+from jitprop.layers.batch import as_generator
 from jitprop.layers.copies import copied
 from jitprop.layers.mode import undisturbed
 from jitprop.layers.node import what
@@ -104,7 +105,7 @@ class Training:
         self._on_epoch, self._on_batch = on_epoch, on_batch
         self._progress: Progress | None = None
         self._silence = Silence()
-        self._rng = np.random.default_rng(rng)
+        self._rng = as_generator("fit", rng)
         size = settings.batch_size
         batches = Batches(net, x, t, size, input, loss, pixels, warn=True)
         self._optimiser = optimiser(net, settings)
