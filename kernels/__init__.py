@@ -29,12 +29,14 @@ from jitprop.kernels.matmul import (
 )
 from jitprop.kernels.mean_squared_error import mean_squared_error_bprop, mean_squared_error_fprop
 from jitprop.kernels.multiply import multiply
+from jitprop.kernels.poisson_loss import poisson_loss
 from jitprop.kernels.relu import relu_bprop, relu_fprop
 from jitprop.kernels.runtime.memory import aligned_zeros
 from jitprop.kernels.runtime.tape import Tape
 from jitprop.kernels.runtime.threads import get_num_threads, set_num_threads
 from jitprop.kernels.scale import scale
 from jitprop.kernels.sigmoid import sigmoid_bprop, sigmoid_fprop
+from jitprop.kernels.sigmoid_cross_entropy import sigmoid_cross_entropy
 from jitprop.kernels.softmax import softmax_bprop, softmax_fprop
 from jitprop.kernels.softmax_cross_entropy import smoothed_cross_entropy, softmax_cross_entropy
 from jitprop.kernels.sparse import (
@@ -94,12 +96,14 @@ __all__ = [
     "next_index",
     "next_numbers",
     "on_compile",
+    "poisson_loss",
     "relu_bprop",
     "relu_fprop",
     "scale",
     "set_num_threads",
     "sgd_update",
     "sigmoid_bprop",
+    "sigmoid_cross_entropy",
     "sigmoid_fprop",
     "smoothed_cross_entropy",
     "softmax_bprop",

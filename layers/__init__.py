@@ -23,9 +23,11 @@ from jitprop.layers.mean_squared_error import MeanSquaredError
 from jitprop.layers.module import Loss, Module, Parameter, State
 from jitprop.layers.multiply import Multiply
 from jitprop.layers.node import Input, Node
+from jitprop.layers.poisson_loss import PoissonLoss
 from jitprop.layers.relu import ReLU
 from jitprop.layers.sequential import Sequential
 from jitprop.layers.sigmoid import Sigmoid
+from jitprop.layers.sigmoid_cross_entropy import SigmoidCrossEntropy
 from jitprop.layers.softmax import Softmax
 from jitprop.layers.subtract import Subtract
 from jitprop.layers.tanh import Tanh
@@ -50,9 +52,11 @@ __all__ = [
     "Multiply",
     "Node",
     "Parameter",
+    "PoissonLoss",
     "ReLU",
     "Sequential",
     "Sigmoid",
+    "SigmoidCrossEntropy",
     "Softmax",
     "SoftmaxCrossEntropy",
     "Split",

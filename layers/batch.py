@@ -4,6 +4,7 @@ A check is a few comparisons, under a microsecond, so it is made at every call: 
 seen before may still differ in dtype or layout.
 """
 
+import math
 from numbers import Real
 from operator import index
 from typing import Any, TypeAlias, TypeVar
@@ -19,6 +20,7 @@ Array = npt.NDArray[Any]
 # every other caller an assertion.
 MaybeNone: TypeAlias = Any
 T = TypeVar("T")
+EVERYTHING = (-math.inf, math.inf)
 
 
 def as_integer(layer: str, name: str, given: Any) -> int:
@@ -158,6 +160,35 @@ def as_gradient(layer: object, dy: npt.ArrayLike, shape: tuple[int, ...], dtype:
     if dy.dtype != dtype:
         raise TypeError(f"{layer!r}: dy is {dy.dtype}, the last fprop returned {dtype}")
     return dy
+
+
+def as_targets(
+    layer: object, t: npt.ArrayLike, z: Array, within: tuple[float, float] = EVERYTHING
+) -> Array:
+    """Return the targets of a loss as kernels take them: (batch, n), of the dtype of `z`.
+
+    A tape does not look at their range again: `fit` has checked all of them before.
+    """
+    t = np.asarray(t, order="C")
+    if t.shape != z.shape:
+        raise ValueError(f"{layer!r}: t has shape {t.shape}, expected {z.shape}, that of z")
+    if t.dtype != z.dtype and t.dtype.kind not in "biu":
+        raise TypeError(f"{layer!r}: t is {t.dtype}, z is {z.dtype}: convert one with astype")
+    if outside := beyond(t, within):
+        raise ValueError(f"{layer!r}: t holds {outside}")
+    return t.astype(z.dtype, copy=False)
+
+
+def beyond(t: Array, within: tuple[float, float]) -> str:
+    """Return a target that is not within a range, and what that is; "" if all are. NaN is."""
+    if within == EVERYTHING or not t.size:
+        return ""
+    low, high = within
+    lowest, highest = t.min(), t.max()
+    if not (lowest < low or highest > high):
+        return ""
+    expected = f"{low} or more" if high == math.inf else f"{low} to {high}"
+    return f"{lowest if lowest < low else highest:g}, expected {expected}"
 
 
 def remembered(layer: object, value: T | None) -> T:

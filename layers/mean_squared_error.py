@@ -3,11 +3,10 @@
 With `bprop(1 / batch)` this is PyTorch's MSELoss.
 """
 
-import numpy as np
 import numpy.typing as npt
 
 from jitprop import kernels
-from jitprop.layers.batch import Array, Buffer, as_input, remembered
+from jitprop.layers.batch import Array, Buffer, as_input, as_targets, remembered
 from jitprop.layers.module import Loss
 
 
@@ -27,7 +26,7 @@ class MeanSquaredError(Loss):
         Targets are of the dtype of `z`, or of bool or integers.
         """
         z = as_input(self, "z", z)
-        targets = _as_targets(self, t, z)
+        targets = as_targets(self, t, z)
         losses = self._rows.rows(z.shape[:1], z.dtype)
         kernels.mean_squared_error_fprop(z, targets, losses)
         self._last = z, targets
@@ -39,13 +38,3 @@ class MeanSquaredError(Loss):
         dz = self._dz.rows(z.shape, z.dtype)
         kernels.mean_squared_error_bprop(z, targets, scale, dz)
         return dz
-
-
-def _as_targets(loss: Loss, t: npt.ArrayLike, z: Array) -> Array:
-    """Return `t` as the kernels take it, (batch, n) of `z`'s dtype."""
-    t = np.asarray(t, order="C")
-    if t.shape != z.shape:
-        raise ValueError(f"{loss!r}: t has shape {t.shape}, expected {z.shape}, that of z")
-    if t.dtype != z.dtype and t.dtype.kind not in "biu":
-        raise TypeError(f"{loss!r}: t is {t.dtype}, z is {z.dtype}: convert one with astype")
-    return t.astype(z.dtype, copy=False)

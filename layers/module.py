@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy.typing as npt
 
 from jitprop import kernels
-from jitprop.layers.batch import Array
+from jitprop.layers.batch import EVERYTHING, Array
 from jitprop.layers.copies import Copied
 from jitprop.layers.node import Node, call, takes
 
@@ -176,9 +176,13 @@ class Loss(Copied, ABC):
     classification : bool
         Whether targets are classes: labels, or numbers for each class, the largest for the right
         one.
+    target_range : tuple of float
+        The smallest and the largest number that targets may be; `fit` and this package's losses
+        refuse others.
     """
 
     classification: bool = False
+    target_range: tuple[float, float] = EVERYTHING
 
     def fprop(self, z: Array, t: npt.ArrayLike) -> float:
         """Return the loss of the output `z`, (batch, features), for the targets `t`, summed.

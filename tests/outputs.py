@@ -92,6 +92,8 @@ def calls(dtype, products=PRODUCTS, shapes=SHAPES):
         yield "smoothed_cross_entropy", [dy, labels, 0.1, 0.01, out(batch, n), out(batch)]
         yield "mean_squared_error_fprop", [dy, p, out(batch)]
         yield "mean_squared_error_bprop", [dy, p, 0.01, out(batch, n)]
+        yield "sigmoid_cross_entropy", [x, p, 0.01, out(batch, n), out(batch)]
+        yield "poisson_loss", [x, np.rint(4 * p), 0.01, out(batch, n), out(batch)]
         yield "total", [draw(batch)]
         yield "sgd_update", [x.copy(), dy, 0.1]
         yield "momentum_update", [x.copy(), dy, draw(batch, n), 0.1, 0.9, 0.01]

@@ -227,6 +227,33 @@ def mean_squared_error_bprop(z, t, scale):
     return (z.astype(np.float64) - t.astype(np.float64)) * 2 / z.shape[1] * scale
 
 
+def sigmoid_cross_entropy(z, t):
+    """The loss of each row; in longdouble where there is one."""
+    z, t = z.astype(np.longdouble), t.astype(np.longdouble)
+    with np.errstate(all="ignore"):
+        return (np.maximum(z, 0) - z * t + np.log1p(np.exp(-np.abs(z)))).sum(axis=1)
+
+
+def sigmoid_cross_entropy_bprop(z, t, scale):
+    """sigmoid(z) - t, as p (1 - t) - (1 - p) t: in the place of 1 - p stands sigmoid(-z)."""
+    t = t.astype(np.longdouble)
+    return (sigmoid(z) * (1 - t) - sigmoid(-z) * t) * scale
+
+
+def poisson_loss(z, t):
+    """The loss of each row; in longdouble where there is one."""
+    z, t = z.astype(np.longdouble), t.astype(np.longdouble)
+    with np.errstate(all="ignore"):
+        log = np.log(t)
+        return (np.exp(z) - t * z + (weighted(t, log) - t)).mean(axis=1)
+
+
+def poisson_loss_bprop(z, t, scale):
+    z, t = z.astype(np.longdouble), t.astype(np.longdouble)
+    with np.errstate(all="ignore"):
+        return (np.exp(z) - t) / z.shape[1] * scale
+
+
 def sgd(w, gradients, rates, momentum=0.0, nesterov=False, weight_decay=0.0):
     """The weights after each step; PyTorch's SGD as its documentation has it.
 

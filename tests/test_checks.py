@@ -62,6 +62,12 @@ def arguments(name, dtype=np.float32):
         "dropout": {"x": y, "key": key, "scale": 1.5, "out": x},
         "mean_squared_error_fprop": {"z": y, "t": floats(batch, n), "losses": losses},
         "mean_squared_error_bprop": {"z": y, "t": floats(batch, n), "scale": 0.5, "out": x},
+        "sigmoid_cross_entropy": {
+            "z": y, "t": floats(batch, n), "scale": 0.5, "out": x, "losses": losses,
+        },
+        "poisson_loss": {
+            "z": y, "t": floats(batch, n), "scale": 0.5, "out": x, "losses": losses,
+        },
         "cross_entropy_fprop": {"p": floats(batch, n), "labels": labels, "losses": losses},
         "cross_entropy_bprop": {"p": floats(batch, n), "labels": labels, "scale": 0.5, "out": x},
         "softmax_cross_entropy": {
@@ -139,6 +145,7 @@ NAMES = (
     "relu_fprop", "relu_bprop", "log_softmax_fprop", "log_softmax_bprop", "add", "subtract",
     "multiply", "concatenate_fprop", "concatenate_bprop", "dropout_step", "dropout",
     "mean_squared_error_fprop", "mean_squared_error_bprop",
+    "sigmoid_cross_entropy", "poisson_loss",
     "gather_rows", "gather_labels", "next_index", "misses", "tally", "zero", "sparse_linear_fprop",
     "sparse_linear_tanh_fprop", "sparse_rows_fprop", "sparse_rows_tanh_fprop", "sparse_tn",
     "sparse_tn_sgd", "sparse_tn_momentum",
@@ -148,6 +155,7 @@ WRITTEN = {
     "nesterov_update": ("w", "velocity"), "adam_update": ("w", "m", "v"),
     "adamw_update": ("w", "m", "v"), "smoothed_cross_entropy": ("out", "losses"),
     "softmax_cross_entropy": ("out", "losses"), "mean_squared_error_fprop": ("losses",),
+    "sigmoid_cross_entropy": ("out", "losses"), "poisson_loss": ("out", "losses"),
     "dropout_step": ("state", "key"),
     "next_index": ("position", "index"), "next_numbers": ("place", "out"),
     "tally": ("place", "history"),

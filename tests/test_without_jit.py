@@ -19,7 +19,7 @@ TESTS = (
     "matmul", "bias", "tanh", "functions", "softmax", "cross_entropy", "softmax_cross_entropy",
     "update", "scale", "zero", "gather", "tally", "tape", "checks", "kernel", "sigmoid",
     "relu", "log_softmax", "add", "subtract", "multiply", "concatenate", "dropout",
-    "mean_squared_error", "sparse", "fuse", "memory",
+    "mean_squared_error", "sigmoid_cross_entropy", "poisson_loss", "sparse", "fuse", "memory",
 )  # fmt: skip
 
 # All of these are covered, each line and each branch, but for what is named here.
@@ -40,9 +40,11 @@ COVERED = {
     "mean_squared_error.py": 100,
     "memory.py": 100,
     "multiply.py": 100,
+    "poisson_loss.py": 100,
     "relu.py": 100,
     "scale.py": 100,
     "sigmoid.py": 100,
+    "sigmoid_cross_entropy.py": 100,
     "softmax.py": 100,
     "softmax_cross_entropy.py": 100,
     "sparse.py": 100,

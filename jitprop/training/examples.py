@@ -14,6 +14,7 @@ import numpy.typing as npt
 from jitprop import layers
 from jitprop.kernels.compiler.messages import say_once
 from jitprop.layers import Graph, Loss, Losses, Module
+from jitprop.layers.batch import beyond
 from jitprop.layers.node import out_width, what
 
 Array = npt.NDArray[Any]
@@ -129,7 +130,8 @@ def targets(
     TypeError
         An array does not hold numbers.
     ValueError
-        Shapes do not fit; labels are none of the classes; an array holds NaN or infinity.
+        Shapes do not fit; labels are none of the classes; an array holds NaN, infinity, or what is
+        beyond the range of the loss.
     """
     arrays = _arrays(f"{of}t", given)
     if loss is not None:
@@ -319,7 +321,10 @@ def _as_target(
     if array.ndim > 2 or not fits:
         wanted = f"(n, {'features' if width is None else width})"
         raise ValueError(f"{where} has shape {array.shape}, expected {wanted}")
-    return Target(_as_floats(where, array, dtype)[0], None)
+    values = _as_floats(where, array, dtype)[0]
+    if loss is not None and (outside := beyond(values, loss.target_range)):
+        raise ValueError(f"{where} holds {outside} for {loss!r}")
+    return Target(values, None)
 
 
 def _as_classes(where: str, array: Array, width: int | None, dtype: np.dtype[Any]) -> Target:
