@@ -26,6 +26,7 @@ from jitprop import (
 )
 from jitprop.kernels.compiler import messages
 from jitprop.layers import Loss
+from jitprop.training import progress
 from jitprop.training.examples import inputs, taken, targets
 
 RNG = np.random.default_rng(0)
@@ -38,8 +39,10 @@ SETTINGS = {"epochs": 3, "batch_size": 50, "rate": 0.1, "rng": 0}
 
 
 @pytest.fixture(autouse=True)
-def _say_again():
+def _say_again(monkeypatch):
+    """What was said once is said again; not that compiling takes long."""
     messages.say_once.cache_clear()
+    monkeypatch.setattr(progress, "PATIENCE", 10.0**6)
 
 
 def train(t, x=X, loss=None, **given):

@@ -93,8 +93,9 @@ def test_what_fails_there_is_told(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("own", ["module", "loss"])
-def test_what_is_not_ours_runs_layer_by_layer(own, caplog):
+def test_what_is_not_ours_runs_layer_by_layer(own, caplog, monkeypatch):
     """To the same bits as a module or a loss of ours that computes the same."""
+    monkeypatch.setattr("jitprop.training.progress.PATIENCE", 10.0**6)
 
     def train(halve, loss):
         net = Sequential(Linear(24, 5, 0), halve, Tanh(), Linear(5, 4, 1))
