@@ -150,7 +150,7 @@ def test_bad_arguments_are_one_line(args, capsys):
     assert captured.err.count("\n") == 1
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_quick_run_writes_a_csv(tmp_path):
     args = ["--quick", "--rows", "1", "--threads", "1", "--out", str(tmp_path)]
     command = [sys.executable, "-m", "perf.asking", *args]

@@ -147,7 +147,7 @@ def test_on_avx2_only_its_goals_are_judged():
     assert found == ["AVX2: matmul, NumPy as installed"]
 
 
-@pytest.mark.slow
+@pytest.mark.ci  # which runs the command as well
 def test_quick_run_writes_a_csv(tmp_path):
     args = ["--quick", "--filter", "scale", "--threads", "1", "--out", str(tmp_path)]
     command = [sys.executable, "-m", "perf", *args]
@@ -339,7 +339,7 @@ def test_start_ends_with_the_first_batch():
     assert len(seen) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_quick_run_of_epochs_writes_a_csv(tmp_path):
     args = ["--quick", "--filter", "mlp200 500", "--out", str(tmp_path)]
     command = [sys.executable, "-m", "perf.epoch", *args]

@@ -1,13 +1,11 @@
 """What `fit` shows, and when it says that it compiles: training/loop.py and progress.py."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from jitprop.kernels.compiler.jit import DISABLED
+from jitprop.kernels.compiler import cache
 from jitprop.layers import Graph, Input, Linear, SoftmaxCrossEntropy
 from jitprop.training import Settings, Training, fit, mlp, progress, warm_up
 
@@ -34,22 +32,28 @@ def test_verbose_shows_what_train_py_shows(capsys):
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.skipif(DISABLED, reason="nothing is compiled")
 @pytest.mark.parametrize("slow", [True, False])
-def test_compiling_that_takes_long_is_told_once(slow, monkeypatch, caplog, kernel_cache):
+def test_compiling_that_takes_long_is_told_once(slow, monkeypatch, caplog):
     """And not where it is soon over, however long the training goes on."""
-    monkeypatch.setattr(progress, "PATIENCE", 0.01 if slow else 100.0)
-    code = f"""
-import numpy as np
-from jitprop import *
-from jitprop.training import progress
-progress.PATIENCE = {progress.PATIENCE}
-x = np.zeros((50, 3)); t = np.zeros(50)
-fit(Linear(3, 1), MeanSquaredError(), x, t, epochs=2, batch_size=5, rate=0.1)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    line = "jitprop: compiling kernels for this CPU, once ...\n"
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", line if slow else "")
+    monkeypatch.setattr(progress, "PATIENCE", 0.01 if slow else 10.0**6)
+    with progress.Silence() as silence:
+        for kernel in ("a kernel", "another"):
+            cache.compile_callbacks[-1](kernel)
+        timer = silence._timer
+        if slow:
+            timer.join()
+        silence.end()
+        assert silence._timer is None
+    timer.join()
+    assert caplog.messages == ["compiling kernels for this CPU, once ..."] * slow
+    assert cache.compile_callbacks == []
+
+
+def test_training_tells_it_where_the_first_batch_is_done(monkeypatch):
+    ended = []
+    monkeypatch.setattr(progress.Silence, "end", lambda silence: ended.append(silence))
+    fit(mlp(24, [], 4, 0), SoftmaxCrossEntropy(), IMAGES, LABELS, epochs=1, batch_size=10, rate=0.1)
+    assert len(ended) > 1
 
 
 def test_a_training_that_runs_on_is_silent_again(capsys):
