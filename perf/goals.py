@@ -199,7 +199,6 @@ def one_row(picture: str) -> Callable[[Sequence[Asked]], Figures]:
 
 ASKING_GOALS = (
     Goal("one image, over ONNX Runtime or NumPy", 0.7, one_row("image"), at_most=True),
-    Goal("one row without zeros, over the same", 0.7, one_row("no zeros"), at_most=True),
     Goal("10 rows and more, 1 thread, over the fastest", 1.0,
          over_fastest(lambda row: row.rows > 1 and row.threads == 1), at_most=True),
     Goal("10 rows and more, more threads, over the fastest", 1.0,

@@ -375,6 +375,23 @@ def test_what_is_refused(x, said):
         Predictor([Tanh()])
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("row", [0, BATCH - 1, BATCH, 1202])
+def test_where_it_is_not_finite_among_many_rows(value, row):
+    """Also behind a tanh, which makes a plain number of infinity."""
+    ask = Predictor(Sequential(Tanh(), Linear(24, 5, 0)))
+    x = X.copy()
+    x[row, 23] = value
+    for _ in range(2):
+        with pytest.raises(
+            ValueError, match=rf"^x holds -?(NaN|infinity) \(row {row}, column 23\)$"
+        ):
+            ask(x)
+    x[row, 23] = 3e38
+    x[(row + 1) % BATCH, 23] = 3e38  # their sum is infinite, they are not
+    assert np.isfinite(ask(x)).all()
+
+
 def test_a_network_that_gives_another_number_of_rows():
     class Sum(Own):
         def fprop(self, x):

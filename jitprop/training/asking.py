@@ -85,21 +85,32 @@ class Predictor:
             with one_at_a_time, in_mode(self.net, False):
                 return _in_pieces(inputs(self.net, x), self._own_answer)
         if not (type(x) is np.ndarray and x.dtype.kind in "fu" and x.ndim and 0 < len(x) <= BATCH):
-            return _in_pieces(inputs(self.net, x), self._answer)
+            return self._answer_pieces(x)
         # Only NaN and infinity are looked for where the shape and the dtype were seen before.
         key = x.shape, x.dtype.char, self.net.pixels, len(x) <= FEW or _mostly_zero(x)
         run = self._here_now().runs.get(key)
         if run is None or not run.is_plain(x):
             (y,) = inputs(self.net, x)
             if y.dtype != x.dtype:
-                return _in_pieces([y], self._answer)
+                return self._answer_pieces(y)
             run = self._run(key, [y], x.shape)
         return run.of(x)
+
+    def _answer_pieces(self, x: Rows) -> Any:
+        here = self._here_now()
+        here.odd = False
+        y = _in_pieces(inputs(self.net, x, finite=True), self._answer)
+        if here.odd:
+            inputs(self.net, x)  # says where; or the numbers are finite, and so large
+        return y
 
     def _answer(self, xs: Arrays) -> Any:
         sparse = tuple(len(x) <= FEW or _mostly_zero(x) for x in xs)
         shapes = tuple((x.shape, x.dtype.char) for x in xs)
-        return self._run((shapes, sparse), xs)(xs)
+        run = self._run((shapes, sparse), xs)
+        y = run(xs)
+        self._here.odd |= not all(map(all_finite, run.sums))
+        return y
 
     def _own_answer(self, xs: Arrays) -> Any:
         index = np.arange(len(xs[0]))
@@ -145,10 +156,14 @@ class _Run:
     def __init__(self, net: Module, xs: Arrays, shape: tuple[int, ...] | None) -> None:
         dtype = dtype_of(net)
         self.given = [kernels.aligned_zeros(x.shape, x.dtype) for x in xs]
-        index = np.arange(len(xs[0]))
+        self.index = index = np.arange(len(xs[0]))
+        self.sums: Arrays = []  # of the columns: NaN and infinity show in them
         with kernels.Tape() as tape:
             values: list[Any] = []
             for place, (array, x) in enumerate(zip(self.given, xs, strict=True)):
+                if array.dtype != np.uint8 and shape is None:
+                    self.sums.append(kernels.aligned_zeros(array.shape[1:], dtype))
+                    kernels.bias_bprop(array, self.sums[-1])
                 sparse = len(x) <= FEW or _mostly_zero(x)
                 if not (sparse and into_linear(net, place)):
                     values.append(_as_numbers(array, index, dtype))
@@ -179,7 +194,10 @@ class _Run:
     def __call__(self, xs: Arrays) -> Any:
         """Return what the network gives, until the next call."""
         for memory, x in zip(self.given, xs, strict=True):
-            memory[...] = x
+            if memory.dtype == np.uint8:
+                memory[...] = x
+            else:
+                kernels.gather_rows(x, self.index, memory)  # a copy by all threads
         self.tape.run(1, self.alone)
         return tuple(self.results) if self.several else self.results[0]
 

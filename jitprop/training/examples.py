@@ -49,7 +49,12 @@ def dtype_of(net: Module) -> np.dtype[Any]:
 
 
 def inputs(
-    net: Module, given: Rows, pixels: bool | None = None, of: str = "", warn: bool = False
+    net: Module,
+    given: Rows,
+    pixels: bool | None = None,
+    of: str = "",
+    warn: bool = False,
+    finite: bool = False,
 ) -> list[Array]:
     """Return what a network is given: for each input, an array with one example a row.
 
@@ -64,6 +69,8 @@ def inputs(
         Which set it is, for messages: "", "validation: ".
     warn : bool
         Whether to say where numbers are so large that a network hardly learns from them.
+    finite : bool
+        Whether the caller sees to it that floats which fit as they are hold no NaN or infinity.
 
     Returns
     -------
@@ -90,7 +97,7 @@ def inputs(
         array = _as_rows(where, array, width)
         if array.dtype == np.uint8 and _are_pixels(net, pixels, where, array):
             array = np.ascontiguousarray(_flat(array))
-        elif warn or array.dtype != dtype or not array.flags.c_contiguous or not all_finite(array):
+        elif warn or not _fits(array, dtype) or not (finite or all_finite(array)):
             array, largest = _as_floats(where, array, dtype)
             if warn and largest >= LARGE:
                 say_once(
@@ -99,7 +106,7 @@ def inputs(
                     f"({where} - {where}.mean(0)) / {where}.std(0)"
                 )
         else:
-            array = np.require(_flat(array), requirements=["ALIGNED"])
+            array = _flat(array)
         found.append(array)
     if len({len(array) for array in found}) > 1:
         sizes = " and ".join(f"x{place} {len(array)}" for place, array in enumerate(found))
@@ -252,6 +259,11 @@ def _are_pixels(net: Module, pixels: bool | None, where: str, array: Array) -> b
             "fit(..., pixels=False) takes them as they are, pixels=True divides without this line"
         )
     return chosen is not False
+
+
+def _fits(array: Array, dtype: np.dtype[Any]) -> bool:
+    """Whether kernels take an array as it is."""
+    return array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned
 
 
 def all_finite(x: Array) -> bool:
