@@ -28,7 +28,7 @@ from jitprop.training.plan import own_part
 
 BATCH = 500  # rows that run together: their activations stay in the cache
 FEW = 3  # rows that are computed together anyway, whether there are zeros or not
-ALONE = 4_000_000  # multiply-adds that one thread does sooner than two
+ALONE = 1_500_000  # multiply-adds that one thread does sooner than two
 LOOKED_AT = 16  # rows, of which the zeros are counted
 MOST = 32  # tapes that a thread keeps
 
