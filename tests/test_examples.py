@@ -255,6 +255,8 @@ UNIQUE = "numpy.unique(t, return_inverse=True)[1] numbers"
         (T - 1, "t holds labels -1 ... 1, they must be 0 ... 2", UNIQUE),
         (T * 0.5, "t holds 0.5, expected class labels", "MeanSquaredError"),
         (np.ma.masked_equal(T, 1), "t is a masked array", "t.filled(0)"),
+        (2 * ONE_HOT - 1, "t holds -1, expected 0 or more: one-hot targets, or prob", ""),
+        (ONE_HOT * (T != 1)[:, None], f"t holds no class (row {np.argmax(T == 1)})", "all its"),
         (np.eye(4)[T], "t has shape (300, 4), expected class labels (n,) or (n, 3)", ""),
         (ONE_HOT[:, None], "t has shape (300, 1, 3), expected class labels (n,) or (n, 3)", ""),
         (T.reshape(3, 100), "t has shape (3, 100), expected (300, ...)", ""),
@@ -267,6 +269,13 @@ def test_labels_that_are_refused(t, said, cure):
             train(T if given else t, **given)
         assert of + said in one_line(error)
         assert cure in one_line(error)
+
+
+@pytest.mark.parametrize("labels", [T > 0, np.zeros(300, int), (T > 0)[:, None]])
+def test_one_output_is_one_class(labels):
+    said = "^a network with one output knows one class: give it 2 outputs"
+    with pytest.raises(ValueError, match=said):
+        fit(mlp(4, [3], 1, 0), SoftmaxCrossEntropy(), X, labels, **SETTINGS)
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_every_source_that_is_mirrored_elsewhere_and_its_tests_exist():
     ("args", "message"),
     [
         ("kernels/nothing.py", "kernels/nothing.py is no source file of"),
-        ("kernels/compiler/cpu.py", "has no tests of its name: --tests"),
+        ("jitprop/training/words.py", "has no tests of its name: --tests"),
         ("kernels/tanh.py --tests tests/test_nothing.py", "there is no tests/test_nothing.py"),
     ],
 )

@@ -2,9 +2,9 @@
 
 A network is run in evaluation, on a twin that shares its parameters and has buffers of its own. So
 asking changes nothing of the network, several threads may ask at once, and after more training the
-answers are those of the new weights. The
-kernels that answer are recorded on a tape for each number of rows, as in training, and replayed. A
-row's answer is the same to the bit whatever else is asked with it.
+answers are those of the new weights. The kernels that answer are recorded on a tape for each number
+of rows, as in training, and replayed. A row's answer is the same to the bit whatever else is asked
+with it.
 """
 
 import threading
@@ -41,8 +41,8 @@ class Predictor:
     Parameters
     ----------
     net : Module
-        It is asked in evaluation. Its modes, states and buffers stay as they are; what it learns
-        later is seen.
+        It is asked in evaluation. Its modes, states and buffers stay as they are. What it learns
+        later is seen, and so are other arrays and constants in its modules.
 
     Raises
     ------
@@ -109,7 +109,7 @@ class Predictor:
         shapes = tuple((x.shape, x.dtype.char) for x in xs)
         run = self._run((shapes, sparse), xs)
         y = run(xs)
-        self._here.odd |= not all(map(all_finite, run.sums))
+        self._here_now().odd |= not all(map(all_finite, run.sums))
         return y
 
     def _own_answer(self, xs: Arrays) -> Any:
@@ -119,8 +119,9 @@ class Predictor:
         return self.net.fprop(*values)
 
     def _here_now(self) -> Any:
-        """Return what this thread keeps: `runs`, recorded, and the `net` of these.
+        """Return what this thread keeps: `runs`, recorded; the `net` of these; `odd`.
 
+        That says whether a sum of numbers that were asked was not finite.
         It is new, without a net, if a parameter or a constant is another one by now.
         """
         for attributes, name, value in self._watched:
@@ -129,7 +130,7 @@ class Predictor:
                 break
         here = self._here
         if not hasattr(here, "runs"):
-            here.net, here.runs = None, OrderedDict()
+            here.net, here.runs, here.odd = None, OrderedDict(), False
         return here
 
     def _run(self, key: Any, xs: Arrays, shape: tuple[int, ...] | None = None) -> "_Run":

@@ -5,6 +5,7 @@ dtype. Targets are class labels, int64 (n,), or floats (n, features). All is che
 anything is done, piece by piece, so that the check copies no whole array.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -324,6 +325,11 @@ def _as_target(
     where: str, array: Array, loss: Loss | None, width: int | None, dtype: np.dtype[Any]
 ) -> Target:
     if loss is not None and loss.classification:
+        if width == 1:
+            raise ValueError(
+                "a network with one output knows one class: give it 2 outputs for 2 classes, or "
+                "take SigmoidCrossEntropy(), whose targets are numbers from 0 to 1"
+            )
         return _as_classes(where, array, width, dtype)
     own = loss is None or not of_layers(type(loss))
     wide = None if own else width
@@ -345,7 +351,13 @@ def _as_classes(where: str, array: Array, width: int | None, dtype: np.dtype[Any
         array = array[:, 0]
     if array.ndim == 2 and width in (None, array.shape[1]):
         values = _as_floats(where, array, dtype)[0]
-        return Target(values, values.argmax(axis=1).astype(np.int64))
+        classes = values.argmax(axis=1).astype(np.int64)
+        if outside := beyond(values, (0, math.inf)):
+            raise ValueError(f"{where} holds {outside}: one-hot targets, or probabilities")
+        without = np.flatnonzero(values[np.arange(len(values)), classes] == 0)
+        if without.size:
+            raise ValueError(f"{where} holds no class (row {without[0]}): all its numbers are 0")
+        return Target(values, classes)
     if array.ndim != 1:
         wanted = "" if width is None else f" or (n, {width})"
         raise ValueError(f"{where} has shape {array.shape}, expected class labels (n,){wanted}")

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numba
 
-import jitprop.kernels.compiler.cpu  # noqa: F401 - says which CPU, before anything is compiled
 from jitprop.kernels.compiler.apart import apart
 from jitprop.kernels.compiler.cache import PACKAGE, KernelCache, compile_callbacks
 from jitprop.kernels.compiler.checks import ARRAYS, DTYPES, Signature
