@@ -15,6 +15,7 @@ FIRST = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names of x86")
 @pytest.mark.parametrize(("cpu", "expected"), [("haswell", "avx2"), ("x86-64", "plain")])
 def test_the_cpu_that_is_named(cpu, expected):

@@ -422,9 +422,12 @@ def test_threads_change_while_a_plan_lives(threads):
 
 @pytest.mark.parametrize("value", [None, np.ones(3), "1"])
 def test_a_loss_that_is_no_number(value):
-    class Wrong(OwnLoss):
+    class Wrong(Loss):
         def fprop(self, z, t):
             return value
+
+        def bprop(self, scale):
+            raise AssertionError("nothing is learned")
 
     with pytest.raises(TypeError, match=r"what fprop returned is .*, expected a number"):
         evaluate(Linear(3, 2, 0), Wrong(), np.ones((4, 3), np.float32), [0, 1, 0, 1])
