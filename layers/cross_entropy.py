@@ -16,6 +16,7 @@ import numpy.typing as npt
 from jitprop import kernels
 from jitprop.layers.batch import Array, Buffer, as_input, as_number, remembered
 from jitprop.layers.module import Loss
+from jitprop.layers.one_pass import OnePass
 
 
 class CrossEntropy(Loss):
@@ -58,10 +59,10 @@ class CrossEntropy(Loss):
         )
 
 
-class SoftmaxCrossEntropy(Loss):
+class SoftmaxCrossEntropy(OnePass):
     """Cross-entropy of logits, (batch, classes), by log-sum-exp, with the softmax in it.
 
-    Targets are as those of `CrossEntropy`.
+    Targets are as those of `CrossEntropy`. The gradient is `softmax(z) - t`.
 
     Parameters
     ----------
@@ -82,40 +83,25 @@ class SoftmaxCrossEntropy(Loss):
     """
 
     classification = True
-    _of_a_run = ("_last_gradient",)
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         self.label_smoothing = as_number("SoftmaxCrossEntropy", "label_smoothing", label_smoothing)
         if not 0 <= self.label_smoothing <= 1:
             raise ValueError(f"label smoothing must be from 0 to 1, not {label_smoothing}")
-        self._last_gradient: Array | None = None
-        self._rows = Buffer()
-        self._gradient = Buffer()
-        self._dz = Buffer()
+        super().__init__()
 
-    def rows(self, z: Array, t: npt.ArrayLike) -> Array:
-        """Return the loss of each row, (batch,), of the logits `z`, (batch, classes)."""
-        z = as_input(self, "z", z)
+    def _targets(self, t: npt.ArrayLike, z: Array) -> Array:
         labels = _as_labels(self, t, z)
-        losses = self._rows.rows(z.shape[:1], z.dtype)
-        gradient = self._gradient.rows(z.shape, z.dtype)
-        # Unscaled: a product with 1 is exact, so bprop gives the bits of scaling right here.
-        if self.label_smoothing:
-            if labels.ndim != 1:
-                raise ValueError(f"{self!r}: t has shape {labels.shape}, expected class indices")
-            smoothing = self.label_smoothing
-            kernels.smoothed_cross_entropy(z, labels, smoothing, 1.0, gradient, losses)
-        else:
-            kernels.softmax_cross_entropy(z, labels, 1.0, gradient, losses)
-        self._last_gradient = gradient
-        return losses
+        if self.label_smoothing and labels.ndim != 1:
+            raise ValueError(f"{self!r}: t has shape {labels.shape}, expected class indices")
+        return labels
 
-    def bprop(self, scale: float) -> Array:
-        """Return `(softmax(z) - t) * scale`, (batch, classes), of the dtype of `z`."""
-        gradient = remembered(self, self._last_gradient)
-        dz = self._dz.rows(gradient.shape, gradient.dtype)
-        kernels.scale(gradient, scale, dz)
-        return dz
+    def _compute(self, z: Array, t: Array, scale: float, gradient: Array, losses: Array) -> None:
+        if self.label_smoothing:
+            smoothing = self.label_smoothing
+            kernels.smoothed_cross_entropy(z, t, smoothing, scale, gradient, losses)
+        else:
+            kernels.softmax_cross_entropy(z, t, scale, gradient, losses)
 
     def __repr__(self) -> str:
         smoothing = f"label_smoothing={self.label_smoothing}" if self.label_smoothing else ""

@@ -5,15 +5,16 @@ import math
 import numpy.typing as npt
 
 from jitprop import kernels
-from jitprop.layers.batch import Array, Buffer, as_input, as_targets, remembered
-from jitprop.layers.module import Loss
+from jitprop.layers.batch import Array, as_targets
+from jitprop.layers.one_pass import OnePass
 
 
-class PoissonLoss(Loss):
+class PoissonLoss(OnePass):
     """Loss of counts, (batch, n), of which the network's output `z` is the logarithm of the rate.
 
-    Targets are at least 0, and need not be whole. The loss is 0 where `exp(z)` is the target. The
-    rates that a trained network gives are `numpy.exp(predict(net, x))`.
+    Targets are of the shape and dtype of `z`, or of bool or integers; they are at least 0, and need
+    not be whole. The gradient is `(exp(z) - t) / n`. The loss is 0 where `exp(z)` is the target.
+    The rates that a trained network gives are `numpy.exp(predict(net, x))`.
 
     Notes
     -----
@@ -24,34 +25,12 @@ class PoissonLoss(Loss):
     """
 
     target_range = (0, math.inf)
-    _of_a_run = ("_last_gradient",)
 
-    def __init__(self) -> None:
-        self._last_gradient: Array | None = None
-        self._rows = Buffer()
-        self._gradient = Buffer()
-        self._dz = Buffer()
+    def _targets(self, t: npt.ArrayLike, z: Array) -> Array:
+        return as_targets(self, t, z, self.target_range)
 
-    def rows(self, z: Array, t: npt.ArrayLike) -> Array:
-        """Return the loss of each row, (batch,), of the logarithms of rates `z`, (batch, n).
-
-        Targets are counts of the shape and dtype of `z`, or of bool or integers.
-        """
-        z = as_input(self, "z", z)
-        targets = as_targets(self, t, z, self.target_range)
-        losses = self._rows.rows(z.shape[:1], z.dtype)
-        gradient = self._gradient.rows(z.shape, z.dtype)
-        # Unscaled: a product with 1 is exact, so bprop only multiplies by the scale.
-        kernels.poisson_loss(z, targets, 1.0, gradient, losses)
-        self._last_gradient = gradient
-        return losses
-
-    def bprop(self, scale: float) -> Array:
-        """Return `(exp(z) - t) / n * scale`, (batch, n), of the dtype of `z`."""
-        gradient = remembered(self, self._last_gradient)
-        dz = self._dz.rows(gradient.shape, gradient.dtype)
-        kernels.scale(gradient, scale, dz)
-        return dz
+    def _compute(self, z: Array, t: Array, scale: float, gradient: Array, losses: Array) -> None:
+        kernels.poisson_loss(z, t, scale, gradient, losses)
 
     def hint(self, value: float) -> str:
         """Return what an infinite loss means."""

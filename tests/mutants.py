@@ -43,6 +43,7 @@ MIRRORS = {
     "layers/cross_entropy.py": ["tests/test_losses.py"],
     "layers/losses.py": ["tests/test_weighted_losses.py"],
     "layers/node.py": ["tests/test_graph.py"],
+    "layers/one_pass.py": ["tests/test_losses.py"],
     "layers/order.py": ["tests/test_graph.py"],
     "layers/sharing.py": ["tests/test_graph.py"],
     "layers/module.py": ["tests/test_layers_api.py", "tests/test_weighted_losses.py"],

@@ -11,7 +11,6 @@ from jitprop.cli.sets import lies_otherwise, read_dataset
 if TYPE_CHECKING:
     import numpy as np
 
-    from jitprop.layers import Module
 
 MOST_COLUMNS = 20  # of a table that a terminal shows; --metrics has all counts of any
 
@@ -19,6 +18,7 @@ MOST_COLUMNS = 20  # of a table that a terminal shows; --metrics has all counts 
 def evaluate(request: Request) -> int:
     """Report what the network of a checkpoint takes the test images for; return the exit code."""
     from jitprop import training
+    from jitprop.training.evaluation import NotFiniteError
     from jitprop.training.progress import Progress
 
     args, parser, checkpoint = request.args, request.parser, request.checkpoint
@@ -43,12 +43,12 @@ def evaluate(request: Request) -> int:
     )
     try:
         with use_threads(args.threads), progress:
-            lost = without_class(net, dataset.test_images)
-            counts = None if lost else training.confusion(net, dataset.test_images, labels)
+            counts = training.confusion(net, dataset.test_images, labels)
+    except NotFiniteError as error:
+        lost = f"{error.lost} of {len(labels)}"
+        parser.fail(f"{args.evaluate}: its output for {lost} images is not finite")
     except (TypeError, ValueError) as error:
         parser.error(f"{args.evaluate}: does not take {dataset.name}: {error}")
-    if counts is None:
-        parser.fail(f"{args.evaluate}: its output for {lost} of {len(labels)} images is not finite")
     images = counts.sum(axis=1)
     found = counts.diagonal()
     recall = [n / of if of else math.nan for n, of in zip(found, images, strict=True)]
@@ -85,15 +85,6 @@ def use_threads(threads: int | None) -> Iterator[None]:
         yield
     finally:
         kernels.set_num_threads(before)
-
-
-def without_class(net: "Module", images: "np.ndarray") -> int:
-    """Count the images for which an output is not finite: weights that are too large overflow."""
-    import numpy as np
-
-    from jitprop.training.evaluation import outputs
-
-    return int((~np.isfinite(outputs(net, images))).any(axis=1).sum())
 
 
 def table(counts: "np.ndarray", recall: list[float]) -> str:

@@ -216,7 +216,7 @@ def predict(net: Module, x: Rows) -> Any:
     Returns
     -------
     (n, features) array of the network's dtype, or a tuple of them for several outputs
-        Logits, where the network ends in those: `probabilities` makes them sum to 1.
+        Logits, where the network ends in those: `probabilities` gives those of the classes.
 
     Raises
     ------

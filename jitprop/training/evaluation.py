@@ -17,6 +17,14 @@ from jitprop.training.plan import Plan, own_part
 MOST_CLASSES = 1000
 
 
+class NotFiniteError(ValueError):
+    """The output of a network is not finite for `lost` examples: weights too large overflow."""
+
+    def __init__(self, lost: int, examples: int) -> None:
+        super().__init__(f"what the network gives for {lost} of {examples} examples is not finite")
+        self.lost = lost
+
+
 class Evaluation(NamedTuple):
     """How well a network does on a set of examples.
 
@@ -77,8 +85,8 @@ def confusion(net: Module, x: npt.ArrayLike, t: npt.ArrayLike) -> npt.NDArray[np
     ----------
     net : Module
         Of several outputs the first counts.
-    x : (n, ...) uint8, or (n, features) of floats
-        Examples, as `Batches` takes them.
+    x : arrays
+        Examples, as `predict` takes them.
     t : (n,) of integers, or (n, classes)
         Their class labels, or one-hot targets.
 
@@ -104,7 +112,7 @@ def confusion(net: Module, x: npt.ArrayLike, t: npt.ArrayLike) -> npt.NDArray[np
     if z.shape[1] < classes:
         raise ValueError(f"{net!r} has no outputs for {classes} classes")
     if lost := int((~np.isfinite(z)).any(axis=1).sum()):
-        raise ValueError(f"what the network gives for {lost} of {len(z)} examples is not finite")
+        raise NotFiniteError(lost, len(z))
     counts = np.zeros((classes, z.shape[1]), np.int64)
     np.add.at(counts, (truth, z.argmax(axis=1)), 1)
     return counts

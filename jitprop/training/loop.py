@@ -333,10 +333,8 @@ def fit(
 
     Parameters
     ----------
-    net : Module
-        From images to what `loss` takes; trained in place.
-    loss : Loss
-        The criterion.
+    net, loss : Module, Loss
+        The network, trained in place, and the criterion.
     images : (n, ...) uint8, (n, features) of any numbers, or tuple of arrays
         Examples, one a row. The network gets bytes as (batch, pixels), divided by 255, and other
         numbers as they are. Arrays of the network's dtype are not copied.
@@ -350,20 +348,17 @@ def fit(
         False; for a table, (n, features), a line says so once. A choice is kept in `net.pixels` and
         in checkpoints, and `predict` follows it.
     rng : Generator, int or None
-        A NumPy Generator, a seed for one, or None for a fresh one. It gives one permutation of the
-        images for each epoch.
+        A seed, or what draws one permutation of the images for each epoch.
     validation, test : pair (x, t) or None
         Examples and targets to evaluate after each epoch.
     on_epoch : callable or None
         Called with the `Epoch` after each one. It may run the network and switch its mode: the
         training stays the same.
     on_batch : callable or None
-        Called after a batch, several times a second, with the epoch, the batch (both from 1) and
-        its mean loss. It may do as much as `on_epoch`. An exception that it raises ends the
-        training between two steps.
+        Called several times a second with the epoch, the batch (both from 1) and its mean loss. It
+        may do as much as `on_epoch`. An exception in it ends the training between two steps.
     verbose : bool
-        Whether to show what `train.py` shows: what is trained, a table of epochs, a bar. Else the
-        logger `jitprop` says where kernels take more than a second to compile.
+        Whether to show what `train.py` shows: see `Training.run`.
     **settings
         epochs, batch_size, rate, and all else that `Settings` has. A last short batch is trained,
         too, on the mean over its own images.
@@ -378,7 +373,7 @@ def fit(
     DivergedError
         The loss became NaN or infinite; that step was not taken.
     ValueError, TypeError
-        Arguments make no sense, or do not fit together.
+        Arguments make no sense.
     """
     return Training(
         net,

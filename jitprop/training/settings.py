@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
 from operator import index
 from typing import Any
 
@@ -201,6 +200,8 @@ def settings_of(given: dict[str, Any], arguments: Iterable[str]) -> Settings:
     names = [field.name for field in fields(Settings)]
     for name in given:
         if name not in names:
+            from difflib import get_close_matches  # late: commands begin by reading settings
+
             near = get_close_matches(name, [*names, *arguments], n=1, cutoff=0.7)
             meant = _ELSEWHERE.get(name.lower()) or (near[0] if near else None)
             hint = f" you may mean {meant};" if meant else ""
