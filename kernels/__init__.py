@@ -49,7 +49,7 @@ from jitprop.kernels.sparse import (
     sparse_tn_sgd,
 )
 from jitprop.kernels.subtract import subtract
-from jitprop.kernels.tally import misses, tally
+from jitprop.kernels.tally import misses, squares, tally
 from jitprop.kernels.tanh import tanh_bprop, tanh_fprop
 from jitprop.kernels.update import (
     adam_update,
@@ -117,6 +117,7 @@ __all__ = [
     "sparse_tn_momentum",
     "sparse_tn_sgd",
     "subtract",
+    "squares",
     "tally",
     "tanh_bprop",
     "tanh_fprop",

@@ -1,13 +1,15 @@
-"""What one wants to know of each batch of a training: its loss, and how often it was wrong.
+"""What one wants to know of each batch of a training: its loss, how often it was wrong, the weights.
 
 misses[i]  = 1 where the largest of z[i, :] is not that of the label, else 0
-history[b] = (sum of losses, sum of misses)      of batch b, in the order of the rows, in float64
+squares[k] = sum of w^2 over the k-th part of w     for weight_decay / 2 * sum of w^2, a penalty
+history[b] = (sum of losses, sum of misses)         of batch b, in the order of the rows, in float64
 """
 
 import numpy as np
 
-from jitprop.kernels.compiler.inline import within
-from jitprop.kernels.runtime.kernel import kernel, once, rows
+from jitprop.kernels.compiler.inline import inline, within
+from jitprop.kernels.compiler.simd import LANES, broadcast, fma, lanes_sum, load
+from jitprop.kernels.runtime.kernel import GRAIN, kernel, once, rows
 
 
 @kernel("z(batch,n), labels(batch)<n -> out(batch)", units=rows)
@@ -27,6 +29,46 @@ def misses(z, labels, out, start, stop):
         for j in range(z.shape[1]):
             wrong |= not (z[i, j] < chosen) if j < label else not (z[i, j] <= chosen)
         out[i] = wrong
+
+
+@inline
+def _part(w, out):
+    """Numbers in each part of w; the last may have fewer."""
+    return -(-w.size // max(1, len(out)))
+
+
+@inline
+def _parts(w, out):
+    return len(out), max(1, GRAIN // max(1, _part(w, out)))
+
+
+@kernel("w(...) -> out(parts)", units=_parts)
+def squares(w, out, start, stop):
+    """Sum the squares of each of as many parts of `w` as `out` has numbers.
+
+    Parameters
+    ----------
+    w : array of float32 or float64
+    out : (parts,) of the dtype of w, overwritten
+    """
+    part = _part(w, out)
+    for k in range(start, stop):
+        first, last = min(k * part, w.size), min((k + 1) * part, w.size)
+        whole = last - (last - first) % (4 * LANES)
+        a = b = c = d = broadcast(0, w)  # four chains of sums, so that none waits for another
+        for i in range(first, whole, 4 * LANES):
+            x = load(w, i)
+            a = fma(x, x, a)
+            x = load(w, i + LANES)
+            b = fma(x, x, b)
+            x = load(w, i + 2 * LANES)
+            c = fma(x, x, c)
+            x = load(w, i + 3 * LANES)
+            d = fma(x, x, d)
+        for i in range(whole, last, LANES):
+            x = load(w, i, last - i)
+            a = fma(x, x, a)
+        out[k] = lanes_sum((a + b) + (c + d))
 
 
 @kernel("losses(rows), misses(batch), place!:int64(2), history!:float64(batches,2)", units=once)

@@ -109,6 +109,7 @@ def arguments(name, dtype=np.float32):
             "order": np.arange(9), "position": np.zeros(1, int), "index": labels,
         },
         "misses": {"z": floats(batch, n), "labels": labels, "out": x[:, 0].copy()},
+        "squares": {"w": floats(batch, n), "out": row},
         "tally": {
             "losses": floats(batch), "misses": floats(batch), "place": np.zeros(2, int),
             "history": np.zeros((3, 2)),
@@ -146,7 +147,8 @@ NAMES = (
     "multiply", "concatenate_fprop", "concatenate_bprop", "dropout_step", "dropout",
     "mean_squared_error_fprop", "mean_squared_error_bprop",
     "sigmoid_cross_entropy", "poisson_loss",
-    "gather_rows", "gather_labels", "next_index", "misses", "tally", "zero", "sparse_linear_fprop",
+    "gather_rows", "gather_labels", "next_index", "misses", "tally", "zero", "squares",
+    "sparse_linear_fprop",
     "sparse_linear_tanh_fprop", "sparse_rows_fprop", "sparse_rows_tanh_fprop", "sparse_tn",
     "sparse_tn_sgd", "sparse_tn_momentum",
 )  # fmt: skip
@@ -206,6 +208,7 @@ FREE = {
     "zero": [("out", 0)], "next_numbers": [("table", 0)],
     "gather": [("images", 0)], "gather_rows": [("x", 0)], "gather_labels": [("labels", 0)],
     "next_index": [("order", 0), ("index", 0)], "misses": [("z", 1)],
+    "squares": [("w", 0), ("w", 1), ("out", 0)],
     "tally": [("losses", 0), ("misses", 0), ("history", 0)],
     "bias_bprop": [("dy", 0)], "cross_entropy_fprop": [("p", 1)],
     "concatenate_fprop": [("out", 1)], "concatenate_bprop": [("dy", 1)],
