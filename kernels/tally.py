@@ -42,13 +42,13 @@ def _parts(w, out):
     return len(out), max(1, GRAIN // max(1, _part(w, out)))
 
 
-@kernel("w(...) -> out(parts)", units=_parts)
+@kernel("w(n) -> out(parts)", units=_parts)
 def squares(w, out, start, stop):
-    """Sum the squares of each of as many parts of `w` as `out` has numbers.
+    """The sum of the squares of each part of `w`; there are as many parts as `out` has numbers.
 
     Parameters
     ----------
-    w : array of float32 or float64
+    w : (n,) float32 or float64
     out : (parts,) of the dtype of w, overwritten
     """
     part = _part(w, out)

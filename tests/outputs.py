@@ -114,7 +114,7 @@ def calls(dtype, products=PRODUCTS, shapes=SHAPES):
         yield "next_index", [np.arange(2 * batch), np.array([3]), index.copy()]
         wrong = out(batch)
         yield "misses", [dy, labels, wrong]
-        yield "squares", [dy, out(3)]
+        yield "squares", [dy.reshape(-1).copy(), out(3)]
         yield "tally", [dy[:, 0].copy(), dy[:, -1].copy(), np.zeros(2, int), np.zeros((4, 2))]
 
 

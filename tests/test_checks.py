@@ -109,7 +109,7 @@ def arguments(name, dtype=np.float32):
             "order": np.arange(9), "position": np.zeros(1, int), "index": labels,
         },
         "misses": {"z": floats(batch, n), "labels": labels, "out": x[:, 0].copy()},
-        "squares": {"w": floats(batch, n), "out": row},
+        "squares": {"w": floats(n), "out": row.copy()},
         "tally": {
             "losses": floats(batch), "misses": floats(batch), "place": np.zeros(2, int),
             "history": np.zeros((3, 2)),
@@ -208,7 +208,7 @@ FREE = {
     "zero": [("out", 0)], "next_numbers": [("table", 0)],
     "gather": [("images", 0)], "gather_rows": [("x", 0)], "gather_labels": [("labels", 0)],
     "next_index": [("order", 0), ("index", 0)], "misses": [("z", 1)],
-    "squares": [("w", 0), ("w", 1), ("out", 0)],
+    "squares": [("w", 0), ("out", 0)],
     "tally": [("losses", 0), ("misses", 0), ("history", 0)],
     "bias_bprop": [("dy", 0)], "cross_entropy_fprop": [("p", 1)],
     "concatenate_fprop": [("out", 1)], "concatenate_bprop": [("dy", 1)],
