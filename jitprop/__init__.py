@@ -1,7 +1,7 @@
 """Neural networks from hand-written kernels that numba compiles for this CPU.
 
-The names of `jitprop.layers`, `jitprop.training` and `jitprop.reporting` are here, too:
-`jitprop.Linear`, `jitprop.fit`. A name loads its module when it is first used. So `import jitprop`
+The names of `jitprop.layers`, `jitprop.training`, `jitprop.estimators` and `jitprop.reporting` are
+here, too: `jitprop.Linear`, `jitprop.fit`. A name loads its module when it is first used. So `import jitprop`
 loads neither NumPy nor numba.
 """
 
@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jitprop import data, kernels, layers, reporting, training
+    from jitprop import data, estimators, kernels, layers, reporting, training
+    from jitprop.estimators import *
     from jitprop.layers import *
     from jitprop.reporting import *
     from jitprop.training import *
@@ -44,6 +45,8 @@ __all__ = [
     "LogSoftmax",
     "Loss",
     "Losses",
+    "MLPClassifier",
+    "MLPRegressor",
     "MeanSquaredError",
     "Module",
     "Multiply",
@@ -70,6 +73,7 @@ __all__ = [
     "confusion",
     "cpu_model",
     "data",
+    "estimators",
     "evaluate",
     "fit",
     "gradcheck",
@@ -124,10 +128,11 @@ if not TYPE_CHECKING:  # to a type checker, a name that is not above is an error
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         if name == "__version__":
             return import_module(f"{__name__}.training.version").own_version()
-        if name in ("data", "kernels", "layers", "reporting", "training"):
+        if name in ("data", "estimators", "kernels", "layers", "reporting", "training"):
             return import_module(f"{__name__}.{name}")
         rooms = (
-            import_module(f"{__name__}.{room}") for room in ("training", "reporting", "layers")
+            import_module(f"{__name__}.{room}")
+            for room in ("training", "reporting", "layers", "estimators")
         )
         return getattr(next(room for room in rooms if name in room.__all__), name)
 

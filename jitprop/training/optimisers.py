@@ -214,7 +214,7 @@ class Adam(Optimiser):
         super().__init__(net, rate, weight_decay, numbers=numbers, memories=("m", "v"))
 
     def _rows(self, rates: Array, before: int) -> Array:
-        first, second = (_corrections(beta, before, len(rates)) for beta in self.betas)
+        first, second = (corrections(beta, before, len(rates)) for beta in self.betas)
         return np.stack([rates / first, 1 / np.sqrt(second)], axis=1)
 
     def _rule(self, *arrays: Array, weight: bool) -> None:
@@ -266,8 +266,8 @@ def optimiser(net: Module, settings: Settings) -> Optimiser:
     return kind(net, rate, settings.betas, settings.eps, decay)
 
 
-def _corrections(beta: float, before: int, steps: int) -> Array:
-    """1 - beta^t for t = before + 1, ..., as (1 - beta) (1 + beta + ...).
+def corrections(beta: float, before: int, steps: int) -> Array:
+    """Return 1 - beta^t for t = before + 1, ..., as (1 - beta) (1 + beta + ...).
 
     For a beta close to 1 this keeps the digits that a difference from 1 loses. All is + and *, the
     same bits everywhere.

@@ -1,0 +1,298 @@
+"""Classification: scikit-learn's MLPClassifier, on these kernels."""
+
+from numbers import Real
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    check_classification_targets,
+    type_of_target,
+    unique_labels,
+)
+
+from jitprop import kernels
+from jitprop.estimators.multilayer import MultilayerPerceptron, is_stochastic
+from jitprop.estimators.task import Task
+from jitprop.layers import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy
+from jitprop.training.examples import Array
+
+
+class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
+    """TODO."""
+
+    _splits_by_class = True
+    _parameter_constraints: dict[str, Any] = {
+        **MultilayerPerceptron._parameter_constraints,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "label_smoothing": [Interval(Real, 0, 1, closed="both")],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(100,),
+        activation="relu",
+        *,
+        solver="adam",
+        alpha=0.0001,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=0.001,
+        power_t=0.5,
+        max_iter=200,
+        shuffle=True,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        n_iter_no_change=10,
+        max_fun=15000,
+        weight_decay=0.01,
+        warmup=0.0,
+        step_size=50,
+        gamma=0.1,
+        dropout=0.0,
+        restore_best=False,
+        callbacks=None,
+        network=None,
+        dtype="float32",
+        class_weight=None,
+        label_smoothing=0.0,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.weight_decay = weight_decay
+        self.warmup = warmup
+        self.step_size = step_size
+        self.gamma = gamma
+        self.dropout = dropout
+        self.restore_best = restore_best
+        self.callbacks = callbacks
+        self.network = network
+        self.dtype = dtype
+        self.class_weight = class_weight
+        self.label_smoothing = label_smoothing
+
+    @available_if(is_stochastic)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
+    ) -> Self:
+        """Train for one epoch on a part of a table, from where training stands.
+
+        Parameters
+        ----------
+        X, y, sample_weight : arrays
+            As for `fit`.
+        classes : (n_classes,) or None
+            All classes that there will be, for the first call.
+
+        Returns
+        -------
+        self
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            As for `fit`; or the first call names no classes.
+        """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' needs all data at once, as fit has them; give partial_fit "
+                "class_weight={label: weight, ...}"
+            )
+        _check_partial_fit_first_call(self, classes)
+        return self._fit(X, y, sample_weight, None, incremental=True)
+
+    def predict(self, X: Any) -> Array:
+        """Return the class of each row; of several labels, 0 or 1 for each.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array, data frame or sparse matrix
+
+        Returns
+        -------
+        (n_samples,) of `classes_`, or (n_samples, n_labels) int64
+        """
+        found = self._numbers(self._outputs(X))
+        return found if self._multilabel else self.classes_[found]
+
+    def predict_proba(self, X: Any) -> Array:
+        """Return the probability of each class, or of each label by itself.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array, data frame or sparse matrix
+
+        Returns
+        -------
+        (n_samples, n_classes) array of the network's dtype
+            Columns are in the order of `classes_`.
+        """
+        return self._probabilities(self._outputs(X))
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """Return the logarithms of the probabilities, finite also where these are 0.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array, data frame or sparse matrix
+
+        Returns
+        -------
+        (n_samples, n_classes) array of the network's dtype
+        """
+        z = self._outputs(X)
+        if not self._multilabel:
+            return _of_rows(kernels.log_softmax_fprop, self._logits(z))
+        # log(sigmoid(z)) is the second of the logarithms for the logits 0 and z.
+        pairs = np.stack([np.zeros_like(z), z], axis=-1).reshape(-1, 2)
+        return _of_rows(kernels.log_softmax_fprop, pairs)[:, 1].reshape(z.shape)
+
+    def _probabilities(self, z: Array) -> Array:
+        if self._multilabel:
+            return _of_rows(kernels.sigmoid_fprop, z)
+        return _of_rows(kernels.softmax_fprop, self._logits(z))
+
+    def _logits(self, z: Array) -> Array:
+        """Return a logit for each class."""
+        if len(self.classes_) == 1:
+            return np.zeros_like(z)
+        return np.hstack([np.zeros_like(z), z]) if z.shape[1] == 1 else z
+
+    def _numbers(self, z: Array) -> Array:
+        """Return classes as `_encoded` numbers them."""
+        p = self._probabilities(z)
+        return (p > 0.5).astype(np.int64) if self._multilabel else p.argmax(axis=1)
+
+    @property
+    def out_activation_(self) -> str:
+        """The function behind the last layer: "softmax", or "logistic"."""
+        self._network()
+        return "logistic" if self._multilabel or len(self.classes_) <= 2 else "softmax"
+
+    def _encoded(self, y: Any, first: bool, incremental: bool) -> Array:
+        check_classification_targets(y)
+        several = type_of_target(y, input_name="y") == "multilabel-indicator"
+        if first:
+            self._multilabel = several
+        elif several != self._multilabel:
+            raise ValueError("y has several labels a row, or had them when training began")
+        if several:
+            return self._encoded_labels(y, first)
+        if first and not (incremental and hasattr(self, "classes_")):
+            self.classes_ = unique_labels(y)
+        else:
+            self._check_classes(unique_labels(y), incremental)
+        self.n_outputs_ = len(self.classes_) if len(self.classes_) > 2 else 1
+        return np.searchsorted(self.classes_, y).astype(np.int64)
+
+    def _encoded_labels(self, y: Any, first: bool) -> Array:
+        if first:
+            self.classes_ = np.arange(y.shape[1])
+            self.n_outputs_ = y.shape[1]
+        elif y.shape[1] != self.n_outputs_:
+            raise ValueError(f"y has {y.shape[1]} labels, the network gives {self.n_outputs_}")
+        y = y.toarray() if hasattr(y, "toarray") else y
+        return (y != 0).astype(np.int64)
+
+    def _check_classes(self, classes: Array, incremental: bool) -> None:
+        if not incremental and set(classes) != set(self.classes_):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous "
+                f"call to fit. Previously got {self.classes_}, `y` has {classes}"
+            )
+        if set(classes) - set(self.classes_):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
+                f"'y' has {classes}."
+            )
+
+    def _targets(self, y: Array, dtype: Any) -> Array:
+        if self.out_activation_ == "softmax":
+            return y
+        smoothing = self.label_smoothing
+        t = y.reshape(len(y), -1) * (1 - smoothing) + smoothing / 2
+        return np.ascontiguousarray(t, dtype)
+
+    def _loss(self) -> tuple[Loss, float, float]:
+        if self.out_activation_ == "softmax":
+            return SoftmaxCrossEntropy(self.label_smoothing), 1.0, 1.0
+        return SigmoidCrossEntropy(), 1.0, 1.0
+
+    def _score_of(self, task: Task) -> float:
+        z = self._ask(task.x)
+        if not np.isfinite(z).all():
+            return np.nan
+        hits = self._numbers(z) == task.y
+        hits = hits.all(axis=1) if hits.ndim == 2 else hits
+        return float(np.average(hits, weights=task.weights))
+
+    def _weighted(self, y: Array, weights: Array | None, incremental: bool) -> Array | None:
+        if self.class_weight is None:
+            return weights
+        if self._multilabel:
+            raise ValueError(
+                "class_weight is for one class a row; with several labels, give sample_weight"
+            )
+        ones = np.ones(len(y)) if weights is None else weights
+        counts = np.bincount(y, ones, minlength=len(self.classes_))
+        if self.class_weight == "balanced":
+            with np.errstate(divide="ignore"):
+                factors = counts.sum() / (np.count_nonzero(counts) * counts)
+        else:
+            factors = _factors(self.class_weight, self.classes_)
+        return ones * factors[y]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+def _of_rows(kernel: Any, z: Array) -> Array:
+    out = np.empty_like(z, order="C")
+    kernel(np.ascontiguousarray(z), out)
+    return out
+
+
+def _factors(given: dict[Any, float], classes: Array) -> Array:
+    """Return what each class weighs; 1 where nobody says it."""
+    known = [label for label in classes if label in given]
+    if len(known) < len(classes) and len(known) < len(given):
+        missing = [label for label in classes if label not in given]
+        raise ValueError(f"The classes, {missing}, are not in class_weight")
+    return np.array([float(given.get(label, 1.0)) for label in classes])

@@ -1,0 +1,300 @@
+"""Epochs of gradient descent, and when they end, as scikit-learn's networks have it.
+
+Its rule: where the loss of an epoch is not below the least so far by `tol`, or with early stopping
+the score not above the best by as much, for more than `n_iter_no_change` epochs in a row, training
+ends; with the rate `adaptive` that is divided by 5 instead, down to 1e-6.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+
+from jitprop.estimators.steps import AdamSteps, AdamWSteps, SGDSteps
+from jitprop.estimators.task import Task
+from jitprop.training import schedules
+from jitprop.training.asking import BATCH
+from jitprop.training.batches import Batches
+from jitprop.training.epoch import Epoch
+from jitprop.training.evaluation import evaluate_plan
+from jitprop.training.examples import Array
+from jitprop.training.plan import Plan
+from jitprop.training.progress import Silence, kind_of_bar
+from jitprop.training.settings import Settings
+
+SCHEDULES = ("linear", "cosine", "step")
+LEAST_RATE = 1e-6
+NOT_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and "
+    "need to be preprocessed."
+)
+
+
+class Descent:
+    """Trains an estimator, epoch by epoch.
+
+    Parameters
+    ----------
+    mlp : MultilayerPerceptron
+        Its parameters say how; its attributes say where it stands, and follow.
+    task : Task
+        What it learns.
+    validation : Task or None
+        What it is scored on.
+    """
+
+    def __init__(self, mlp: Any, task: Task, validation: Task | None) -> None:
+        self.mlp, self.task, self.validation = mlp, task, validation
+        self.size = _batch_size(mlp.batch_size, len(task))
+        batches = Batches(
+            task.net, task.x, task.t, self.size, loss=task.loss, **weights_of(task.weights)
+        )
+        self.plan = Plan(task.net, task.loss, batches, mlp._optimizer)
+        self.order = np.arange(len(task))
+        self.amounts = task.amounts(self.order, self.size)
+        self.rows = replace(task, weights=None).amounts(self.order, self.size)
+        self.evaluation: Plan | None = None
+        if validation is not None:
+            self.evaluation = Plan(
+                task.net,
+                task.loss,
+                Batches(
+                    task.net,
+                    validation.x,
+                    validation.t,
+                    BATCH,
+                    loss=task.loss,
+                    **weights_of(validation.weights),
+                ),
+            )
+        self.best: list[Array] = []
+        self.seconds = 0.0
+
+    def epoch(self) -> None:
+        """Run over all examples once."""
+        mlp, plan, start = self.mlp, self.plan, perf_counter()
+        if mlp.shuffle:
+            mlp._random_state.shuffle(self.order)
+            if self.task.weights is not None:
+                self.amounts = self.task.amounts(self.order, self.size)
+        mlp._optimizer.begin(self._rates(), self.amounts, mlp._steps)
+        with closing(plan.run(self.order)) as chunks:
+            for _ in chunks:
+                if plan.diverged:
+                    raise ValueError(NOT_FINITE)
+        mlp._steps += len(self.amounts)
+        losses = plan.history[:, 0] * self.task.factor + mlp._optimizer.penalties()
+        mlp.loss_ = float((losses / self.amounts * self.rows).sum() / len(self.task))
+        mlp.n_iter_ += 1
+        mlp.t_ += len(self.task)
+        mlp.loss_curve_.append(mlp.loss_)
+        self.seconds = perf_counter() - start
+
+    def look(self) -> Epoch:
+        """Take down how well the network does after an epoch."""
+        mlp, counts = self.mlp, self.plan.batches.counts
+        errors = int(self.plan.history[:, 1].sum()) if counts else None
+        result = Epoch(mlp.n_iter_, mlp.loss_, errors, self.seconds)
+        better = True
+        if self.evaluation is not None:
+            assert self.validation is not None
+            found = evaluate_plan(self.evaluation)
+            loss = found.loss * self.task.factor
+            result = replace(result, validation_loss=loss, validation_errors=found.errors)
+            better = loss < min(mlp.validation_loss_curve_, default=np.inf)
+            mlp.validation_loss_curve_.append(loss)
+        if mlp.early_stopping:
+            assert self.validation is not None
+            score = mlp._score_of(self.validation)
+            mlp.validation_scores_.append(score)
+            stalled = score < mlp.best_validation_score_ + mlp.tol
+            better = score > mlp.best_validation_score_
+            if better:
+                mlp.best_validation_score_ = score
+        else:
+            stalled = mlp.loss_ > mlp.best_loss_ - mlp.tol
+            mlp.best_loss_ = min(mlp.best_loss_, mlp.loss_)
+        mlp._no_improvement_count = mlp._no_improvement_count + 1 if stalled else 0
+        if better and (mlp.early_stopping or mlp.restore_best):
+            self.best = [p.value.copy() for p in self.task.net.parameters()]
+        return result
+
+    def ends(self) -> str:
+        """Return why training ends after this epoch; "" if it goes on.
+
+        The learning rates `invscaling` and `adaptive` change here.
+        """
+        mlp = self.mlp
+        scheme = mlp.learning_rate if mlp.solver == "sgd" else "constant"
+        if scheme == "invscaling":
+            self._change_rate(mlp.learning_rate_init / (mlp.t_ + 1) ** mlp.power_t)
+        if mlp._no_improvement_count <= mlp.n_iter_no_change:
+            return ""
+        of = "Validation score" if mlp.early_stopping else "Training loss"
+        reason = (
+            f"{of} did not improve more than tol={mlp.tol:f} for {mlp.n_iter_no_change} "
+            "consecutive epochs."
+        )
+        if scheme != "adaptive":
+            return f"{reason} Stopping."
+        if mlp._rate <= LEAST_RATE:
+            return f"{reason} Learning rate too small. Stopping."
+        self._change_rate(mlp._rate / 5)
+        mlp._no_improvement_count = 0
+        return ""
+
+    def restore(self) -> None:
+        """Go back to the weights of the best epoch."""
+        if self.best:
+            for p, value in zip(self.task.net.parameters(), self.best, strict=True):
+                p.value[...] = value
+
+    def _change_rate(self, rate: float) -> None:
+        self.mlp._optimizer.change_rate(self.mlp._rate, rate)
+        self.mlp._rate = rate
+
+    def _rates(self) -> Array:
+        """Return the rate of each step of the epoch."""
+        mlp, steps = self.mlp, len(self.amounts)
+        if not (mlp.warmup or mlp.learning_rate in SCHEDULES):
+            return np.full(steps, mlp._rate)
+        settings = Settings(
+            epochs=mlp.max_iter,
+            batch_size=self.size,
+            rate=mlp._rate,
+            schedule=mlp.learning_rate if mlp.learning_rate in SCHEDULES else "constant",
+            warmup=min(mlp.warmup, mlp.max_iter),
+            **{"step_size": mlp.step_size, "gamma": mlp.gamma}
+            if mlp.learning_rate == "step"
+            else {},
+        )
+        epoch = min(mlp._steps // steps + 1, mlp.max_iter)
+        return schedules.rates(settings, epoch, steps)
+
+
+def descend(mlp: Any, task: Task, validation: Task | None, incremental: bool, hooks: Any) -> None:
+    """Train an estimator by gradient descent.
+
+    Parameters
+    ----------
+    mlp : MultilayerPerceptron
+        It is trained.
+    task, validation : Task, Task or None
+        What it learns, and what it is scored on.
+    incremental : bool
+        Whether for one epoch, from where it stands, as `partial_fit` does.
+    hooks : Hooks
+        Whom it tells of each epoch.
+    """
+    if not incremental or not hasattr(mlp, "_optimizer"):
+        mlp._optimizer, mlp._steps, mlp._rate = _optimiser(mlp, task), 0, mlp.learning_rate_init
+    if mlp.early_stopping and validation is None:
+        task, validation = _split(mlp, task)
+    descent = Descent(mlp, task, validation)
+    mlp.n_iter_ = 0
+    reason = ""
+    try:
+        with shown(mlp, 1 if incremental else mlp.max_iter) as show:
+            for _ in range(1 if incremental else mlp.max_iter):
+                hooks.begin()
+                descent.epoch()
+                result = descent.look()
+                show(result)
+                reason = descent.ends()
+                if hooks.end(result):
+                    reason = "A callback asked to stop."
+                if reason:
+                    break
+            if reason:
+                show(reason)
+        if not reason and not incremental:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({mlp.max_iter}) reached and the "
+                "optimization hasn't converged yet.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=3)
+    descent.restore()
+
+
+def weights_of(weights: Array | None) -> dict[str, Array]:
+    return {} if weights is None else {"weights": weights}
+
+
+def _batch_size(given: Any, rows: int) -> int:
+    if given == "auto":
+        return min(200, rows)
+    if given > rows:
+        warnings.warn(
+            "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
+            stacklevel=5,
+        )
+    return min(int(given), rows)
+
+
+def _optimiser(mlp: Any, task: Task) -> AdamSteps | AdamWSteps | SGDSteps:
+    net, gain, betas = task.net, task.gain, (mlp.beta_1, mlp.beta_2)
+    if mlp.solver == "sgd":
+        return SGDSteps(net, mlp.alpha, gain, mlp.momentum, mlp.nesterovs_momentum)
+    if mlp.solver == "adam":
+        return AdamSteps(net, mlp.alpha, gain, betas, mlp.epsilon)
+    return AdamWSteps(net, 0.0, betas, mlp.epsilon / gain, mlp.weight_decay)
+
+
+def _split(mlp: Any, task: Task) -> tuple[Task, Task]:
+    """Return what it learns and, apart, what it is scored on."""
+    column = task.t[:, 0] if mlp._splits_by_class and task.t.shape[1:] == (1,) else None
+    rows = train_test_split(
+        np.arange(len(task)),
+        random_state=mlp._random_state,
+        test_size=mlp.validation_fraction,
+        stratify=column,
+    )
+    if len(rows[1]) < 2:
+        raise ValueError(
+            "The validation set is too small. Increase 'validation_fraction' or the size of your "
+            "dataset."
+        )
+    return task.of(rows[0]), task.of(rows[1])
+
+
+@contextmanager
+def shown(mlp: Any, epochs: int) -> Iterator[Callable[[Epoch | str], None]]:
+    """Give a function that shows an epoch, or a line, to a person who wants to see them."""
+    kind = kind_of_bar() if mlp.verbose else None
+    if not mlp.verbose:
+        with Silence() as silence:
+            yield lambda news: silence.end()
+    elif kind is None:
+        yield _print
+    else:
+        with kind(total=epochs, desc=type(mlp).__name__, unit="epoch", leave=False) as bar:
+            yield lambda news: _move(bar, news)
+
+
+def _print(news: Epoch | str) -> None:
+    if isinstance(news, str):
+        print(news)
+        return
+    print(f"Iteration {news.epoch}, loss = {news.train_loss:.8f}")
+    if news.validation_loss is not None:
+        print(f"Validation loss: {news.validation_loss:.8f}")
+
+
+def _move(bar: Any, news: Epoch | str) -> None:
+    if isinstance(news, str):
+        bar.write(news)
+        return
+    values = {"loss": f"{news.train_loss:.4g}"}
+    if news.validation_loss is not None:
+        values["validation loss"] = f"{news.validation_loss:.4g}"
+    bar.set_postfix(values, refresh=False)
+    bar.update()

@@ -1,0 +1,70 @@
+"""Whom an estimator tells of each epoch: a person's functions, and scikit-learn's callbacks."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jitprop.layers.copies import copied
+from jitprop.training.asking import Predictor
+from jitprop.training.epoch import Epoch
+
+
+class Hooks:
+    """Tells of each epoch.
+
+    Parameters
+    ----------
+    mlp : MultilayerPerceptron
+        It has `callbacks`, and those of `set_callbacks` from scikit-learn 1.9 on.
+    X, y : arrays
+        What it learns, for scikit-learn's callbacks.
+
+    Raises
+    ------
+    TypeError
+        A callback is no function.
+    """
+
+    def __init__(self, mlp: Any, X: Any, y: Any) -> None:
+        given = mlp.callbacks
+        calls = [] if given is None else given if isinstance(given, list | tuple) else [given]
+        for call in calls:
+            if not callable(call):
+                raise TypeError(
+                    f"callbacks holds {call!r}, expected functions that take a jitprop.Epoch"
+                )
+        self.calls: Sequence[Callable[[Epoch], Any]] = calls
+        self.mlp, self.data = mlp, {"X": X, "y": y}
+        self.whole: Any = None
+        self.now: Any = None
+        if hasattr(mlp, "_skl_callbacks"):
+            self.whole = mlp._init_callback_context(max_subtasks=mlp.max_iter)
+            self.whole.call_on_fit_task_begin(estimator=mlp, **self.data)
+
+    def begin(self) -> None:
+        """Tell that an epoch begins."""
+        if self.whole is not None:
+            self.now = self.whole.subcontext(task_name="epoch")
+            self.now.call_on_fit_task_begin(estimator=self.mlp, **self.data)
+
+    def end(self, epoch: Epoch) -> bool:
+        """Tell of an epoch; return whether somebody wants training to end."""
+        stops = [call(epoch) is True for call in self.calls]
+        if self.now is not None:
+            stops.append(
+                self.now.call_on_fit_task_end(
+                    estimator=self.mlp, **self.data, reconstruction_attributes=self._fitted
+                )
+            )
+        return any(stops)
+
+    def close(self) -> None:
+        """Tell that training has ended."""
+        if self.whole is not None:
+            self.whole.call_on_fit_task_end(
+                estimator=self.mlp, **self.data, reconstruction_attributes=self._fitted
+            )
+
+    def _fitted(self) -> dict[str, Any]:
+        """Return what makes a copy of the estimator answer as it would now."""
+        net = copied(self.mlp.network_)
+        return {"network_": net, "_ask": Predictor(net)}

@@ -1,0 +1,324 @@
+"""What the classifier and the regressor share: from a table to a network, and from it to answers."""
+
+from abc import abstractmethod
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.callback import CallbackSupportMixin
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from jitprop.estimators import networks
+from jitprop.estimators.descent import descend
+from jitprop.estimators.hooks import Hooks
+from jitprop.estimators.quasi_newton import approach
+from jitprop.estimators.task import Task
+from jitprop.layers import Loss, Module
+from jitprop.training.asking import Predictor
+from jitprop.training.examples import Array, dtype_of
+
+STOCHASTIC = ("sgd", "adam", "adamw")
+
+
+def is_stochastic(mlp: Any) -> bool:
+    """Whether an estimator has epochs; if not, say what it lacks."""
+    if mlp.solver not in STOCHASTIC:
+        raise AttributeError(
+            f"partial_fit is only available for stochastic optimizers. {mlp.solver} is not "
+            "stochastic."
+        )
+    return True
+
+
+class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
+    """A network of layers on a table. `MLPClassifier` and `MLPRegressor` have the docstrings."""
+
+    _splits_by_class = _y_numeric = False
+
+    _parameter_constraints: dict[str, Any] = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(set(networks.ACTIVATIONS))],
+        "solver": [StrOptions({"lbfgs", *STOCHASTIC})],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [
+            StrOptions({"constant", "invscaling", "adaptive", "linear", "cosine", "step"})
+        ],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [
+            Interval(Integral, 1, None, closed="left"),
+            Options(Real, {np.inf}),
+        ],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "warmup": [Interval(Real, 0, None, closed="left")],
+        "step_size": [Interval(Integral, 1, None, closed="left")],
+        "gamma": [Interval(Real, 0, 1, closed="right")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "restore_best": ["boolean"],
+        "callbacks": [callable, list, tuple, None],
+        "network": [callable, None],
+        "dtype": [StrOptions({"float32", "float64"})],
+    }
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, validation: Any = None) -> Self:
+        """Train on a table.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array, data frame or sparse matrix
+            Rows to learn from.
+        y : (n_samples,) or (n_samples, n_outputs)
+            Class labels of any kind, or for several labels at once 0 and 1 in a column for each;
+            for a regression numbers.
+        sample_weight : (n_samples,) of numbers, or None
+            How much each row counts, at least 0. One of weight 0 counts as absent.
+        validation : pair (X, y), or triple with weights, or None
+            What `validation_loss_curve_` is told for and, with `early_stopping`, scores.
+
+        Returns
+        -------
+        self
+            The estimator, trained.
+
+        Raises
+        ------
+        ValueError, TypeError
+            A parameter or the data make no sense; or training led to numbers that are not finite.
+        """
+        return self._fit(X, y, sample_weight, validation, incremental=False)
+
+    @available_if(is_stochastic)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train for one epoch on a part of a table, from where training stands.
+
+        Parameters
+        ----------
+        X, y, sample_weight : arrays
+            As for `fit`.
+
+        Returns
+        -------
+        self
+            The estimator.
+        """
+        return self._fit(X, y, sample_weight, None, incremental=True)
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, validation: Any, incremental: bool
+    ) -> Self:
+        self._check_choices(validation, incremental)
+        first = not hasattr(self, "network_") or not (self.warm_start or incremental)
+        wide = self.dtype == "float64" or self.solver == "lbfgs"
+        dtype = np.dtype(np.float64 if wide else np.float32)
+        X, y = self._validated(X, y, dtype, first)
+        y = self._encoded(y, first, incremental)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+            rows = np.flatnonzero(sample_weight)
+            if len(rows) < len(y):
+                X, y, sample_weight = X[rows], y[rows], sample_weight[rows]
+        self._random_state = check_random_state(self.random_state)
+        self._make_network(X.shape[1], dtype, first)
+        task = self._task(X, y, self._weighted(y, sample_weight, incremental))
+        others = None if validation is None else self._others(validation)
+        self._ask = Predictor(self.network_)
+        hooks = Hooks(self, X, y)
+        if self.solver == "lbfgs":
+            approach(self, task, hooks)
+            if self.dtype == "float32" and self.network is None:
+                self.network_ = networks.rounded(self.network_, np.float32)
+                self._ask = Predictor(self.network_)
+        else:
+            descend(self, task, others, incremental, hooks)
+        hooks.close()
+        return self
+
+    def _check_choices(self, validation: Any, incremental: bool) -> None:
+        """Refuse parameters that do not go together."""
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        if self.restore_best and not self.early_stopping and validation is None:
+            raise ValueError(
+                "restore_best=True needs early_stopping=True or fit(..., validation=(X, y))"
+            )
+        if self.solver == "lbfgs" and validation is not None:
+            raise ValueError(
+                "validation is for solvers with epochs, such as solver='adam', not for 'lbfgs'"
+            )
+        if np.any(np.array(self._hidden()) <= 0):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {self._hidden()}.")
+
+    def _hidden(self) -> list[int]:
+        sizes = self.hidden_layer_sizes
+        return [*sizes] if hasattr(sizes, "__iter__") else [sizes]
+
+    def _validated(self, X: Any, y: Any, dtype: Any, first: bool) -> tuple[Any, Any]:
+        """Return a table and its targets, checked as scikit-learn checks them."""
+        with np.errstate(over="ignore"):  # what float32 cannot hold is refused, as infinity is
+            X, y = validate_data(
+                self,
+                X,
+                y,
+                accept_sparse="csr",
+                multi_output=True,
+                y_numeric=self._y_numeric,
+                dtype=dtype,
+                order="C",
+                reset=first,
+            )
+        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
+    def _make_network(self, n_features: int, dtype: Any, first: bool) -> None:
+        """See that there is a network, of this dtype, and where training of it stands."""
+        widths = [n_features, *self._hidden(), self.n_outputs_]
+        if first:
+            self.t_, self.loss_curve_ = 0, []
+            if self.network is not None:
+                self.network_ = networks.own(
+                    self.network, n_features, self.n_outputs_, self._random_state
+                )
+            else:
+                self.network_ = networks.multilayer(
+                    widths, self.activation, self._random_state, dtype, self.dropout
+                )
+            self._no_improvement_count = 0
+            self.validation_loss_curve_: list[float] = []
+            self.validation_scores_: list[float] | None = [] if self.early_stopping else None
+            self.best_validation_score_ = -np.inf if self.early_stopping else None
+            self.best_loss_ = None if self.early_stopping else np.inf
+        elif self.network is None:
+            found = [n_features, *(len(b) for b in self.intercepts_)]
+            if found != widths:
+                raise ValueError(
+                    f"the network has layers of {found}, hidden_layer_sizes and the data ask for "
+                    f"{widths}: fit with warm_start=False begins anew"
+                )
+            if dtype_of(self.network_) != dtype:
+                self.network_ = networks.rounded(self.network_, dtype)
+        if dtype_of(self.network_) != np.float64 and self.solver == "lbfgs":
+            raise ValueError(
+                "solver='lbfgs' computes in float64: let network= make its modules with "
+                "dtype='float64'"
+            )
+
+    def _task(self, X: Any, y: Array, weights: Array | None) -> Task:
+        """Return what the network learns."""
+        dtype = dtype_of(self.network_)
+        loss, gain, factor = self._loss()
+        X = X if X.dtype == dtype else X.astype(dtype)
+        return Task(self.network_, loss, gain, factor, X, self._targets(y, dtype), weights, y)
+
+    def _others(self, validation: Any) -> Task:
+        """Return the task that a person gave to look at."""
+        if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
+            raise TypeError("validation must be a pair (X, y), or a triple with weights")
+        dtype = dtype_of(self.network_)
+        X, y = self._validated(*validation[:2], dtype, False)
+        weights = validation[2] if len(validation) == 3 else None
+        if weights is not None:
+            weights = _check_sample_weight(weights, X, dtype=np.float64, ensure_non_negative=True)
+        return self._task(X, self._encoded(y, False, True), weights)
+
+    def _outputs(self, X: Any) -> Array:
+        """Return what the network gives for a table that a person asks about."""
+        check_is_fitted(self)
+        with np.errstate(over="ignore"):
+            X = validate_data(
+                self,
+                X,
+                accept_sparse="csr",
+                dtype=dtype_of(self.network_),
+                order="C",
+                reset=False,
+            )
+        return self._ask(X)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {n: v for n, v in super().__getstate__().items() if n != "_ask"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if hasattr(self, "network_"):
+            self._ask = Predictor(self.network_)
+
+    @property
+    def coefs_(self) -> list[Array]:
+        """Weights of each layer, (fan_in, fan_out): the network's own arrays."""
+        return networks.weights(self._network())
+
+    @coefs_.setter
+    def coefs_(self, values: Any) -> None:
+        networks.put("coefs_", networks.weights(self._network()), values)
+
+    @property
+    def intercepts_(self) -> list[Array]:
+        """Biases of each layer, (fan_out,): the network's own arrays."""
+        return networks.intercepts(self._network())
+
+    @intercepts_.setter
+    def intercepts_(self, values: Any) -> None:
+        networks.put("intercepts_", networks.intercepts(self._network()), values)
+
+    @property
+    def n_layers_(self) -> int:
+        """Layers, those of the inputs and the outputs with them."""
+        return len(self.coefs_) + 1
+
+    def _network(self) -> Module:
+        try:
+            return self.network_
+        except AttributeError:
+            raise AttributeError(f"this {type(self).__name__} is not fitted yet") from None
+
+    @property
+    @abstractmethod
+    def out_activation_(self) -> str:
+        """The function behind the last layer."""
+
+    @abstractmethod
+    def _encoded(self, y: Array, first: bool, incremental: bool) -> Array:
+        """Return targets as numbers: of classes 0, 1, ..., or as they are; know the outputs."""
+
+    @abstractmethod
+    def _targets(self, y: Array, dtype: Any) -> Array:
+        """Return what the loss takes for such numbers."""
+
+    @abstractmethod
+    def _loss(self) -> tuple[Loss, float, float]:
+        """Return the loss, and how much smaller its gradient and its value are: see `Task`."""
+
+    @abstractmethod
+    def _score_of(self, task: Task) -> float:
+        """Return how well the network does, for early stopping."""
+
+    def _weighted(self, y: Array, weights: Array | None, incremental: bool) -> Array | None:
+        """Return how much each row counts, classes and all."""
+        return weights
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags

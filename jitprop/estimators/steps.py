@@ -1,0 +1,195 @@
+"""Steps of gradient descent as scikit-learn's networks take them.
+
+    adam   m, v as in kernels/update.py
+           w = w - rate sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + eps)
+    sgd    v = momentum v + rate dw
+           w = w - v                              nesterov: w = w - (momentum v + rate dw)
+
+Here `dw` is the gradient of the mean loss of a batch, and of weights, not of intercepts, that of
+alpha / 2 * sum(w^2) / n, a penalty; n is the number of rows, or the sum of what they weigh.
+
+A loss may be a `gain` smaller than the one that scikit-learn descends on. Then the rate of sgd is
+that much larger, and alpha and eps are that much smaller: the steps are the same.
+
+Sources: Kingma and Ba, "Adam", 2015, the end of section 2, for adam; Sutskever et al., 2013, for
+sgd, whose velocity here has the rate in it, so that it stays where the rate changes.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from jitprop import kernels
+from jitprop.layers import Module
+from jitprop.layers.module import Parameter
+from jitprop.training.examples import Array
+from jitprop.training.optimisers import AdamW, Optimiser, corrections
+
+PART = 2048  # weights whose squares one chain of sums takes
+
+
+class Penalty:
+    """The sum of the squares of all weights, at each step of an epoch.
+
+    Parameters
+    ----------
+    parameters : list of Parameter
+        Of a network; those of two dimensions are weights.
+    steps : int
+        How many steps an epoch has.
+    """
+
+    def __init__(self, parameters: list[Parameter], steps: int) -> None:
+        self._weights = [p.value.reshape(-1) for p in parameters if p.value.ndim > 1]
+        counts = [-(-len(w) // PART) for w in self._weights]
+        dtype = parameters[0].value.dtype
+        self._parts = kernels.aligned_zeros((sum(counts),), dtype)
+        self._pieces = np.split(self._parts, np.cumsum(counts)[:-1])
+        self._missed = np.zeros(0, dtype)
+        self._place = np.zeros(2, np.int64)
+        self._sums = np.zeros((steps, 2))
+
+    def __len__(self) -> int:
+        return len(self._sums)
+
+    def begin(self) -> None:
+        """Stand before the first step."""
+        self._place[:] = 0
+
+    def take(self) -> None:
+        """Take down the sum for this step."""
+        for weights, piece in zip(self._weights, self._pieces, strict=True):
+            kernels.squares(weights, piece)
+        kernels.tally(self._parts, self._missed, self._place, self._sums)
+
+    @property
+    def sums(self) -> Array:
+        """The sums, (steps,) float64."""
+        return self._sums[:, 0]
+
+
+class Penalised(Optimiser):
+    """What both rules share: the penalty, and numbers that differ from step to step.
+
+    Parameters
+    ----------
+    net : Module
+        The network, trained in place.
+    alpha : float
+        Strength of the penalty.
+    gain : float
+        How much smaller the loss is than the one of scikit-learn.
+    memories : tuple of str
+        Names of the arrays that the rule keeps for each parameter.
+    """
+
+    def __init__(self, net: Module, alpha: float, gain: float, memories: tuple[str, ...]) -> None:
+        self.alpha, self.gain = alpha, gain
+        self.penalty: Penalty | None = None
+        self._decays = np.zeros(0)
+        super().__init__(net, 0.0, numbers=2, memories=memories)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"penalty": None}  # it looks at the network's arrays
+
+    def begin(self, rates: Array, amounts: Array, before: int) -> None:
+        """Get ready for an epoch.
+
+        Parameters
+        ----------
+        rates : (steps,) float64
+            Learning rate of each step.
+        amounts : (steps,) float64
+            Rows of each batch, or the sum of what they weigh.
+        before : int
+            How many steps there were before.
+        """
+        self._decays = self.alpha / (amounts * self.gain)
+        if self.alpha:
+            if self.penalty is None or len(self.penalty) != len(rates):
+                self.penalty = Penalty(self._parameters, len(rates))
+            self.penalty.begin()
+        self.prepare(rates, before)
+
+    def penalties(self) -> Array | float:
+        """Return what the penalty added to the loss of each batch, times the rows."""
+        return 0.0 if self.penalty is None else self.alpha / 2 * self.penalty.sums
+
+    def _step(self) -> None:
+        if self.penalty is not None:
+            self.penalty.take()
+        super()._step()
+
+
+class AdamSteps(Penalised):
+    """Adam in the form of the end of section 2 of its paper, which scikit-learn has.
+
+    Parameters
+    ----------
+    net, alpha, gain : Module, float, float
+        As of `Penalised`.
+    betas : tuple of float
+        How much a step keeps of the means of the gradient and of its square.
+    eps : float
+        Added to the root of the latter.
+    """
+
+    def __init__(
+        self, net: Module, alpha: float, gain: float, betas: tuple[float, float], eps: float
+    ) -> None:
+        self.betas, self.eps = betas, eps
+        super().__init__(net, alpha, gain, ("m", "v"))
+
+    def _rows(self, rates: Array, before: int) -> Array:
+        first, second = (corrections(beta, before, len(rates)) for beta in self.betas)
+        return np.stack([rates * np.sqrt(second) / first, self._decays], axis=1)
+
+    def _rule(self, *arrays: Array, weight: bool) -> None:
+        step, decay = self._numbers
+        eps = self.eps / self.gain
+        kernels.adam_update(*arrays, step, 1.0, *self.betas, eps, decay if weight else 0.0)
+
+
+class SGDSteps(Penalised):
+    """Gradient descent with a velocity that has the rate in it.
+
+    Parameters
+    ----------
+    net, alpha, gain : Module, float, float
+        As of `Penalised`.
+    momentum : float
+        Share of the velocity that the next step keeps.
+    nesterov : bool
+        Whether momentum is Nesterov's.
+    """
+
+    def __init__(
+        self, net: Module, alpha: float, gain: float, momentum: float, nesterov: bool
+    ) -> None:
+        self.momentum = momentum
+        self._kernel = kernels.nesterov_update if nesterov else kernels.momentum_update
+        super().__init__(net, alpha, gain, ("velocity",))
+
+    def change_rate(self, before: float, now: float) -> None:
+        """Keep the velocities where the rate changes: the kernels' are without the rate."""
+        for array in self.arrays().values():
+            array *= before / now
+
+    def _rows(self, rates: Array, before: int) -> Array:
+        return np.stack([rates * self.gain, self._decays], axis=1)
+
+    def _rule(self, *arrays: Array, weight: bool) -> None:
+        rate, decay = self._numbers
+        self._kernel(*arrays, rate, self.momentum, decay if weight else 0.0)
+
+
+class AdamWSteps(AdamW):
+    """AdamW as it is elsewhere in this package: its weight decay takes the place of a penalty."""
+
+    def begin(self, rates: Array, amounts: Array, before: int) -> None:
+        """Get ready for an epoch, as `Penalised` does."""
+        self.prepare(rates, before)
+
+    def penalties(self) -> float:
+        """Return 0: there is no penalty."""
+        return 0.0

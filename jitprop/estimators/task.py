@@ -1,0 +1,57 @@
+"""What an estimator learns: a network, a loss, and examples in the form that batches take."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from jitprop.layers import Loss, Module
+from jitprop.training.examples import Array
+
+
+@dataclass(frozen=True)
+class Task:
+    """A network, its loss, and the examples that it learns.
+
+    Attributes
+    ----------
+    net : Module
+        The network, trained in place.
+    loss : Loss
+        Of its output.
+    gain : float
+        How much smaller the gradient of `loss` is than the one that scikit-learn descends on.
+    factor : float
+        How much smaller `loss` is than the one that scikit-learn tells.
+    x : (n, features) of the network's dtype, or CSR matrix
+    t : (n,) int64, or (n, outputs) of the network's dtype
+        As `loss` takes them.
+    weights : (n,) float64 or None
+        How much each row counts, above 0; None: all the same.
+    y : (n,) or (n, outputs)
+        The targets as a person gave them, for scores.
+    """
+
+    net: Module
+    loss: Loss
+    gain: float
+    factor: float
+    x: Any
+    t: Array
+    weights: Array | None
+    y: Array
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    def of(self, rows: Array) -> "Task":
+        """Return the task of some rows alone."""
+        weights = None if self.weights is None else self.weights[rows]
+        return replace(self, x=self.x[rows], t=self.t[rows], weights=weights, y=self.y[rows])
+
+    def amounts(self, order: Array, size: int) -> Array:
+        """Return the rows of each batch of an order, or the sum of what they weigh: float64."""
+        starts = np.arange(0, len(order), size)
+        if self.weights is None:
+            return np.diff(starts, append=len(order)).astype(np.float64)
+        return np.add.reduceat(self.weights[order], starts)
