@@ -4,10 +4,13 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from jitprop.layers.graph import Graph
 from jitprop.layers.module import Module
+
+_LAYERS = __name__.rpartition(".")[0] + "."
 
 # Networks with modules of a person's own run one after another, in the mode that each needs.
 one_at_a_time = threading.RLock()
@@ -64,11 +67,17 @@ def parts(net: Module) -> list[Module]:
             left += one
         elif isinstance(one, dict):
             left += one.values()
-        elif isinstance(one, Module) and id(one) not in found:
+        elif _is_module(type(one)) and id(one) not in found:
             found[id(one)] = one
             if isinstance(one, Graph):
                 left += one.modules
                 left += (step.module for step in one.steps)
-            else:  # a person's own may hold others
+            elif not type(one).__module__.startswith(_LAYERS):  # a person's own may hold others
                 left += vars(one).values()
     return list(found.values())
+
+
+@cache
+def _is_module(kind: type) -> bool:
+    """Whether objects of a class are modules: to ask an abstract class for each takes long."""
+    return issubclass(kind, Module)

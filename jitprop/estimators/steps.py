@@ -15,6 +15,7 @@ Sources: Kingma and Ba, "Adam", 2015, the end of section 2, for adam; Sutskever 
 sgd, whose velocity here has the rate in it, so that it stays where the rate changes.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from jitprop.layers.module import Parameter
 from jitprop.training.examples import Array
 from jitprop.training.optimisers import AdamW, Optimiser, corrections
 
+BLOCK = 4096  # steps whose factors are computed together
 PART = 2048  # weights whose squares one chain of sums takes
 
 
@@ -121,6 +123,13 @@ class Penalised(Optimiser):
         super()._step()
 
 
+@lru_cache(maxsize=8)
+def _factors(block: int, betas: tuple[float, float]) -> Array:
+    """Return sqrt(1 - beta2^t) / (1 - beta1^t) for the steps of a block, t = block BLOCK + 1, ..."""
+    first, second = (corrections(beta, block * BLOCK, BLOCK) for beta in betas)
+    return np.sqrt(second) / first
+
+
 class AdamSteps(Penalised):
     """Adam in the form of the end of section 2 of its paper, which scikit-learn has.
 
@@ -141,8 +150,11 @@ class AdamSteps(Penalised):
         super().__init__(net, alpha, gain, ("m", "v"))
 
     def _rows(self, rates: Array, before: int) -> Array:
-        first, second = (corrections(beta, before, len(rates)) for beta in self.betas)
-        return np.stack([rates * np.sqrt(second) / first, self._decays], axis=1)
+        stop = before + len(rates)
+        factors = [_factors(block, self.betas) for block in range(before // BLOCK, stop // BLOCK + 1)]
+        first = before % BLOCK
+        whole = factors[0] if len(factors) == 1 else np.concatenate(factors)
+        return np.column_stack([rates * whole[first : first + len(rates)], self._decays])
 
     def _rule(self, *arrays: Array, weight: bool) -> None:
         step, decay = self._numbers

@@ -101,6 +101,19 @@ def _plain(function):
     return getattr(function, "py_func", function)
 
 
+_TYPES: dict[tuple, types.Type] = {}
+
+
+def _type_of(value: Any) -> types.Type:
+    """The numba type of a value; for an array numba takes longer than many a kernel runs."""
+    if type(value) is not np.ndarray:
+        return numba.typeof(value)
+    key = value.dtype, value.ndim, value.flags.num
+    if key not in _TYPES:
+        _TYPES[key] = numba.typeof(value)
+    return _TYPES[key]
+
+
 class Signature:
     """A parsed signature; see the module's docstring."""
 
@@ -209,7 +222,7 @@ def core({names}, start, stop, scratch):
     def kinds(self, args: tuple) -> list[types.Type]:
         """The numba types of arguments that fit; a number is an array of no dimensions."""
         return [
-            NUMBER if argument.dims is None else numba.typeof(value)
+            NUMBER if argument.dims is None else _type_of(value)
             for argument, value in zip(self.arguments, args, strict=True)
         ]
 

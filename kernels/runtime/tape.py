@@ -28,6 +28,7 @@ from jitprop.kernels.compiler.jit import DISABLED
 from jitprop.kernels.runtime.intrinsics import RECORD
 from jitprop.kernels.runtime.threads import MOST_CALLS, TOGETHER, here, pool, replay
 
+_Span = tuple[int, int, bool]
 _Written = tuple[list[tuple], np.ndarray, list[int], np.ndarray]
 
 
@@ -152,19 +153,22 @@ class Tape:
         with no call there or behind. Nothing moves across a call that writes to `stop`.
         """
         jobs: list[list[tuple]] = []
+        spans: list[list[list[_Span]]] = []  # of the calls in these groups
         closed = 0  # groups that nothing joins any more, since the run may end behind them
         for call in self.calls:
-            ends = writes(call, self.stop)
+            ends, own = writes(call, self.stop), _spans(call)
             place = len(jobs)
             first = max(closed, len(jobs) - (1 if ends else 2))
             for at in range(len(jobs) - 1, first - 1, -1):
-                if any(collide(call, other) for other in jobs[at]):
+                if any(_collide(own, others) for others in spans[at]):
                     break
                 if len(jobs[at]) < MOST_CALLS:
                     place = at
             if place == len(jobs):
                 jobs.append([])
+                spans.append([])
             jobs[place].append(call)
+            spans[place].append(own)
             if ends:
                 closed = len(jobs)
         return jobs
@@ -186,10 +190,21 @@ def writes(call: tuple, array: np.ndarray) -> bool:
     )
 
 
-def collide(call: tuple, other: tuple) -> bool:
+def _spans(call: tuple) -> list[_Span]:
+    """Where the arrays of a call lie: the first byte, the one behind, whether they are written."""
+    kernel, args = call
+    found = []
+    for argument, array in zip(kernel.signature.arguments, args, strict=True):
+        if isinstance(array, np.ndarray) and array.size:  # and C-contiguous, as all on a tape
+            first = array.__array_interface__["data"][0]
+            found.append((first, first + array.nbytes, argument.output))
+    return found
+
+
+def _collide(spans: list[_Span], others: list[_Span]) -> bool:
     """Whether one call writes what the other reads or writes."""
     return any(
-        isinstance(array, np.ndarray) and writes(one, array)
-        for one, two in ((call, other), (other, call))
-        for array in two[1]
+        (written or other_written) and first < other_end and other_first < end
+        for first, end, written in spans
+        for other_first, other_end, other_written in others
     )
