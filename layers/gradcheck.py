@@ -213,7 +213,9 @@ class _AtTargets(Module):
     def __init__(self, loss: Loss, t: Any) -> None:
         self.loss = loss
         self.t = _as_target(t)
-        self.several = isinstance(t[0] if isinstance(loss, Weighted) else t, tuple)
+        while isinstance(loss, Weighted):
+            loss, t = loss.loss, t[0]
+        self.several = isinstance(t, tuple)
 
     def fprop(self, *zs: Array) -> Array:
         z: Any = zs if self.several else zs[0]

@@ -114,6 +114,8 @@ def calls(dtype, products=PRODUCTS, shapes=SHAPES):
         yield "next_index", [np.arange(2 * batch), np.array([3]), index.copy()]
         wrong = out(batch)
         yield "misses", [dy, labels, wrong]
+        yield "weigh", [x, np.abs(dy[:, 0]), out(batch, n)]
+        yield "share", [np.abs(dy[:, 0]), np.zeros(1)]
         yield "tally", [dy[:, 0].copy(), dy[:, -1].copy(), np.zeros(2, int), np.zeros((4, 2))]
 
 
