@@ -403,6 +403,7 @@ def overlapping(name, call, key, written, offset):
 
 
 INPLACE = {
+    "weigh": ("x",),
     "bias_fprop": ("x",), "tanh_fprop": ("x",), "tanh_bprop": ("y", "dy"), "scale": ("x",),
     "softmax_fprop": ("x",), "softmax_bprop": ("y", "dy"), "cross_entropy_bprop": ("p",),
     "sigmoid_fprop": ("x",), "sigmoid_bprop": ("y", "dy"), "relu_fprop": ("x",),

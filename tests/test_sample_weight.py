@@ -347,3 +347,13 @@ def test_warming_up_compiles_for_weights():
     count = compiled()
     train(X, T, weights, net=lambda: net)
     assert count == compiled()
+
+
+def test_without_weights_no_kernel_knows_of_them():
+    def calls(weights):
+        run = training(weights)
+        run.run()
+        return [kernel.__name__ for tape in run._plan._tapes.values() for kernel, _ in tape.calls]
+
+    assert not {"weigh", "share"} & set(calls(None))
+    assert {"weigh", "share"} <= set(calls(WEIGHTS))
