@@ -59,6 +59,7 @@ from jitprop.kernels.update import (
     next_numbers,
     sgd_update,
 )
+from jitprop.kernels.weigh import share, weigh
 from jitprop.kernels.zero import zero
 
 __all__ = [
@@ -102,6 +103,7 @@ __all__ = [
     "scale",
     "set_num_threads",
     "sgd_update",
+    "share",
     "sigmoid_bprop",
     "sigmoid_cross_entropy",
     "sigmoid_fprop",
@@ -122,5 +124,6 @@ __all__ = [
     "tanh_bprop",
     "tanh_fprop",
     "total",
+    "weigh",
     "zero",
 ]

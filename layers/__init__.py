@@ -16,6 +16,7 @@ from jitprop.layers.cross_entropy import CrossEntropy, SoftmaxCrossEntropy
 from jitprop.layers.dropout import Dropout
 from jitprop.layers.gradcheck import GradCheckResult, GradientError, gradcheck
 from jitprop.layers.graph import Graph
+from jitprop.layers.identity import Identity
 from jitprop.layers.linear import Linear
 from jitprop.layers.log_softmax import LogSoftmax
 from jitprop.layers.losses import Losses
@@ -31,6 +32,7 @@ from jitprop.layers.sigmoid_cross_entropy import SigmoidCrossEntropy
 from jitprop.layers.softmax import Softmax
 from jitprop.layers.subtract import Subtract
 from jitprop.layers.tanh import Tanh
+from jitprop.layers.weighted import Weighted
 
 __all__ = [
     "Activation",
@@ -42,6 +44,7 @@ __all__ = [
     "GradCheckResult",
     "GradientError",
     "Graph",
+    "Identity",
     "Input",
     "Linear",
     "LogSoftmax",
@@ -63,5 +66,6 @@ __all__ = [
     "State",
     "Subtract",
     "Tanh",
+    "Weighted",
     "gradcheck",
 ]

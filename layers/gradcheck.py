@@ -35,6 +35,7 @@ from jitprop.layers.batch import Array
 from jitprop.layers.copies import copied
 from jitprop.layers.module import Loss, Module
 from jitprop.layers.node import what
+from jitprop.layers.weighted import Weighted
 
 STEP = float(np.sqrt(np.finfo(np.float64).eps))
 # The entry of dy, and the scale of a loss. Not 1, so that a bprop that drops or squares it fails; a
@@ -172,7 +173,7 @@ def gradcheck(
     x : array, or tuple of arrays
         The input, converted to float64; a tuple for several. Small random numbers are best.
     t : array, tuple of arrays or None
-        For a loss, its targets; a tuple where `x` is one.
+        For a loss, its targets; a tuple where `x` is one. For a `Weighted` one, (t, weights).
     tolerance : float
         The largest relative error that passes.
     raise_on_error : bool
@@ -211,12 +212,14 @@ class _AtTargets(Module):
 
     def __init__(self, loss: Loss, t: Any) -> None:
         self.loss = loss
-        self.t = tuple(map(_as_target, t)) if isinstance(t, tuple) else _as_target(t)
+        self.t = _as_target(t)
+        while isinstance(loss, Weighted):
+            loss, t = loss.loss, t[0]
+        self.several = isinstance(t, tuple)
 
     def fprop(self, *zs: Array) -> Array:
-        z: Any = zs if isinstance(self.t, tuple) else zs[0]
-        t: Any = self.t
-        return np.array(self.loss.fprop(z, t))
+        z: Any = zs if self.several else zs[0]
+        return np.array(self.loss.fprop(z, self.t))
 
     def bprop(self, dy: Array, need_dx: bool = True) -> Any:
         return self.loss.bprop(float(dy))
@@ -225,7 +228,9 @@ class _AtTargets(Module):
         return repr(self.loss)
 
 
-def _as_target(t: npt.ArrayLike) -> Array:
+def _as_target(t: Any) -> Any:
+    if isinstance(t, tuple):
+        return tuple(map(_as_target, t))
     t = np.asarray(t)
     return t.astype(np.float64) if t.dtype.kind == "f" else t
 

@@ -1,7 +1,9 @@
 """The weighted sum of losses, one for each output of a network: `sum(weight_i * loss_i)`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+import numpy as np
 
 from jitprop import kernels
 from jitprop.layers.batch import Array, Buffer, as_number
@@ -67,9 +69,14 @@ class Losses(Loss):
         assert total is not None  # there is a loss
         return total
 
-    def bprop(self, scale: float) -> tuple[Array, ...]:  # type: ignore[override]
+    def bprop(self, scale: Any) -> tuple[Array, ...]:  # type: ignore[override]
         """Return the gradient by each output, of its shape: a tuple."""
-        return tuple(loss.bprop(scale * weight) for loss, weight in self.weighted)
+        return tuple(loss.bprop(_product(scale, weight)) for loss, weight in self.weighted)
+
+    def _within(self) -> Iterator[Loss]:
+        yield self
+        for loss, _ in self.weighted:
+            yield from loss._within()
 
     def hint(self, value: float) -> str:
         """Return the first hint that one of the losses has."""
@@ -77,3 +84,12 @@ class Losses(Loss):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(map(repr, self.weighted))})"
+
+
+def _product(scale: Any, weight: float) -> Any:
+    """Return their product; of an array, as an array, for a tape to compute when it runs."""
+    if not isinstance(scale, np.ndarray):
+        return scale * weight
+    product = np.zeros(1)
+    kernels.scale(np.array([weight]), scale, product)
+    return product.reshape(())

@@ -206,8 +206,13 @@ class Loss(Copied, ABC):
         """Return the gradient of `scale * loss` by `z`, of the shape and dtype of `z`.
 
         With `scale` 1 / batch it is the gradient of the mean (slide 12). It lies in a buffer of the
-        loss, valid until the next `bprop`.
+        loss, valid until the next `bprop`. This package's losses take a float64 array of no
+        dimensions, too, which a tape reads whenever it runs.
         """
+
+    def _within(self) -> "Iterator[Loss]":
+        """Yield this loss and all losses in it."""
+        yield self
 
     def hint(self, value: float) -> str:
         """Return why the loss may have become a `value` that is not finite, and what helps.

@@ -41,7 +41,7 @@ MIRRORS = {
     "kernels/tile.py": ["tests/test_matmul.py"],
     "layers/batch.py": ["tests/test_batch.py", "tests/test_linear.py", "tests/test_arithmetic.py"],
     "layers/cross_entropy.py": ["tests/test_losses.py"],
-    "layers/losses.py": ["tests/test_weighted_losses.py"],
+    "layers/losses.py": ["tests/test_weighted_losses.py", "tests/test_weighted.py"],
     "layers/node.py": ["tests/test_graph.py"],
     "layers/one_pass.py": ["tests/test_losses.py"],
     "layers/order.py": ["tests/test_graph.py"],

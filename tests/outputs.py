@@ -115,6 +115,8 @@ def calls(dtype, products=PRODUCTS, shapes=SHAPES):
         wrong = out(batch)
         yield "misses", [dy, labels, wrong]
         yield "squares", [dy.reshape(-1).copy(), out(3)]
+        yield "weigh", [x, np.abs(dy[:, 0]), out(batch, n)]
+        yield "share", [np.abs(dy[:, 0]), np.zeros(1)]
         yield "tally", [dy[:, 0].copy(), dy[:, -1].copy(), np.zeros(2, int), np.zeros((4, 2))]
 
 

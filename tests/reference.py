@@ -254,6 +254,19 @@ def poisson_loss_bprop(z, t, scale):
         return (np.exp(z) - t) / z.shape[1] * scale
 
 
+def weigh(x, weights):
+    """Each row times its weight; a row of weight 0 is nothing, whatever it holds."""
+    x, weights = x.astype(np.float64), weights.astype(np.float64)
+    weights = weights.reshape(-1, *[1] * (x.ndim - 1))
+    return np.where(weights == 0, 0, np.where(weights == 0, 0, x) * weights)
+
+
+def weighted_mean(losses, weights):
+    """Of the losses of rows, and what it is of their gradients: the factor of each row."""
+    weights = weights.astype(np.float64)
+    return (weights * losses.astype(np.float64)).sum() / weights.sum(), weights / weights.sum()
+
+
 def sgd(w, gradients, rates, momentum=0.0, nesterov=False, weight_decay=0.0):
     """The weights after each step; PyTorch's SGD as its documentation has it.
 

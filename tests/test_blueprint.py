@@ -13,6 +13,7 @@ from jitprop.layers import (
     Concatenate,
     Dropout,
     Graph,
+    Identity,
     Input,
     Linear,
     LogSoftmax,
@@ -60,7 +61,7 @@ def tied():
 
 NETS = {
     "a module": lambda: Linear(4, 3, rng),
-    "no parameters": lambda: Sequential(Tanh(), Multiply(2)),
+    "no parameters": lambda: Sequential(Tanh(), Multiply(2), Identity()),
     "float64": lambda: Sequential(Linear(4, 2, rng, np.float64), Bias(2, np.float64)),
     "nested": lambda: Sequential(Sequential(Linear(4, 4, rng)), Sequential(Sequential(Tanh()))),
     "many": many,

@@ -103,6 +103,8 @@ def arguments(name, dtype=np.float32):
             "images": rng.integers(0, 256, (7, n), np.uint8), "index": labels, "out": x,
         },
         "zero": {"out": row},
+        "weigh": {"x": y, "weights": floats(batch), "out": x},
+        "share": {"weights": floats(batch), "out": np.zeros(1)},
         "gather_rows": {"x": floats(7, n), "index": labels, "out": x},
         "gather_labels": {"labels": np.arange(7), "index": labels, "out": np.zeros(batch, int)},
         "next_index": {
@@ -147,10 +149,10 @@ NAMES = (
     "multiply", "concatenate_fprop", "concatenate_bprop", "dropout_step", "dropout",
     "mean_squared_error_fprop", "mean_squared_error_bprop",
     "sigmoid_cross_entropy", "poisson_loss",
-    "gather_rows", "gather_labels", "next_index", "misses", "tally", "zero", "squares",
-    "sparse_linear_fprop",
-    "sparse_linear_tanh_fprop", "sparse_rows_fprop", "sparse_rows_tanh_fprop", "sparse_tn",
-    "sparse_tn_sgd", "sparse_tn_momentum",
+    "gather_rows", "gather_labels", "next_index", "misses", "tally", "weigh", "share", "zero",
+    "squares",
+    "sparse_linear_fprop", "sparse_linear_tanh_fprop", "sparse_rows_fprop",
+    "sparse_rows_tanh_fprop", "sparse_tn", "sparse_tn_sgd", "sparse_tn_momentum",
 )  # fmt: skip
 WRITTEN = {
     "sgd_update": ("w",), "momentum_update": ("w", "velocity"), "cross_entropy_fprop": ("losses",),
@@ -205,7 +207,7 @@ def test_the_calls_work(name):
 
 # Sizes that no other argument shares, so that any will do: (argument, axis).
 FREE = {
-    "zero": [("out", 0)], "next_numbers": [("table", 0)],
+    "zero": [("out", 0)], "share": [("weights", 0)], "next_numbers": [("table", 0)],
     "gather": [("images", 0)], "gather_rows": [("x", 0)], "gather_labels": [("labels", 0)],
     "next_index": [("order", 0), ("index", 0)], "misses": [("z", 1)],
     "squares": [("w", 0), ("out", 0)],
@@ -404,6 +406,7 @@ def overlapping(name, call, key, written, offset):
 
 
 INPLACE = {
+    "weigh": ("x",),
     "bias_fprop": ("x",), "tanh_fprop": ("x",), "tanh_bprop": ("y", "dy"), "scale": ("x",),
     "softmax_fprop": ("x",), "softmax_bprop": ("y", "dy"), "cross_entropy_bprop": ("p",),
     "sigmoid_fprop": ("x",), "sigmoid_bprop": ("y", "dy"), "relu_fprop": ("x",),

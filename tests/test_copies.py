@@ -127,8 +127,9 @@ def test_every_module_and_loss_forgets_what_it_was_run_on():
         "Split": ([2, 4],),
         "Sequential": (Tanh(),),
         "Losses": ((MeanSquaredError(), 1.0),),
+        "Weighted": (MeanSquaredError(),),
     }
-    given_numbers = ("Losses", "MeanSquaredError", "SigmoidCrossEntropy", "PoissonLoss")
+    given_numbers = "Losses", "Weighted", "MeanSquaredError", "SigmoidCrossEntropy", "PoissonLoss"
     done = set()
     for name, kind in kinds.items():
         if not isinstance(kind, type) or name in ("Module", "Loss", "Activation", "Graph"):
@@ -144,6 +145,7 @@ def test_every_module_and_loss_forgets_what_it_was_run_on():
             size = len(pickle.dumps(module))
             several = name == "Losses"
             t = np.abs(x) / 9 if name in given_numbers else np.zeros(500, int)
+            t = (t, t[:, 0]) if name == "Weighted" else t
             module.fprop(*(((np.abs(x),), (t,)) if several else (np.abs(x), t)))
             module.bprop(1)
         else:

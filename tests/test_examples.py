@@ -301,7 +301,7 @@ def test_numbers_for_several_outputs(t, said):
         ((X,), " must be a pair (x, t), examples and their targets"),
         (X, " must be a pair (x, t), examples and their targets"),
         ((), " must be a pair (x, t), examples and their targets"),
-        ((X, T, T), " must be a pair (x, t), examples and their targets"),
+        ((X, T, T, T), " must be a pair (x, t), examples and their targets"),
         ({"x": X, "t": T}, " must be a pair (x, t), examples and their targets"),
     ],
 )

@@ -40,6 +40,7 @@ LAYERS = {
     "sparse": "linear",
     "scale": "multiply",
     "softmax_cross_entropy": "cross_entropy",
+    "weigh": "weighted",
 } | dict.fromkeys(("gather", "tally", "update", "zero"))
 UNMEASURED = {"tally", "zero"}  # a thousandth of an epoch
 

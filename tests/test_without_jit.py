@@ -20,6 +20,7 @@ TESTS = (
     "update", "scale", "zero", "gather", "tally", "tape", "checks", "kernel", "sigmoid",
     "relu", "log_softmax", "add", "subtract", "multiply", "concatenate", "dropout",
     "mean_squared_error", "sigmoid_cross_entropy", "poisson_loss", "sparse", "fuse", "memory",
+    "weigh",
 )  # fmt: skip
 
 # All of these are covered, each line and each branch, but for what is named here.
@@ -52,6 +53,7 @@ COVERED = {
     "tally.py": 100,
     "tanh.py": 100,
     "update.py": 100,
+    "weigh.py": 100,
     "checks.py": 98,  # reading the function behind a compiled one
 }
 # simd.py, permute.py, tile.py, sparse_tile.py: half of each emits LLVM code. test_simd.py,

@@ -56,6 +56,7 @@ class Descent:
             task.net, task.x, task.t, self.size, loss=task.loss, **weights_of(task.weights)
         )
         self.plan = Plan(task.net, task.loss, batches, mlp._optimizer)
+        self.factor = task.factor / task.unit(batches)
         self.order = np.arange(len(task))
         self.amounts = task.amounts(self.order, self.size)
         self.rows = replace(task, weights=None).amounts(self.order, self.size)
@@ -89,7 +90,7 @@ class Descent:
                 if plan.diverged:
                     raise ValueError(NOT_FINITE)
         mlp._steps += len(self.amounts)
-        losses = plan.history[:, 0] * self.task.factor + mlp._optimizer.penalties()
+        losses = plan.history[:, 0] * self.factor + mlp._optimizer.penalties()
         mlp.loss_ = float((losses / self.amounts * self.rows).sum() / len(self.task))
         mlp.n_iter_ += 1
         mlp.t_ += len(self.task)

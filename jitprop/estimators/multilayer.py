@@ -21,6 +21,7 @@ from jitprop.layers import Loss, Module
 from jitprop.training.asking import Predictor
 from jitprop.training.examples import Array, dtype_of
 
+LEAST_WEIGHT = 2.0**-99  # of the largest: a row of less counts as absent
 STOCHASTIC = ("sgd", "adam", "adamw")
 
 
@@ -137,7 +138,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
             sample_weight = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
-            rows = np.flatnonzero(sample_weight)
+            rows = np.flatnonzero(sample_weight > LEAST_WEIGHT * sample_weight.max())
             if len(rows) < len(y):
                 X, y, sample_weight = X[rows], y[rows], sample_weight[rows]
         self._random_state = check_random_state(self.random_state)

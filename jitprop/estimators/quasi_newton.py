@@ -54,6 +54,7 @@ class Objective:
         )
         self.gradients = Gradients(task.net)
         self.plan = Plan(task.net, task.loss, batches, self.gradients)
+        self.factor = task.factor / task.unit(batches)
         self.order = np.arange(len(task))
         amounts = task.amounts(self.order, size)
         self.amount = float(amounts.sum())
@@ -83,7 +84,7 @@ class Objective:
         with closing(self.plan.run(self.order)) as chunks:
             for _ in chunks:
                 pass
-        loss = float(self.plan.history[:, 0].sum()) * self.task.factor / self.amount
+        loss = float(self.plan.history[:, 0].sum()) * self.factor / self.amount
         if self.plan.diverged:
             return FAR, np.zeros(len(values))
         found = []

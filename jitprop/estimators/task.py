@@ -1,11 +1,13 @@
 """What an estimator learns: a network, a loss, and examples in the form that batches take."""
 
 from dataclasses import dataclass, replace
+from math import log2
 from typing import Any
 
 import numpy as np
 
 from jitprop.layers import Loss, Module
+from jitprop.training.batches import Batches
 from jitprop.training.examples import Array
 
 
@@ -55,3 +57,9 @@ class Task:
         if self.weights is None:
             return np.diff(starts, append=len(order)).astype(np.float64)
         return np.add.reduceat(self.weights[order], starts)
+
+    def unit(self, batches: Batches) -> float:
+        """Return what a weight of 1 is in these batches, which divide all by a power of two."""
+        if self.weights is None:
+            return 1.0
+        return 2.0 ** round(log2(batches.weight() / self.weights.sum()))

@@ -9,7 +9,15 @@ from jitprop import kernels
 from jitprop.layers import Graph, Linear, Loss, Module
 from jitprop.layers.node import what
 from jitprop.layers.sparse import SparseImages
-from jitprop.training.examples import Array, Rows, dtype_of, inputs, targets, wrong_labels
+from jitprop.training.examples import (
+    Array,
+    Rows,
+    dtype_of,
+    inputs,
+    row_weights,
+    targets,
+    wrong_labels,
+)
 
 INPUTS = ("auto", "dense", "sparse")
 # Where skipping zeros pays. Measured on Zen 4 with 784x200 weights, the sparse products take 0.36
@@ -46,6 +54,8 @@ class Batches:
         Which set it is, for messages: "", "validation: ".
     warn : bool
         Whether to say where inputs are so large that a network hardly learns from them.
+    weights : (n,) of any numbers, at least 0, or None
+        Of the examples; one of weight 0 counts as absent.
 
     Attributes
     ----------
@@ -59,6 +69,12 @@ class Batches:
         Whether there are classes, so that errors can be counted.
     density : float or None
         Share of pixels that are not zero, if the images are sparse; else None.
+    weights : source of arrays, or None
+        The weights as they are used: all divided by one power of two, which changes no mean.
+    share : (1,) float64, or None
+        1 / the sum of the weights of the last `take`; None without weights.
+    rows : (examples,) int64, or None
+        Where in `x` they are; None if none is absent.
 
     Raises
     ------
@@ -80,6 +96,7 @@ class Batches:
         pixels: bool | None = None,
         of: str = "",
         warn: bool = False,
+        weights: npt.ArrayLike | None = None,
     ) -> None:
         if input not in INPUTS:
             raise ValueError(f"input is {input!r}, expected one of {', '.join(INPUTS)}")
@@ -91,9 +108,16 @@ class Batches:
         ts = targets(net, loss, t, xs, of)
         self.targets = len(t) if isinstance(t, tuple) else None
         self._length = len(xs[0])
+        dtype = dtype_of(net)
+        self.rows: Array | None = None
+        if weights is not None:
+            where = f"{of}weights" if of else "sample_weight"
+            weights = row_weights(where, weights, self._length, dtype)
+            if not weights.all():
+                self.rows = np.flatnonzero(weights)
+                self._length = len(self.rows)
         self.size = min(size or self._length, self._length)
         self.widths = [array.shape[1] for array in xs]
-        dtype = dtype_of(net)
         self.density: float | None = None
         self._x: list[Any] = []
         for place, array in enumerate(xs):
@@ -112,6 +136,11 @@ class Batches:
             else _Source(values, dtype, self.size)
             for values, classes in ts
         ]
+        self.weights: _Source | None = None
+        self.share: Array | None = None
+        if weights is not None:
+            self.weights = _Source(weights.reshape(-1, 1), dtype, self.size)
+            self.share = np.zeros(1)
         # The classes of the first output, where its targets are one-hot.
         values, classes = ts[0]
         self.counts = classes is not None
@@ -122,18 +151,35 @@ class Batches:
         self._misses = np.zeros(self.size, dtype)
 
     def __len__(self) -> int:
-        """Return the number of examples."""
+        """Return the number of examples that are not absent."""
         return self._length
 
     def take(self, index: Array) -> tuple[tuple[Any, ...], Any]:
         """Return the inputs, a tuple, and the targets of the examples `index`, int64 (batch,).
 
-        All are valid until the next call.
+        With weights the targets are a pair, (targets, weights), as `Weighted` takes them. All are
+        valid until the next call.
         """
         self._index = index
-        targets = tuple(source.take(index) for source in self._t)
+        targets: Any = tuple(source.take(index) for source in self._t)
         inputs = tuple(source.take(index) for source in self._x)
-        return inputs, targets[0] if self.targets is None else targets
+        if self.targets is None:
+            (targets,) = targets
+        if self.weights is not None:
+            weights = self.weights.take(index).reshape(-1)
+            kernels.share(weights, self.share)
+            targets = targets, weights
+        return inputs, targets
+
+    def weight(self, index: Array | None = None) -> float:
+        """Return the sum of the weights of the examples `index`, or of all.
+
+        Without weights, it is their number.
+        """
+        if self.weights is None:
+            return len(self) if index is None else len(index)
+        weights = self.weights.array.reshape(-1)
+        return float(kernels.total(weights if index is None else weights[index]))
 
     def wrong_input(self) -> str:
         """Say which example of the last batch is not finite any more; "" if all are.
@@ -150,8 +196,10 @@ class Batches:
     def misses(self, z: Any, t: Any) -> Array:
         """Return a 1 for each row of the last `take` that is taken for another class, else a 0.
 
-        Without classes, return an empty array.
+        `t` is what `take` returned. Without classes, return an empty array.
         """
+        if self.weights is not None:
+            t = t[0]
         zs, ts = ((z,), (t,)) if self.targets is None else (z, t)
         for output in zs:
             check_output(output, len(ts[0]))

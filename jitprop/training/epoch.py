@@ -14,7 +14,7 @@ class Epoch:
     train_loss, train_errors : float, int
         Mean loss and errors on the training images, taken as each batch came by, just before the
         step that learned from it. So no image is run twice for them, and they lag behind the
-        weights at the end of the epoch.
+        weights at the end of the epoch. With a `sample_weight`, losses are weighted means.
     train_seconds : float
         Seconds of training alone, evaluation apart.
     validation_loss, validation_errors : float, int or None

@@ -33,9 +33,9 @@ class Evaluation(NamedTuple):
     errors : int or None
         Examples that the network takes for another class; None where targets are no classes.
     images : int
-        All examples.
+        All examples, but for those of weight 0.
     loss : float
-        The mean loss.
+        The mean loss; the weighted mean, where examples have weights.
     """
 
     errors: int | None
@@ -43,7 +43,9 @@ class Evaluation(NamedTuple):
     loss: float
 
 
-def evaluate(net: Module, loss: Loss, x: Rows, t: Rows) -> Evaluation:
+def evaluate(
+    net: Module, loss: Loss, x: Rows, t: Rows, sample_weight: npt.ArrayLike | None = None
+) -> Evaluation:
     """Run `net` in evaluation over examples, and compare with their targets.
 
     Parameters
@@ -53,6 +55,9 @@ def evaluate(net: Module, loss: Loss, x: Rows, t: Rows) -> Evaluation:
         Of its output.
     x, t : arrays
         Examples and targets, as `Batches` takes them.
+    sample_weight : (n,) of any numbers, at least 0, or None
+        How much each example counts in the mean loss. One of weight 0 counts as absent, in the
+        errors, too.
 
     Returns
     -------
@@ -65,7 +70,7 @@ def evaluate(net: Module, loss: Loss, x: Rows, t: Rows) -> Evaluation:
         The arrays do not fit together or to the network.
     """
     check_loss(loss)
-    batches = Batches(net, x, t, BATCH, loss=loss)
+    batches = Batches(net, x, t, BATCH, loss=loss, weights=sample_weight)
     if own_part(net) or own_part(loss):
         with one_at_a_time:
             return evaluate_plan(Plan(net, loss, batches))
@@ -129,5 +134,5 @@ def evaluate_plan(plan: Plan) -> Evaluation:
 def summary(plan: Plan) -> Evaluation:
     """What the last pass of a plan over all its examples found."""
     total, errors = map(float, plan.history.sum(axis=0))
-    examples = len(plan.batches)
-    return Evaluation(int(errors) if plan.batches.counts else None, examples, total / examples)
+    counted = int(errors) if plan.batches.counts else None
+    return Evaluation(counted, len(plan.batches), total / plan.batches.weight())

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from jitprop import layers
 from jitprop.kernels.compiler.messages import say_once
-from jitprop.layers import Graph, Loss, Losses, Module
+from jitprop.layers import Graph, Loss, Losses, Module, Weighted
 from jitprop.layers.batch import beyond
 from jitprop.layers.node import out_width, what
 
@@ -26,6 +26,7 @@ SHORT = 8192  # elements of a product that is computed on one thread
 ZEROS = {dtype: np.zeros(SHORT, dtype) for dtype in "fd"}
 MOST_LABELS = 2**63  # and more do not fit into int64
 LARGE = 100  # from here on, inputs hardly train
+LEAST = 2.0**-100  # of the largest weight: what is less is lost in any sum, and 1 / it may overflow
 
 
 class Target(NamedTuple):
@@ -157,6 +158,32 @@ def targets(
     return found
 
 
+def row_weights(where: str, given: Any, count: int, dtype: np.dtype[Any]) -> Array:
+    """Return the weights of `count` examples, (n,) of a dtype, the largest from 1 to below 2.
+
+    All are divided by one power of two, which changes no weighted mean, and no bit of one. What is
+    next to nothing beside the largest becomes 0.
+
+    Raises
+    ------
+    TypeError
+        They are no numbers.
+    ValueError
+        They are not one for each example, not finite, below 0, or all 0.
+    """
+    array = _as_array(where, given)
+    if array.shape != (count,):
+        raise ValueError(f"{where} has shape {array.shape}, expected ({count},), one a row of x")
+    weights = _as_floats(where, array, np.dtype(np.float64))[0].reshape(-1)
+    if (negative := np.flatnonzero(weights < 0)).size:
+        row = negative[0]
+        raise ValueError(f"{where} holds {weights[row]:g} (row {row}), expected 0 or more")
+    if not weights.any():
+        raise ValueError(f"{where} is 0 for all examples, expected one above 0")
+    weights = np.ldexp(weights, 1 - np.frexp(weights.max())[1])
+    return np.where(weights < LEAST, 0, weights).astype(dtype)
+
+
 def taken(net: Module) -> tuple[int | None, ...]:
     """Return the width of each input that a network takes; None where it takes any."""
     if not isinstance(net, Graph):
@@ -212,6 +239,8 @@ def _as_array(where: str, given: Any) -> Array:
     try:
         array = np.asarray(given)
     except (TypeError, ValueError):
+        if name.endswith(("weight", "weights")):
+            raise ValueError(f"{where} is no array of numbers") from None
         which = "input" if name.startswith("x") else "output"
         raise ValueError(
             f"{where} is neither an array nor a tuple of arrays, one for each {which}"
@@ -400,9 +429,15 @@ def _expect_outputs(net: Module, loss: Loss, count: int | None, of: str) -> None
 
 
 def check_loss(loss: object) -> None:
-    """Raise TypeError for what is no loss."""
+    """Raise TypeError for what is no loss, or one whose weights are to be given apart."""
     if not isinstance(loss, Loss):
         raise TypeError(f"loss is {what(loss)}, expected a loss such as SoftmaxCrossEntropy()")
+    for part in loss._within():
+        if isinstance(part, Weighted):
+            raise TypeError(
+                f"loss is {loss!r}: pass {part.loss!r} in the place of {part!r}, and the weights "
+                "as sample_weight"
+            )
 
 
 def of_layers(kind: type) -> bool:

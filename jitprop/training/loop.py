@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from jitprop.layers import Loss, Module
 from jitprop.layers.batch import as_generator
@@ -20,7 +21,7 @@ from jitprop.training import schedules
 from jitprop.training.batches import Batches
 from jitprop.training.epoch import Epoch
 from jitprop.training.evaluation import BATCH, evaluate_plan, summary
-from jitprop.training.examples import Array, Rows, check_loss
+from jitprop.training.examples import Array, Rows, check_loss, row_weights
 from jitprop.training.optimisers import optimiser
 from jitprop.training.plan import Plan
 from jitprop.training.progress import Progress, Silence, shown
@@ -28,6 +29,8 @@ from jitprop.training.settings import Settings, settings_of, switch
 from jitprop.training.text import printable
 
 Examples = tuple[Rows, Rows]
+Weights = npt.ArrayLike | None
+Evaluated = Examples | tuple[Rows, Rows, Weights]
 
 
 class DivergedError(ArithmeticError):
@@ -47,6 +50,7 @@ class Training:
         `fit` takes its fields one by one.
     rng : Generator, int or None
     validation, test : tuple of arrays or None
+    sample_weight : (n,) of numbers or None
     input : str
     pixels : bool or None
     on_epoch, on_batch : callable or None
@@ -76,8 +80,9 @@ class Training:
         settings: Settings,
         *,
         rng: np.random.Generator | int | None = None,
-        validation: Examples | None = None,
-        test: Examples | None = None,
+        validation: Evaluated | None = None,
+        test: Evaluated | None = None,
+        sample_weight: Weights = None,
         input: str = "auto",
         pixels: bool | None = None,
         on_epoch: Callable[[Epoch], None] | None = None,
@@ -97,9 +102,11 @@ class Training:
         sets = {"validation": validation, "test": test}
         for name, examples in sets.items():
             if examples is not None and (
-                not isinstance(examples, tuple | list) or len(examples) != 2
+                not isinstance(examples, tuple | list) or len(examples) not in (2, 3)
             ):
-                raise TypeError(f"{name} must be a pair (x, t), examples and their targets")
+                raise TypeError(
+                    f"{name} must be a pair (x, t), examples and their targets, or (x, t, weights)"
+                )
         if settings.early_stopping and validation is None:
             raise ValueError("early stopping needs validation=(x, t)")
         self._on_epoch, self._on_batch = on_epoch, on_batch
@@ -107,13 +114,17 @@ class Training:
         self._silence = Silence()
         self._rng = as_generator("fit", rng)
         size = settings.batch_size
-        batches = Batches(net, x, t, size, input, loss, pixels, warn=True)
+        batches = Batches(net, x, t, size, input, loss, pixels, warn=True, weights=sample_weight)
         self._optimiser = optimiser(net, settings)
         self._plan = Plan(net, loss, batches, self._optimiser)
         self._evaluations: dict[str, Plan] = {}
         for name, examples in sets.items():
             if examples is not None:
-                others = Batches(net, *examples, BATCH, input, loss, pixels, f"{name}: ")
+                xs, ts, *weights = examples
+                given_weights = weights[0] if weights else None
+                others = Batches(
+                    net, xs, ts, BATCH, input, loss, pixels, f"{name}: ", weights=given_weights
+                )
                 if others.widths != batches.widths:
                     given, wanted = (" and ".join(map(str, b.widths)) for b in (others, batches))
                     raise ValueError(f"{name}: x has {given} features, the training set {wanted}")
@@ -265,7 +276,9 @@ class Training:
     def record(self) -> dict[str, Any]:
         """Return where the training stands, for JSON."""
         begun = self._order is not None
+        weighted = {} if self._plan.batches.weights is None else {"weighted": True}
         return {
+            **weighted,
             "epoch": self.epoch,
             "batch": self.batch,
             "seconds": self._seconds,
@@ -288,6 +301,12 @@ class Training:
         ValueError
             They are of a training with other arguments; nothing was changed.
         """
+        weighted = self._plan.batches.weights is not None
+        if record.get("weighted", False) != weighted:
+            raise ValueError(
+                f"it was trained {'without' if weighted else 'with'} a sample_weight, "
+                f"{'with' if weighted else 'without'} one it would go on otherwise"
+            )
         own = self.arrays()
         for name in {**own, **arrays}:
             given = f"{arrays[name].dtype} of shape {arrays[name].shape}" if name in arrays else ""
@@ -318,8 +337,9 @@ def fit(
     input: str = "auto",
     pixels: bool | None = None,
     rng: np.random.Generator | int | None = None,
-    validation: Examples | None = None,
-    test: Examples | None = None,
+    validation: Evaluated | None = None,
+    test: Evaluated | None = None,
+    sample_weight: Weights = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     on_batch: Callable[[int, int, float], None] | None = None,
     verbose: bool = False,
@@ -349,8 +369,12 @@ def fit(
         in checkpoints, and `predict` follows it.
     rng : Generator, int or None
         A seed, or what draws one permutation of the images for each epoch.
-    validation, test : pair (x, t) or None
+    validation, test : pair (x, t), (x, t, weights) or None
         Examples and targets to evaluate after each epoch.
+    sample_weight : (n,) of any numbers, at least 0, or None
+        How much each example counts: of a batch, the weighted mean of the losses goes down. One of
+        weight 0 counts as absent; weights of 1 give the bits of None. Losses that are told are
+        weighted means, errors are counted, one for each example.
     on_epoch : callable or None
         Called with the `Epoch` after each one. It may run the network and switch its mode: the
         training stays the same.
@@ -384,6 +408,7 @@ def fit(
         rng=rng,
         validation=validation,
         test=test,
+        sample_weight=sample_weight,
         input=input,
         pixels=pixels,
         on_epoch=on_epoch,
@@ -413,10 +438,16 @@ def warm_up(net: Module, loss: Loss, images: Rows, labels: Rows, **settings: Any
     **settings
         As for `fit`, which raises the same errors.
     """
-    how = {name: settings.pop(name) for name in ("input", "pixels") if name in settings}
+    weights = settings.pop("sample_weight", None)
+    how: dict[str, Any] = {
+        name: settings.pop(name) for name in ("input", "pixels") if name in settings
+    }
     needed: dict[str, Any] = {"epochs": 1, "batch_size": None, "rate": 1e-3}
-    chosen = settings_of({**needed, **settings}, ("input", "pixels"))
+    chosen = settings_of({**needed, **settings}, ("input", "pixels", "sample_weight"))
     count = _length(images[0] if isinstance(images, tuple) and images else images)
+    if weights is not None:
+        used = row_weights("sample_weight", weights, count, np.dtype(np.float64))
+        count = int(np.count_nonzero(used))
     size = min(chosen.batch_size or count, count)
     for name in ("warmup", "early_stopping", "patience"):
         needed[name] = getattr(Settings, name)
@@ -424,6 +455,7 @@ def warm_up(net: Module, loss: Loss, images: Rows, labels: Rows, **settings: Any
     for rows in {size, count % size} - {0}:
         rows = min(rows, BATCH)
         x, t = _first(images, rows), _first(labels, rows)
+        how["sample_weight"] = None if weights is None else np.ones(rows)
         Training(copied(net), copied(loss), x, t, chosen, rng=0, test=(x, t), **how)._run()
 
 

@@ -18,7 +18,7 @@ from jitprop import kernels
 from jitprop.kernels.compiler.apart import apart
 from jitprop.kernels.fused import fused
 from jitprop.kernels.runtime.kernel import Kernel
-from jitprop.layers import Graph, Loss, Losses, Module
+from jitprop.layers import Graph, Loss, Module, Weighted
 from jitprop.layers.mode import in_mode, one_at_a_time
 from jitprop.layers.node import what
 from jitprop.training.batches import Batches
@@ -77,7 +77,8 @@ class Plan:
     size : int
         Examples in a batch; the last one may be shorter.
     history : (batches, 2) float64
-        For each batch the sum of its losses and its errors.
+        For each batch the sum of its losses, each times its weight if there are weights, and its
+        errors.
     done : int
         Batches of this pass so far.
     diverged : bool
@@ -91,6 +92,7 @@ class Plan:
         self, net: Module, loss: Loss, batches: Batches, optimiser: Optimiser | None = None
     ) -> None:
         self.net, self.loss, self.batches, self.optimiser = net, loss, batches, optimiser
+        self._loss = loss if batches.weights is None else Weighted(loss)
         self.size = batches.size
         self.own = own_part(net) or own_part(loss)
         self.history = np.zeros((-(-len(batches) // self.size), 2))
@@ -107,8 +109,8 @@ class Plan:
     @property
     def last_loss(self) -> float:
         """Mean loss of the last batch."""
-        examples = min(self.size, len(self.batches) - (self.done - 1) * self.size)
-        return float(self.history[self.done - 1, 0]) / examples
+        last = self._order[(self.done - 1) * self.size : self.done * self.size]
+        return float(self.history[self.done - 1, 0]) / self.batches.weight(last)
 
     @property
     def diverged(self) -> bool:
@@ -137,7 +139,8 @@ class Plan:
             Several times a second, between two batches; the attribute `done` says how many there
             were.
         """
-        self._order[:] = order
+        rows = self.batches.rows
+        self._order[:] = order if rows is None else rows[order]
         self.rewind(done)
         with in_mode(self.net, self.optimiser is not None):
             whole, rest = divmod(len(self._order), self.size)
@@ -175,13 +178,20 @@ class Plan:
         x, t = self.batches.take(index)
         z = self.net.fprop(*x)
         misses = self.batches.misses(z, t)
-        losses = _losses(self.loss, z, t).astype(misses.dtype, copy=False)
+        losses = _losses(self._loss, z, t).astype(misses.dtype, copy=False)
         kernels.tally(losses, misses, self._state[1:], self.history)
         if self.optimiser is None or self.diverged:
             return
-        dz = self.loss.bprop(1 / size)
+        dz = self._loss.bprop(self._scale(size))
         self.net.bprop(*(dz if isinstance(dz, tuple) else (dz,)), need_dx=False)
         self.optimiser.update()
+
+    def _scale(self, size: int) -> Any:
+        """Return what makes the gradient of a sum that of the mean, for `size` examples."""
+        share = self.batches.share
+        if share is None:
+            return 1 / size
+        return share.reshape(()) if self.own is None else float(share[0])
 
 
 def _losses(loss: Loss, z: Any, t: Any) -> Array:
@@ -201,13 +211,11 @@ def own_part(whole: Module | Loss) -> Module | Loss | None:
 
 def _parts(part: Module | Loss) -> Iterator[Module | Loss]:
     """Yield a module or a loss, and all within it."""
+    if isinstance(part, Loss):
+        yield from part._within()
+        return
     yield part
-    within: tuple[Module | Loss, ...] = ()
-    if isinstance(part, Graph):
-        within = part.modules
-    elif isinstance(part, Losses):
-        within = tuple(loss for loss, _ in part.weighted)
-    for inner in within:
+    for inner in part.modules if isinstance(part, Graph) else ():
         yield from _parts(inner)
 
 

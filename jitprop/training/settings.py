@@ -174,6 +174,7 @@ _ELSEWHERE = {
     **dict.fromkeys(("epsilon",), "eps"),
     **dict.fromkeys(("nesterovs_momentum",), "nesterov"),
     **dict.fromkeys(("seed", "random_state", "generator"), "rng"),
+    **dict.fromkeys(("sample_weights", "weights", "weight"), "sample_weight"),
     **dict.fromkeys(("validation_data", "val", "eval_set", "x_val"), "validation"),
     **dict.fromkeys(("callback", "callbacks", "on_epoch_end"), "on_epoch"),
 }
