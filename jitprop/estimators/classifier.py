@@ -106,9 +106,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
 
     @available_if(is_stochastic)
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(
-        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
-    ) -> Self:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """Train for one epoch on a part of a table, from where training stands.
 
         Parameters

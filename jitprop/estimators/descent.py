@@ -30,6 +30,7 @@ from jitprop.training.settings import Settings
 
 SCHEDULES = ("linear", "cosine", "step")
 LEAST_RATE = 1e-6
+AHEAD, MOST_AHEAD = 30_000_000, 64  # multiply-adds, and epochs, that run at a go
 NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and "
     "need to be preprocessed."
@@ -47,19 +48,23 @@ class Descent:
         What it learns.
     validation : Task or None
         What it is scored on.
+    followed : bool
+        Whether somebody wants to be told of each epoch.
     """
 
-    def __init__(self, mlp: Any, task: Task, validation: Task | None) -> None:
+    def __init__(self, mlp: Any, task: Task, validation: Task | None, followed: bool) -> None:
         self.mlp, self.task, self.validation = mlp, task, validation
         self.size = _batch_size(mlp.batch_size, len(task))
         batches = Batches(
             task.net, task.x, task.t, self.size, loss=task.loss, **weights_of(task.weights)
         )
-        self.plan = Plan(task.net, task.loss, batches, mlp._optimizer)
+        self.ahead = self._most_ahead(followed)
+        self.plan = Plan(task.net, task.loss, batches, mlp._optimizer, self.ahead)
         self.factor = task.factor / task.unit(batches)
         self.order = np.arange(len(task))
-        self.amounts = task.amounts(self.order, self.size)
-        self.rows = replace(task, weights=None).amounts(self.order, self.size)
+        self.orders = np.tile(self.order, self.ahead)
+        self.rows = replace(task, weights=None).amounts(self.orders, self.size)
+        self.amounts = self.rows if task.weights is None else task.amounts(self.orders, self.size)
         self.evaluation: Plan | None = None
         if validation is not None:
             self.evaluation = Plan(
@@ -77,39 +82,61 @@ class Descent:
         self.best: list[Array] = []
         self.seconds = 0.0
 
-    def epoch(self) -> None:
-        """Run over all examples once."""
-        mlp, plan, start = self.mlp, self.plan, perf_counter()
+    def _most_ahead(self, followed: bool) -> int:
+        """Return how many epochs may run at a go: where they are so short that Python takes longer.
+
+        Nobody looks at the network between them, and no rule changes anything before the last.
+        """
+        mlp, task = self.mlp, self.task
+        looked_at = followed or self.validation is not None or mlp.restore_best
+        steers = mlp.solver == "sgd" and mlp.learning_rate in ("invscaling", "adaptive")
+        if looked_at or steers or len(task) % self.size:
+            return 1
+        work = task.net.multiply_adds(task.x.shape[1]) * len(task)
+        return int(min(MOST_AHEAD, max(1, AHEAD // max(1, work)), mlp.n_iter_no_change + 1))
+
+    def epochs(self, most: int) -> list[float]:
+        """Run over all examples, once or several times; return the loss of each time.
+
+        They are so few that no rule could have ended training before the last of them.
+        """
+        mlp, plan, start, examples = self.mlp, self.plan, perf_counter(), len(self.task)
+        count = int(min(self.ahead, most, mlp.n_iter_no_change + 1 - mlp._no_improvement_count))
         if mlp.shuffle:
-            mlp._random_state.shuffle(self.order)
+            for place in range(count):
+                mlp._random_state.shuffle(self.order)
+                self.orders[place * examples : (place + 1) * examples] = self.order
             if self.task.weights is not None:
-                self.amounts = self.task.amounts(self.order, self.size)
+                self.amounts = self.task.amounts(self.orders, self.size)
         mlp._optimizer.begin(self._rates(), self.amounts, mlp._steps)
-        with closing(plan.run(self.order)) as chunks:
+        with closing(plan.run(self.orders[: count * examples])) as chunks:
             for _ in chunks:
                 if plan.diverged:
                     raise ValueError(NOT_FINITE)
-        mlp._steps += len(self.amounts)
+        mlp._steps += count * len(self.amounts) // self.ahead
         losses = plan.history[:, 0] * self.factor + mlp._optimizer.penalties()
-        mlp.loss_ = float((losses / self.amounts * self.rows).sum() / len(self.task))
+        if self.task.weights is not None:
+            losses = losses / self.amounts * self.rows
+        self.seconds = (perf_counter() - start) / count
+        return [float(one) for one in losses.reshape(self.ahead, -1)[:count].sum(1) / examples]
+
+    def look(self, loss: float) -> Epoch:
+        """Take down how well the network does after an epoch of this loss."""
+        mlp, counts = self.mlp, self.plan.batches.counts
+        mlp.loss_ = loss
         mlp.n_iter_ += 1
         mlp.t_ += len(self.task)
-        mlp.loss_curve_.append(mlp.loss_)
-        self.seconds = perf_counter() - start
-
-    def look(self) -> Epoch:
-        """Take down how well the network does after an epoch."""
-        mlp, counts = self.mlp, self.plan.batches.counts
-        errors = int(self.plan.history[:, 1].sum()) if counts else None
-        result = Epoch(mlp.n_iter_, mlp.loss_, errors, self.seconds)
+        mlp.loss_curve_.append(loss)
+        errors = int(self.plan.history[:, 1].sum()) if counts and self.ahead == 1 else None
+        result = Epoch(mlp.n_iter_, loss, errors, self.seconds)
         better = True
         if self.evaluation is not None:
             assert self.validation is not None
             found = evaluate_plan(self.evaluation)
-            loss = found.loss * self.task.factor
-            result = replace(result, validation_loss=loss, validation_errors=found.errors)
-            better = loss < min(mlp.validation_loss_curve_, default=np.inf)
-            mlp.validation_loss_curve_.append(loss)
+            seen = found.loss * self.task.factor
+            result = replace(result, validation_loss=seen, validation_errors=found.errors)
+            better = seen < min(mlp.validation_loss_curve_, default=np.inf)
+            mlp.validation_loss_curve_.append(seen)
         if mlp.early_stopping:
             assert self.validation is not None
             score = mlp._score_of(self.validation)
@@ -161,10 +188,10 @@ class Descent:
         self.mlp._rate = rate
 
     def _rates(self) -> Array:
-        """Return the rate of each step of the epoch."""
-        mlp, steps = self.mlp, len(self.amounts)
+        """Return the rate of each step of the epochs that run at a go."""
+        mlp, steps = self.mlp, len(self.amounts) // self.ahead
         if not (mlp.warmup or mlp.learning_rate in SCHEDULES):
-            return np.full(steps, mlp._rate)
+            return np.full(len(self.amounts), mlp._rate)
         settings = Settings(
             epochs=mlp.max_iter,
             batch_size=self.size,
@@ -175,8 +202,9 @@ class Descent:
             if mlp.learning_rate == "step"
             else {},
         )
-        epoch = min(mlp._steps // steps + 1, mlp.max_iter)
-        return schedules.rates(settings, epoch, steps)
+        first = mlp._steps // steps + 1
+        epochs = [min(first + place, mlp.max_iter) for place in range(self.ahead)]
+        return np.concatenate([schedules.rates(settings, epoch, steps) for epoch in epochs])
 
 
 def descend(mlp: Any, task: Task, validation: Task | None, incremental: bool, hooks: Any) -> None:
@@ -197,21 +225,19 @@ def descend(mlp: Any, task: Task, validation: Task | None, incremental: bool, ho
         mlp._optimizer, mlp._steps, mlp._rate = _optimiser(mlp, task), 0, mlp.learning_rate_init
     if mlp.early_stopping and validation is None:
         task, validation = _split(mlp, task)
-    descent = Descent(mlp, task, validation)
-    mlp.n_iter_ = 0
+    descent = Descent(mlp, task, validation, bool(hooks))
+    mlp.n_iter_, most = 0, 1 if incremental else mlp.max_iter
     reason = ""
     try:
-        with shown(mlp, 1 if incremental else mlp.max_iter) as show:
-            for _ in range(1 if incremental else mlp.max_iter):
+        with shown(mlp, most) as show:
+            while mlp.n_iter_ < most and not reason:
                 hooks.begin()
-                descent.epoch()
-                result = descent.look()
-                show(result)
-                reason = descent.ends()
-                if hooks.end(result):
-                    reason = "A callback asked to stop."
-                if reason:
-                    break
+                for loss in descent.epochs(most - mlp.n_iter_):
+                    result = descent.look(loss)
+                    show(result)
+                    reason = descent.ends()
+                    if hooks.end(result):
+                        reason = "A callback asked to stop."
             if reason:
                 show(reason)
         if not reason and not incremental:

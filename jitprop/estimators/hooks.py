@@ -40,6 +40,10 @@ class Hooks:
             self.whole = mlp._init_callback_context(max_subtasks=mlp.max_iter)
             self.whole.call_on_fit_task_begin(estimator=mlp, **self.data)
 
+    def __bool__(self) -> bool:
+        """Whether there is anybody to tell."""
+        return bool(self.calls) or self.whole is not None
+
     def begin(self) -> None:
         """Tell that an epoch begins."""
         if self.whole is not None:

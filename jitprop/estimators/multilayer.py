@@ -125,9 +125,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
         """
         return self._fit(X, y, sample_weight, None, incremental=True)
 
-    def _fit(
-        self, X: Any, y: Any, sample_weight: Any, validation: Any, incremental: bool
-    ) -> Self:
+    def _fit(self, X: Any, y: Any, sample_weight: Any, validation: Any, incremental: bool) -> Self:
         self._check_choices(validation, incremental)
         first = not hasattr(self, "network_") or not (self.warm_start or incremental)
         wide = self.dtype == "float64" or self.solver == "lbfgs"

@@ -151,7 +151,9 @@ class AdamSteps(Penalised):
 
     def _rows(self, rates: Array, before: int) -> Array:
         stop = before + len(rates)
-        factors = [_factors(block, self.betas) for block in range(before // BLOCK, stop // BLOCK + 1)]
+        factors = [
+            _factors(block, self.betas) for block in range(before // BLOCK, stop // BLOCK + 1)
+        ]
         first = before % BLOCK
         whole = factors[0] if len(factors) == 1 else np.concatenate(factors)
         return np.column_stack([rates * whole[first : first + len(rates)], self._decays])

@@ -24,11 +24,10 @@ from jitprop.layers.sharing import share
 from jitprop.layers.sparse import SparseImages, SparseRows
 from jitprop.training.batches import SPARSE_DENSITY, check_output, into_linear
 from jitprop.training.examples import Array, Rows, all_finite, dtype_of, inputs
-from jitprop.training.plan import own_part
+from jitprop.training.plan import ALONE, own_part
 
 BATCH = 500  # rows that run together: their activations stay in the cache
 FEW = 3  # rows that are computed together anyway, whether there are zeros or not
-ALONE = 1_500_000  # multiply-adds that one thread does sooner than two
 LOOKED_AT = 16  # rows, of which the zeros are counted
 MOST = 32  # tapes that a thread keeps
 

@@ -28,6 +28,7 @@ from jitprop.training.optimisers import Optimiser
 CHUNK = 0.05  # seconds of replay between two looks at what else there is to do, such as Ctrl-C
 TRIAL = 20  # chunks, about a second: then the slower of the two ways is tried again,
 SHARE = 10  # with a tenth of the batches of a chunk
+ALONE = 1_500_000  # multiply-adds of a batch forwards, below which one thread is mostly faster
 WARM = 3  # chunks until both are compared: one compiles, the next is a single batch
 
 
@@ -36,10 +37,12 @@ class Pace:
 
     Small batches are faster on one thread: to move data between two cores takes longer than to
     compute with them. Which are small depends on the machine, and at times on what else it does.
-    Batches that take a tenth of a chunk are not small.
+    Batches that take a tenth of a chunk are not small. Until both are measured, those below ALONE
+    count as small.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, small: bool) -> None:
+        self._small = small
         self._seconds: dict[bool, float] = {}
         self._chunks = 0
 
@@ -47,9 +50,9 @@ class Pace:
         """Return whether the next chunk runs on one thread alone, and how many batches it has."""
         times = max(1, int(CHUNK / min(self._seconds.values(), default=1.0)))
         if times < SHARE or kernels.get_num_threads() == 1 or self._chunks < WARM:
-            return False, times
+            return self._small, times
         if len(self._seconds) < 2:
-            return True, times // SHARE
+            return not self._small, times // SHARE
         alone = min(self._seconds, key=self._seconds.__getitem__)
         if self._chunks % TRIAL == 0:
             return not alone, times // SHARE
@@ -71,12 +74,14 @@ class Plan:
     loss : Loss
     batches : Batches
     optimiser : Optimiser or None
+    passes : int
+        How many times all examples may be run over at a go; above 1, no batch is shorter.
 
     Attributes
     ----------
     size : int
         Examples in a batch; the last one may be shorter.
-    history : (batches, 2) float64
+    history : (passes * batches, 2) float64
         For each batch the sum of its losses, each times its weight if there are weights, and its
         errors.
     done : int
@@ -89,18 +94,23 @@ class Plan:
     """
 
     def __init__(
-        self, net: Module, loss: Loss, batches: Batches, optimiser: Optimiser | None = None
+        self,
+        net: Module,
+        loss: Loss,
+        batches: Batches,
+        optimiser: Optimiser | None = None,
+        passes: int = 1,
     ) -> None:
         self.net, self.loss, self.batches, self.optimiser = net, loss, batches, optimiser
         self._loss = loss if batches.weights is None else Weighted(loss)
         self.size = batches.size
         self.own = own_part(net) or own_part(loss)
-        self.history = np.zeros((-(-len(batches) // self.size), 2))
-        self._order = np.zeros(len(batches), np.int64)
+        self.history = np.zeros((passes * -(-len(batches) // self.size), 2))
+        self._order = np.zeros(passes * len(batches), np.int64)
         self._index = np.zeros(self.size, np.int64)
         self._state = np.zeros(3, np.int64)  # first example and number of the next batch, stop
         self._tapes: dict[int, kernels.Tape] = {}
-        self._pace = Pace()
+        self._pace = Pace(net.multiply_adds(*batches.widths) * self.size < ALONE)
 
     @property
     def done(self) -> int:
@@ -129,7 +139,7 @@ class Plan:
         Parameters
         ----------
         order : (n,) int64
-            A permutation of the examples.
+            A permutation of the examples, or as many behind each other as `passes` allows.
         done : int
             Batches to leave out.
 
@@ -140,10 +150,10 @@ class Plan:
             were.
         """
         rows = self.batches.rows
-        self._order[:] = order if rows is None else rows[order]
+        self._order[: len(order)] = order if rows is None else rows[order]
         self.rewind(done)
         with in_mode(self.net, self.optimiser is not None):
-            whole, rest = divmod(len(self._order), self.size)
+            whole, rest = divmod(len(order), self.size)
             while self.done < whole and not self.diverged:
                 alone, times = self._pace.choose()
                 times = min(times, whole - self.done)
