@@ -1,5 +1,7 @@
 """training/plan.py: batches replayed from a tape, and batch by batch where that cannot be."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from numba.core.runtime import _nrt_python
@@ -260,14 +262,14 @@ def test_looks_up_often(monkeypatch):
 def test_the_faster_of_one_thread_and_all_is_taken():
     """Both are tried once compiling is over; the slower one now and then."""
     kernels.set_num_threads(2)
-    for slow in (False, True):
-        pace, chosen = Pace(), []
+    for slow, small in product((False, True), repeat=2):
+        pace, chosen = Pace(small), []
         for chunk in range(3 * TRIAL):
             alone, times = pace.choose()
             chosen.append(alone)
             assert 1 <= times <= 1000
             pace.note(alone, 100.0 if chunk == 0 else CHUNK / (100 if alone == slow else 1000))
-        assert chosen[:4] == [False, False, False, True]
+        assert chosen[:4] == [small, small, small, not small]
         assert [chunk for chunk in range(4, 3 * TRIAL) if chosen[chunk] == slow] == [
             TRIAL,
             2 * TRIAL,
@@ -277,7 +279,7 @@ def test_the_faster_of_one_thread_and_all_is_taken():
 @pytest.mark.parametrize(("threads", "seconds"), [(1, 0.001), (2, 2 * CHUNK), (2, CHUNK / 5)])
 def test_no_choice_with_one_thread_and_for_large_batches(threads, seconds):
     kernels.set_num_threads(threads)
-    pace = Pace()
+    pace = Pace(False)
     for _ in range(2 * TRIAL):
         alone, times = pace.choose()
         assert not alone

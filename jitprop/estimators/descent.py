@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
-from jitprop.estimators.steps import AdamSteps, AdamWSteps, SGDSteps
+from jitprop.estimators.steps import AdamSteps, AdamWSteps, Penalised, SGDSteps
 from jitprop.estimators.task import Task
 from jitprop.training import schedules
 from jitprop.training.asking import BATCH
@@ -101,7 +101,8 @@ class Descent:
         They are so few that no rule could have ended training before the last of them.
         """
         mlp, plan, start, examples = self.mlp, self.plan, perf_counter(), len(self.task)
-        count = int(min(self.ahead, most, mlp.n_iter_no_change + 1 - mlp._no_improvement_count))
+        left = max(1, mlp.n_iter_no_change + 1 - mlp._no_improvement_count)
+        count = int(min(self.ahead, most, left))
         if mlp.shuffle:
             for place in range(count):
                 mlp._random_state.shuffle(self.order)
@@ -119,6 +120,24 @@ class Descent:
             losses = losses / self.amounts * self.rows
         self.seconds = (perf_counter() - start) / count
         return [float(one) for one in losses.reshape(self.ahead, -1)[:count].sum(1) / examples]
+
+    def takes(self, task: Task) -> bool:
+        """Whether another task is of the same shape; then it learns that from now on."""
+        own, size = self.task, _batch_size(self.mlp.batch_size, len(task))
+        if self._key(own, self.size) != self._key(task, size):
+            return False
+        if not isinstance(own.x, np.ndarray) or own.weights is not None or self.ahead > 1:
+            return False
+        self.plan.batches.refill(task.x, task.t)
+        self.order[:] = self.orders[:] = np.arange(len(task))
+        return True
+
+    def _key(self, task: Task, size: int) -> Any:
+        """Return what must be equal for two tasks to run the same kernels on the same memory."""
+        mlp = self.mlp
+        rules = id(mlp._optimizer), mlp.alpha > 0, mlp.shuffle
+        shapes = type(task.x), task.x.shape, task.x.dtype, task.t.shape, size
+        return shapes, id(task.net), repr(task.loss), task.weights is None, rules
 
     def look(self, loss: float) -> Epoch:
         """Take down how well the network does after an epoch of this loss."""
@@ -225,7 +244,15 @@ def descend(mlp: Any, task: Task, validation: Task | None, incremental: bool, ho
         mlp._optimizer, mlp._steps, mlp._rate = _optimiser(mlp, task), 0, mlp.learning_rate_init
     if mlp.early_stopping and validation is None:
         task, validation = _split(mlp, task)
-    descent = Descent(mlp, task, validation, bool(hooks))
+    if isinstance(mlp._optimizer, Penalised):
+        mlp._optimizer.alpha = mlp.alpha
+    descent = getattr(mlp, "_descent", None) if incremental else None
+    if descent is None or not descent.takes(task):
+        if incremental:  # what the next call fills anew must not be a person's own
+            task = replace(task, x=task.x.copy(), t=task.t.copy())
+        descent = Descent(mlp, task, validation, bool(hooks) or incremental)
+    if incremental:
+        mlp._descent = descent
     mlp.n_iter_, most = 0, 1 if incremental else mlp.max_iter
     reason = ""
     try:

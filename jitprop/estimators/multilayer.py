@@ -256,7 +256,9 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
         return self._ask(X)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {n: v for n, v in super().__getstate__().items() if n != "_ask"}
+        """Leave out what looks at the arrays of this very network."""
+        bound = ("_ask", "_descent")
+        return {n: v for n, v in super().__getstate__().items() if n not in bound}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)

@@ -111,6 +111,8 @@ class Penalised(Optimiser):
             if self.penalty is None or len(self.penalty) != len(rates):
                 self.penalty = Penalty(self._parameters, len(rates))
             self.penalty.begin()
+        else:
+            self.penalty = None
         self.prepare(rates, before)
 
     def penalties(self) -> Array | float:

@@ -181,6 +181,16 @@ class Batches:
         weights = self.weights.array.reshape(-1)
         return float(kernels.total(weights if index is None else weights[index]))
 
+    def refill(self, x: Array, t: Array) -> None:
+        """Put other examples in the place of these: one input and one output of the same shapes.
+
+        They are in the form that `inputs` and `targets` return, and their classes are among those
+        that the network gives. The memory that is overwritten is what `x` and `t` were, where they
+        were not copied.
+        """
+        (source,), (target,) = self._x, self._t
+        source.array[...], target.array[...] = x, t
+
     def wrong_input(self) -> str:
         """Say which example of the last batch is not finite any more; "" if all are.
 
