@@ -1,8 +1,8 @@
 """Neural networks from hand-written kernels that numba compiles for this CPU.
 
 The names of `jitprop.layers`, `jitprop.training`, `jitprop.estimators` and `jitprop.reporting` are
-here, too: `jitprop.Linear`, `jitprop.fit`. A name loads its module when it is first used. So `import jitprop`
-loads neither NumPy nor numba.
+here, too: `jitprop.Linear`, `jitprop.fit`. A name loads its module when it is first used. So
+`import jitprop` loads neither NumPy nor numba.
 """
 
 import sys
@@ -46,8 +46,6 @@ __all__ = [
     "LogSoftmax",
     "Loss",
     "Losses",
-    "MLPClassifier",
-    "MLPRegressor",
     "MeanSquaredError",
     "Module",
     "Multiply",
@@ -99,6 +97,9 @@ __all__ = [
     "write_report",
 ]
 
+# They need scikit-learn: `from jitprop import *` does without them.
+_ESTIMATORS = ["MLPClassifier", "MLPRegressor"]
+
 _HERE = Path(__file__).parent
 _CLONE = _HERE.parent
 # In a clone, these stand beside this folder; in what is installed, they lie in it.
@@ -126,6 +127,8 @@ if _IN_A_CLONE:
 if not TYPE_CHECKING:  # to a type checker, a name that is not above is an error
 
     def __getattr__(name: str) -> Any:
+        if name in _ESTIMATORS:
+            return getattr(import_module(f"{__name__}.estimators"), name)
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         if name == "__version__":
@@ -133,11 +136,10 @@ if not TYPE_CHECKING:  # to a type checker, a name that is not above is an error
         if name in ("data", "estimators", "kernels", "layers", "reporting", "training"):
             return import_module(f"{__name__}.{name}")
         rooms = (
-            import_module(f"{__name__}.{room}")
-            for room in ("training", "reporting", "layers", "estimators")
+            import_module(f"{__name__}.{room}") for room in ("training", "reporting", "layers")
         )
         return getattr(next(room for room in rooms if name in room.__all__), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_ESTIMATORS})

@@ -4,7 +4,6 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 from jitprop.layers.graph import Graph
@@ -77,7 +76,11 @@ def parts(net: Module) -> list[Module]:
     return list(found.values())
 
 
-@cache
+_KNOWN: dict[type, bool] = {}
+
+
 def _is_module(kind: type) -> bool:
     """Whether objects of a class are modules: to ask an abstract class for each takes long."""
-    return issubclass(kind, Module)
+    if kind not in _KNOWN:
+        _KNOWN[kind] = issubclass(kind, Module)
+    return _KNOWN[kind]

@@ -26,7 +26,8 @@ BELOW = {
     "jitprop/reporting": "jitprop/training layers",
     "jitprop/cli": "jitprop jitprop/data jitprop/training jitprop/reporting layers kernels "
     "kernels/compiler",
-    "jitprop": "jitprop/data jitprop/training jitprop/reporting layers kernels jitprop/cli",
+    "jitprop/estimators": "jitprop/training layers kernels",
+    "jitprop": "jitprop/data jitprop/estimators jitprop/training jitprop/reporting layers kernels jitprop/cli",
     ".": "jitprop jitprop/cli jitprop/training",
 }
 # What speaks LLVM's language, beside compiler/ and runtime/: the microkernels.

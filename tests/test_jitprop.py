@@ -24,7 +24,7 @@ def python(code, **options):
 
 
 def test_all_public_names_are_there():
-    packages = {"data", "kernels", "layers", "reporting", "training"}
+    packages = {"data", "estimators", "kernels", "layers", "reporting", "training"}
     homes = {name: home for home in (layers, reporting, training) for name in home.__all__}
     assert {*jitprop.__all__} == {*homes, *packages, "__version__"}
     assert len({*jitprop.__all__}) == len(jitprop.__all__)

@@ -20,7 +20,6 @@ from jitprop.estimators.steps import AdamSteps, AdamWSteps, Penalised, SGDSteps
 from jitprop.estimators.task import Task
 from jitprop.training import schedules
 from jitprop.training.asking import BATCH
-from jitprop.training.batches import Batches
 from jitprop.training.epoch import Epoch
 from jitprop.training.evaluation import evaluate_plan
 from jitprop.training.examples import Array
@@ -55,9 +54,7 @@ class Descent:
     def __init__(self, mlp: Any, task: Task, validation: Task | None, followed: bool) -> None:
         self.mlp, self.task, self.validation = mlp, task, validation
         self.size = _batch_size(mlp.batch_size, len(task))
-        batches = Batches(
-            task.net, task.x, task.t, self.size, loss=task.loss, **weights_of(task.weights)
-        )
+        batches = task.batches(self.size)
         self.ahead = self._most_ahead(followed)
         self.plan = Plan(task.net, task.loss, batches, mlp._optimizer, self.ahead)
         self.factor = task.factor / task.unit(batches)
@@ -67,18 +64,7 @@ class Descent:
         self.amounts = self.rows if task.weights is None else task.amounts(self.orders, self.size)
         self.evaluation: Plan | None = None
         if validation is not None:
-            self.evaluation = Plan(
-                task.net,
-                task.loss,
-                Batches(
-                    task.net,
-                    validation.x,
-                    validation.t,
-                    BATCH,
-                    loss=task.loss,
-                    **weights_of(validation.weights),
-                ),
-            )
+            self.evaluation = Plan(task.net, task.loss, validation.batches(BATCH))
         self.best: list[Array] = []
         self.seconds = 0.0
 
@@ -277,10 +263,6 @@ def descend(mlp: Any, task: Task, validation: Task | None, incremental: bool, ho
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=3)
     descent.restore()
-
-
-def weights_of(weights: Array | None) -> dict[str, Array]:
-    return {} if weights is None else {"weights": weights}
 
 
 def _batch_size(given: Any, rows: int) -> int:

@@ -1,8 +1,8 @@
-"""What the classifier and the regressor share: from a table to a network, and from it to answers."""
+"""What the classifier and the regressor share: from a table to a network, and to its answers."""
 
 from abc import abstractmethod
 from numbers import Integral, Real
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
@@ -39,8 +39,9 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
     """A network of layers on a table. `MLPClassifier` and `MLPRegressor` have the docstrings."""
 
     _splits_by_class = _y_numeric = False
+    network_: Module
 
-    _parameter_constraints: dict[str, Any] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(networks.ACTIVATIONS))],
         "solver": [StrOptions({"lbfgs", *STOCHASTIC})],
@@ -194,7 +195,8 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
         """See that there is a network, of this dtype, and where training of it stands."""
         widths = [n_features, *self._hidden(), self.n_outputs_]
         if first:
-            self.t_, self.loss_curve_ = 0, []
+            self.t_ = 0
+            self.loss_curve_: list[float] = []
             if self.network is not None:
                 self.network_ = networks.own(
                     self.network, n_features, self.n_outputs_, self._random_state
@@ -235,7 +237,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
         if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
             raise TypeError("validation must be a pair (X, y), or a triple with weights")
         dtype = dtype_of(self.network_)
-        X, y = self._validated(*validation[:2], dtype, False)
+        X, y = self._validated(validation[0], validation[1], dtype, False)
         weights = validation[2] if len(validation) == 3 else None
         if weights is not None:
             weights = _check_sample_weight(weights, X, dtype=np.float64, ensure_non_negative=True)

@@ -12,11 +12,10 @@ from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from jitprop import kernels
-from jitprop.estimators.descent import NOT_FINITE, shown, weights_of
+from jitprop.estimators.descent import NOT_FINITE, shown
 from jitprop.estimators.task import Task
 from jitprop.layers import Module
 from jitprop.training.asking import BATCH
-from jitprop.training.batches import Batches
 from jitprop.training.epoch import Epoch
 from jitprop.training.examples import Array
 from jitprop.training.optimisers import Optimiser
@@ -49,9 +48,7 @@ class Objective:
     def __init__(self, task: Task, alpha: float) -> None:
         self.task, self.alpha = task, alpha
         size = min(BATCH, len(task))
-        batches = Batches(
-            task.net, task.x, task.t, size, loss=task.loss, **weights_of(task.weights)
-        )
+        batches = task.batches(size)
         self.gradients = Gradients(task.net)
         self.plan = Plan(task.net, task.loss, batches, self.gradients)
         self.factor = task.factor / task.unit(batches)

@@ -1,6 +1,6 @@
 """Regression of numbers: scikit-learn's MLPRegressor, on these kernels."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -14,10 +14,129 @@ from jitprop.training.examples import Array
 
 
 class MLPRegressor(RegressorMixin, MultilayerPerceptron):
-    """TODO."""
+    """A regression for tables: a network that gives one number, or several, for each row.
+
+    Parameters
+    ----------
+    loss : str
+        "squared_error", half the squared error; or "poisson", for counts and other numbers of at
+        least 0, whose logarithm the network gives.
+    hidden_layer_sizes : int or sequence of int
+        Widths of the hidden layers.
+    activation : str
+        Behind each hidden layer: "identity", "logistic" (the sigmoid), "tanh" or "relu".
+    solver : str
+        "adam", "sgd", "adamw", or "lbfgs" (SciPy's L-BFGS-B, on all rows at once, in float64).
+    alpha : float
+        Strength of the penalty alpha / 2 * sum of squared weights, divided by the rows of a batch.
+        Not of adamw, where `weight_decay` takes its place.
+    batch_size : int or "auto"
+        Rows of a batch; "auto" is 200, or all where there are fewer. Not for lbfgs.
+    learning_rate : str
+        How the rate changes. For sgd: "constant", "invscaling" (learning_rate_init / t^power_t
+        after each epoch, t the rows learned so far), "adaptive" (divided by 5 where training would
+        end, down to 1e-6). For sgd, adam and adamw: "linear" and "cosine", down to 0 at `max_iter`,
+        and "step". See `jitprop.training.schedules`.
+    learning_rate_init : float
+        The rate; the highest, where it changes.
+    power_t : float
+        Exponent of "invscaling".
+    max_iter : int
+        Epochs; for lbfgs iterations.
+    shuffle : bool
+        Whether each epoch has an order of its own.
+    random_state : int, RandomState or None
+        Draws the first weights, the set for early stopping and the orders, as scikit-learn draws
+        them.
+    tol : float
+        How much the loss must fall, or with early stopping the score rise, to count as better.
+    verbose : bool or int
+        Whether to show a progress bar; where there is no terminal, a line for each epoch.
+    warm_start : bool
+        Whether `fit` goes on from the weights that are there.
+    momentum : float
+        Of sgd, from 0 to 1.
+    nesterovs_momentum : bool
+        Whether momentum is Nesterov's.
+    early_stopping : bool
+        Whether to end where the score on rows held out has not become better for
+        `n_iter_no_change` epochs, with the weights of the best.
+    validation_fraction : float
+        Share of the rows that are held out for it, unless `fit` is given `validation`.
+    beta_1, beta_2 : float
+        Of adam and adamw: how much a step keeps of the means of the gradient, and of its square.
+    epsilon : float
+        Of adam and adamw: added to the root of the latter.
+    n_iter_no_change : int
+        Epochs without anything better that end training when there is one more.
+    max_fun : int
+        Of lbfgs: how often the loss is computed at most.
+    weight_decay : float
+        Of adamw: rate * weight_decay * w is taken off the weights at each step.
+    warmup : float
+        Epochs, or a part of one, in which the rate rises from 0.
+    step_size, gamma : int, float
+        Of the rate "step": every `step_size` epochs it is multiplied by `gamma`.
+    dropout : float
+        The probability that a number of a hidden layer is set to 0 in training.
+    restore_best : bool
+        Whether to end with the weights of the best epoch, by the loss on `fit`'s `validation`.
+    callbacks : function, list of functions, or None
+        Each is called with a `jitprop.Epoch` after each epoch; training ends if one returns True.
+    network : function or None
+        Makes any network of this package in the place of layers: `network(n_features, n_outputs,
+        rng)` returns a Module that gives (batch, n_outputs) logits or numbers. Then
+        `hidden_layer_sizes`, `activation`, `dropout` and `dtype` are not looked at.
+    dtype : str
+        "float32" or "float64", of weights and of what is computed.
+
+    Attributes
+    ----------
+    network_ : Module
+        The network. `jitprop.save` and `jitprop.to_onnx` take it, too.
+    coefs_, intercepts_ : list of arrays
+        Weights (fan_in, fan_out) and biases (fan_out,) of each layer: the network's own arrays.
+    loss_, best_loss_ : float
+        The loss of the last epoch, and the least; with early stopping, the latter is None.
+    loss_curve_ : list of float
+        The loss of each epoch, the penalty with it, taken as the batches came by.
+    validation_scores_, best_validation_score_ : list of float, float
+        With early stopping: R^2 after each epoch; else None.
+    validation_loss_curve_ : list of float
+        The loss on the rows held out, or on `fit`'s `validation`, after each epoch.
+    n_iter_, t_ : int
+        Epochs of the last `fit`; rows learned in all.
+    n_layers_, n_outputs_ : int
+        Layers, inputs and outputs with them; outputs.
+    out_activation_ : str
+        "identity", or for the loss "poisson" "exp".
+    n_features_in_, feature_names_in_ : int, array of str
+        Columns; and their names, where those are all text.
+
+    Notes
+    -----
+    Parameters, attributes and messages are those of scikit-learn's class of this name, and so are
+    the numbers: with dtype="float64" and the same `random_state`, weights and losses are equal but
+    for rounding. Rows are answered one by one: an answer has the same bits in any company.
+    Callbacks of scikit-learn's own kind are taken by `set_callbacks`.
+
+    References
+    ----------
+    Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks",
+    2010. Kingma and Ba, "Adam", 2015. Loshchilov and Hutter, "Decoupled weight decay
+    regularization", 2019. Srivastava et al., "Dropout", 2014.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_friedman1
+    >>> from jitprop import MLPRegressor
+    >>> X, y = make_friedman1(random_state=0)
+    >>> MLPRegressor(solver="lbfgs", random_state=0).fit(X, y).score(X, y) > 0.9
+    True
+    """
 
     _y_numeric = True
-    _parameter_constraints: dict[str, Any] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **MultilayerPerceptron._parameter_constraints,
         "loss": [StrOptions({"squared_error", "poisson"})],
     }

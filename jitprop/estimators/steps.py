@@ -127,7 +127,7 @@ class Penalised(Optimiser):
 
 @lru_cache(maxsize=8)
 def _factors(block: int, betas: tuple[float, float]) -> Array:
-    """Return sqrt(1 - beta2^t) / (1 - beta1^t) for the steps of a block, t = block BLOCK + 1, ..."""
+    """Return sqrt(1 - beta2^t) / (1 - beta1^t) for the steps t = block * BLOCK + 1, ... of one."""
     first, second = (corrections(beta, block * BLOCK, BLOCK) for beta in betas)
     return np.sqrt(second) / first
 

@@ -46,6 +46,10 @@ class Task:
     def __len__(self) -> int:
         return len(self.t)
 
+    def batches(self, size: int) -> Batches:
+        """Return the examples in batches of this size."""
+        return Batches(self.net, self.x, self.t, size, loss=self.loss, weights=self.weights)
+
     def of(self, rows: Array) -> "Task":
         """Return the task of some rows alone."""
         weights = None if self.weights is None else self.weights[rows]
