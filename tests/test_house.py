@@ -38,6 +38,7 @@ HELPERS = {"constants", "functions", "fused", "losses", "sparse_tile", "tile"}
 LAYERS = {
     "matmul": "linear",
     "sparse": "linear",
+    "csr": "linear",
     "scale": "multiply",
     "softmax_cross_entropy": "cross_entropy",
 } | dict.fromkeys(("gather", "tally", "update", "zero"))

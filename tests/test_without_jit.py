@@ -19,7 +19,8 @@ TESTS = (
     "matmul", "bias", "tanh", "functions", "softmax", "cross_entropy", "softmax_cross_entropy",
     "update", "scale", "zero", "gather", "tally", "tape", "checks", "kernel", "sigmoid",
     "relu", "log_softmax", "add", "subtract", "multiply", "concatenate", "dropout",
-    "mean_squared_error", "sigmoid_cross_entropy", "poisson_loss", "sparse", "fuse", "memory",
+    "mean_squared_error", "sigmoid_cross_entropy", "poisson_loss", "sparse", "csr", "fuse",
+    "memory",
 )  # fmt: skip
 
 # All of these are covered, each line and each branch, but for what is named here.
@@ -29,6 +30,7 @@ COVERED = {
     "concatenate.py": 100,
     "constants.py": 100,
     "cross_entropy.py": 100,
+    "csr.py": 100,
     "dropout.py": 100,
     "functions.py": 100,
     "fuse.py": 100,
