@@ -431,6 +431,8 @@ def _first(examples: Any, rows: int) -> Any:
     """Return the first rows of an array, or of each of a tuple; as it is what has no rows."""
     if isinstance(examples, tuple):
         return tuple(_first(one, rows) for one in examples)
+    if hasattr(examples, "tocsr"):  # of other formats there are no rows
+        examples = examples.tocsr()
     try:
         return examples[:rows]
     except (TypeError, IndexError, KeyError):
@@ -440,7 +442,7 @@ def _first(examples: Any, rows: int) -> Any:
 def _length(array: Any) -> int:
     """Return how many rows there are, and 1 where `Batches` will say what is wrong."""
     try:
-        return max(1, len(array))
+        return max(1, array.shape[0] if hasattr(array, "tocsr") else len(array))
     except TypeError:
         return 1
 
