@@ -132,7 +132,7 @@ def csr_linear_fprop(data, indices, starts, ends, index, w, b, out, start, stop)
     stored, n = len(data) if len(w) else 0, w.shape[1]
     for i in range(start, stop):
         first, last = _places(starts, ends, within(index[i], len(starts)), stored)
-        if n < LANES:
+        if n <= LANES:
             _narrow(data, indices, first, last, w, b, out, i * n)
         else:
             _wide(data, indices, first, last, w, b, out, i * n)

@@ -22,7 +22,12 @@ from jitprop.layers.mode import in_mode, one_at_a_time, parts
 from jitprop.layers.node import what
 from jitprop.layers.sharing import share
 from jitprop.layers.sparse import CompressedRows, SparseImages, SparseRows
-from jitprop.training.batches import SPARSE_DENSITY, check_output, into_linear
+from jitprop.training.batches import (
+    COMPRESSED_DENSITY,
+    SPARSE_DENSITY,
+    check_output,
+    into_linear,
+)
 from jitprop.training.examples import Array, Rows, all_finite, dtype_of, inputs
 from jitprop.training.plan import own_part
 
@@ -311,7 +316,9 @@ def _memory(x: Any) -> Any:
 
 def _is_sparse(x: Any) -> bool:
     """Whether it pays to leave out zeros."""
-    return isinstance(x, CompressedRows) or len(x) <= FEW or _mostly_zero(x)
+    if isinstance(x, CompressedRows):
+        return x.density() <= COMPRESSED_DENSITY
+    return len(x) <= FEW or _mostly_zero(x)
 
 
 def _mostly_zero(x: Array) -> bool:

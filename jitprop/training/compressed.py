@@ -30,19 +30,20 @@ def compressed(where: str, given: Any) -> CompressedRows:
     """
     if len(given.shape) != 2:
         raise ValueError(f"{where} has shape {given.shape}, expected (n, features)")
+    if getattr(given, "format", "") == "csc":
+        _places(where, given, *given.shape[::-1])  # SciPy would follow it anywhere
     matrix = given.tocsr()
-    places, indices = _places(where, matrix)
+    places, indices = _places(where, matrix, *matrix.shape)
     if not _rise(places, indices):
         matrix = matrix.copy()
         matrix.sum_duplicates()
-        places, indices = _places(where, matrix)
+        places, indices = _places(where, matrix, *matrix.shape)
     data = matrix.data[: len(indices)]
     return CompressedRows(data, indices, places[:-1], places[1:], matrix.shape[1])
 
 
-def _places(where: str, matrix: Any) -> tuple[Array, Array]:
+def _places(where: str, matrix: Any, rows: int, features: int) -> tuple[Array, Array]:
     """Return indptr and indices of a csr matrix, copied and checked."""
-    rows, features = matrix.shape
     places, indices = (np.array(x, np.int64) for x in (matrix.indptr, matrix.indices))
     whole = len(places) == rows + 1 and places[0] == 0
     whole = whole and bool((places[1:] >= places[:-1]).all())
