@@ -103,6 +103,14 @@ def test_networks_that_do_not_begin_with_linear():
         Batches(Tanh(), sparse.csr_array(X), T, 4, "sparse")
 
 
+def test_what_fit_shows(capsys):
+    x = sparse.coo_array((np.ones(90), (np.arange(90) % 60, np.arange(90))), shape=(60, 1000))
+    for given, said in ((x, "0.15%"), (sparse.csr_array(X), "9%")):
+        trained(Linear(given.shape[1], 3, 0), given, verbose=True)
+        line = next(line for line in capsys.readouterr().out.splitlines() if "input " in line)
+        assert line == f"input     sparse, {said} of the inputs are not zero"
+
+
 def test_what_is_dense_is_multiplied_as_dense():
     net, x = Linear(40, 3, 0), sparse.csr_array(np.ones((60, 40)))
     assert Batches(net, x, T, 4).density is None

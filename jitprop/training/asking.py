@@ -74,7 +74,7 @@ class Predictor:
         ----------
         x : array, or tuple of arrays for several inputs
             Examples as `fit` takes them, (n, ...), n at least 0. Bytes are pixels or numbers as in
-            training.
+            training. A sparse matrix is gone through some rows at a time.
 
         Returns
         -------
@@ -225,7 +225,7 @@ def predict(net: Module, x: Rows) -> Any:
     net : Module
         It stays as it is.
     x : array, or tuple of arrays for several inputs
-        Examples as `fit` takes them, (n, ...).
+        Examples as `fit` takes them, (n, ...), also as sparse matrices.
 
     Returns
     -------

@@ -31,16 +31,16 @@ class Batches:
         The network; its parameters' dtype is that of the batches.
     x : array, or tuple of arrays for a network of several inputs
         (n, ...) uint8 images, divided by 255 as they are gathered; or (n, features), (n, ...) of
-        other numbers, as they are. What has the network's dtype already is not copied: leave it as
-        it is.
+        other numbers, as they are; or a sparse matrix, which has `tocsr` as SciPy's have: numbers,
+        whatever its dtype. What has the network's dtype already is not copied: leave it as it is.
     t : array, or tuple of arrays for several outputs
         (n,) class labels, (n, classes) one-hot targets, or (n, features) numbers: see `targets` in
         `jitprop.training.examples`. Errors are counted on the first output.
     size : int or None
         Examples in a batch; None, or more than there are, for all.
     input : str
-        "sparse" leaves out the zeros of images where the first layer can: the results are the same
-        bits. "auto" does so where it is faster, "dense" never.
+        "sparse" leaves out the zeros of images and of sparse matrices where the first layer can:
+        the results are the same bits. "auto" does so where it is faster, "dense" never.
     loss : Loss or None
         What the targets are for.
     pixels : bool or None
@@ -61,7 +61,8 @@ class Batches:
     counts : bool
         Whether there are classes, so that errors can be counted.
     density : float or None
-        Share of pixels that are not zero, if the images are sparse; else None.
+        Share of pixels that are not zero, or that a sparse matrix stores, if the network gets only
+        these; else None.
 
     Raises
     ------

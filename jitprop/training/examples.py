@@ -1,7 +1,7 @@
 """Examples as people have them become the one form that the rest of the package knows.
 
 Inputs are then uint8 (n, pixels), to be divided by 255, or floats (n, features) of the network's
-dtype. Targets are class labels, int64 (n,), or floats (n, features). All is checked here, before
+dtype, or of a sparse matrix `CompressedRows` of such floats. Targets are class labels, int64 (n,), or floats (n, features). All is checked here, before
 anything is done, piece by piece, so that the check copies no whole array.
 """
 
@@ -65,7 +65,8 @@ def inputs(
     ----------
     net : Module
     given : array, or tuple of arrays
-        For each input (n, features) of any numbers, (n, ...), or (n,) for one feature.
+        For each input (n, features) of any numbers, (n, ...), or (n,) for one feature; or a sparse
+        matrix (n, features), whose bytes are numbers, too.
     pixels : bool, or None
         Whether bytes are pixels; None: what `net.pixels` says.
     of : str
@@ -79,14 +80,15 @@ def inputs(
     -------
     list of arrays
         (n, pixels) uint8 where bytes are pixels, or (n, features) of the network's dtype; the very
-        memory of `given` where that fits.
+        memory of `given` where that fits. For a sparse matrix, `CompressedRows` of that dtype.
 
     Raises
     ------
     TypeError
         An array does not hold numbers.
     ValueError
-        Shapes do not fit; an array holds NaN, infinity, or what is too large for the dtype.
+        Shapes do not fit; an array holds NaN, infinity, or what is too large for the dtype; a
+        sparse matrix leads outside itself.
     """
     widths, dtype = taken(net), dtype_of(net)
     arrays = _arrays(f"{of}x", given)
