@@ -1,7 +1,7 @@
-"""Images with mostly zero pixels, as the first layer of a network may take them.
+"""Examples with mostly zeros, as the first layer of a network may take them.
 
-    y = x @ w + b      over the pixels that are not zero
-    dw = x.T @ dy      over the images in which the pixel is not zero
+    y = x @ w + b      over the inputs of an example that are not zero
+    dw = x.T @ dy      over the examples in which the input is not zero
 
 Zero times a finite weight adds nothing to a chain of multiply-adds: the results are the bits of the
 dense products.
@@ -47,30 +47,110 @@ class SparseImages:
         """Return the images `index`, int64 (batch,), without copying them."""
         return SparseBatch(self, index)
 
+    def linear(self, *operands: Array) -> None:
+        """Run the kernel for `index, w, b, out`."""
+        kernels.sparse_linear_fprop(self.images, self.values, *operands)
+
+    def tn(self, *operands: Array) -> None:
+        """Run the kernel for `index, dy, out`."""
+        kernels.sparse_tn(self.images, self.values, *operands)
+
+
+class CompressedRows:
+    """Rows of numbers, of each only those that are stored: see `jitprop.kernels.csr`.
+
+    Parameters
+    ----------
+    data : (stored,) float32 or float64
+        The numbers.
+    indices : (stored,) int64
+        Their columns, which rise in each row.
+    starts, ends : (n,) int64
+        Where each row begins and ends.
+    features : int
+        Columns.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (n, features).
+    dtype : float32 or float64
+        Of the numbers. Before `astype` it may be another.
+    """
+
+    def __init__(
+        self, data: Array, indices: Array, starts: Array, ends: Array, features: int
+    ) -> None:
+        self.data, self.indices, self.starts, self.ends = data, indices, starts, ends
+        self.shape = len(starts), features
+        self.dtype = data.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> "CompressedRows":
+        """Return some of the rows; nothing is copied."""
+        starts, ends = self.starts[rows], self.ends[rows]
+        return CompressedRows(self.data, self.indices, starts, ends, self.shape[1])
+
+    def astype(self, dtype: npt.DTypeLike) -> "CompressedRows":
+        """Return the rows in a dtype; nothing is copied that fits."""
+        data = np.require(self.data, dtype, ("C", "ALIGNED"))
+        return CompressedRows(data, self.indices, self.starts, self.ends, self.shape[1])
+
+    def place(self, at: int) -> tuple[int, int]:
+        """Return row and column of a stored number; rows are stored one behind the other."""
+        return int(np.searchsorted(self.ends, at, "right")), int(self.indices[at])
+
+    def stored(self, row: int) -> Array:
+        """Return the numbers of a row."""
+        return self.data[self.starts[row] : self.ends[row]]
+
+    def density(self) -> float:
+        """Return the share of what is stored."""
+        stored = int(self.ends.sum() - self.starts.sum())
+        return stored / max(1, self.shape[0] * self.shape[1])
+
+    def take(self, index: Array) -> "SparseBatch":
+        """Return the rows `index`, int64 (batch,), without copying them."""
+        return SparseBatch(self, index)
+
+    def linear(self, *operands: Array) -> None:
+        """Run the kernel for `index, w, b, out`."""
+        kernels.csr_linear_fprop(*self._rows(), *operands)
+
+    def tn(self, *operands: Array) -> None:
+        """Run the kernel for `index, dy, out`."""
+        kernels.csr_tn(*self._rows(), *operands)
+
+    def gather(self, index: Array, out: Array) -> None:
+        """Write the rows `index` with all their zeros to `out`, (batch, features)."""
+        kernels.csr_gather(*self._rows(), index, out)
+
+    def _rows(self) -> tuple[Array, Array, Array, Array]:
+        return self.data, self.indices, self.starts, self.ends
+
 
 class SparseBatch:
-    """A batch of `SparseImages`: what `Linear` takes in the place of an array (batch, pixels)."""
+    """The rows `index` of others: what `Linear` takes in the place of (batch, features)."""
 
     ndim = 2
 
-    def __init__(self, images: SparseImages, index: Array) -> None:
-        self.images, self.index = images, index
-        self.shape = len(index), images.shape[1]
-        self.dtype = images.dtype
+    def __init__(self, rows: SparseImages | CompressedRows, index: Array) -> None:
+        self.rows, self.index = rows, index
+        self.shape = len(index), rows.shape[1]
+        self.dtype = rows.dtype
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def linear(self, w: Array, b: Array, out: Array) -> None:
         """Write `x @ w + b` to `out`, (batch, out_features)."""
-        kernels.sparse_linear_fprop(*self._rows(), w, b, out)
+        self.rows.linear(self.index, w, b, out)
 
     def tn(self, dy: Array, out: Array) -> None:
-        """Write `x.T @ dy` to `out`, (pixels, out_features)."""
-        kernels.sparse_tn(*self._rows(), dy, out)
-
-    def _rows(self) -> tuple[Array, Array, Array]:
-        return self.images.images, self.images.values, self.index
+        """Write `x.T @ dy` to `out`, (features, out_features)."""
+        self.rows.tn(self.index, dy, out)
 
 
 class SparseRows(SparseBatch):

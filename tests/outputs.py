@@ -53,6 +53,12 @@ def calls(dtype, products=PRODUCTS, shapes=SHAPES):
         numbers = (rows[1][images.astype(np.uint8)] - np.float32(0.5) * (images > 99)).astype(dtype)
         yield "sparse_rows_fprop", [numbers[:m], w, b, out(m, n)]
         yield "sparse_rows_tanh_fprop", [numbers[:m], w, b, out(m, n)]
+        stored = np.flatnonzero(numbers)
+        ends = np.searchsorted(stored, k * np.arange(1, m + 2))
+        csr = numbers.reshape(-1)[stored], stored % k, np.append(0, ends[:-1]), ends, index
+        yield "csr_linear_fprop", [*csr, w, b, out(m, n)]
+        yield "csr_gather", [*csr, out(m, k)]
+        yield "csr_tn", [*csr, draw(m, n), out(k, n)]
         yield "sparse_tn", [*rows, index, draw(m, n), out(k, n)]
         yield "sparse_tn_sgd", [*rows, index, draw(m, n), draw(k, n), 0.1]
         two = draw(k, n), draw(k, n)

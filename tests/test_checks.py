@@ -29,6 +29,9 @@ def arguments(name, dtype=np.float32):
     y, losses = floats(batch, n), floats(batch)
     columns, key = np.arange(2, 2 + k), np.array([7, 8, 2**10])
     sparse = {"images": rng.integers(0, 2, (7, k), np.uint8), "values": floats(256)}
+    ends = np.array([0, 2, 3, 3, 5, 6, 8])
+    places = {"starts": np.append(0, ends[:-1]), "ends": ends}
+    csr = {"data": floats(8), "indices": rng.integers(0, k, 8), **places}
     return {
         "matmul_nn": {"a": floats(batch, k), "b": floats(k, n), "out": x},
         "matmul_nt": {"a": floats(batch, k), "b": floats(n, k), "out": x},
@@ -122,6 +125,9 @@ def arguments(name, dtype=np.float32):
         "sparse_linear_tanh_fprop": {
             **sparse, "index": labels, "w": floats(k, n), "b": row, "out": x,
         },
+        "csr_linear_fprop": {**csr, "index": labels, "w": floats(k, n), "b": row, "out": x},
+        "csr_tn": {**csr, "index": labels, "dy": floats(batch, n), "out": floats(k, n)},
+        "csr_gather": {**csr, "index": labels, "out": floats(batch, k)},
         "sparse_rows_fprop": {"x": floats(batch, k), "w": floats(k, n), "b": row, "out": x},
         "sparse_rows_tanh_fprop": {"x": floats(batch, k), "w": floats(k, n), "b": row, "out": x},
         "sparse_tn": {
@@ -153,6 +159,7 @@ NAMES = (
     "squares",
     "sparse_linear_fprop", "sparse_linear_tanh_fprop", "sparse_rows_fprop",
     "sparse_rows_tanh_fprop", "sparse_tn", "sparse_tn_sgd", "sparse_tn_momentum",
+    "csr_linear_fprop", "csr_tn", "csr_gather",
 )  # fmt: skip
 WRITTEN = {
     "sgd_update": ("w",), "momentum_update": ("w", "velocity"), "cross_entropy_fprop": ("losses",),
@@ -216,7 +223,8 @@ FREE = {
     "concatenate_fprop": [("out", 1)], "concatenate_bprop": [("dy", 1)],
     "sparse_linear_fprop": [("images", 0)], "sparse_linear_tanh_fprop": [("images", 0)],
     "sparse_tn": [("images", 0)], "sparse_tn_sgd": [("images", 0)],
-    "sparse_tn_momentum": [("images", 0)],
+    "sparse_tn_momentum": [("images", 0)], "csr_linear_fprop": [("w", 0)],
+    "csr_tn": [("out", 0)], "csr_gather": [("out", 1)],
 }  # fmt: skip
 
 

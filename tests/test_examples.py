@@ -235,12 +235,12 @@ def test_inputs_that_are_refused(x, said):
     assert one_line(error).startswith(said)
 
 
-def test_a_sparse_matrix_is_refused():
+def test_targets_are_no_sparse_matrix():
     class Matrix:
         tocsr = None
 
-    with pytest.raises(TypeError, match=r"^x is a sparse matrix.* pass x.toarray\(\)$"):
-        train(T, Matrix())
+    with pytest.raises(TypeError, match=r"^t is a sparse matrix.* pass t.toarray\(\)$"):
+        train(Matrix())
 
 
 UNIQUE = "numpy.unique(t, return_inverse=True)[1] numbers"

@@ -39,6 +39,7 @@ HELPERS = {"constants", "functions", "fused", "losses", "sparse_tile", "tile"}
 LAYERS = {
     "matmul": "linear",
     "sparse": "linear",
+    "csr": "linear",
     "scale": "multiply",
     "softmax_cross_entropy": "cross_entropy",
     "weigh": "weighted",

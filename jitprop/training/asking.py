@@ -21,8 +21,13 @@ from jitprop.layers import Dropout, Graph, Module, Sigmoid, Softmax
 from jitprop.layers.mode import in_mode, one_at_a_time, parts
 from jitprop.layers.node import what
 from jitprop.layers.sharing import share
-from jitprop.layers.sparse import SparseImages, SparseRows
-from jitprop.training.batches import SPARSE_DENSITY, check_output, into_linear
+from jitprop.layers.sparse import CompressedRows, SparseImages, SparseRows
+from jitprop.training.batches import (
+    COMPRESSED_DENSITY,
+    SPARSE_DENSITY,
+    check_output,
+    into_linear,
+)
 from jitprop.training.examples import Array, Rows, all_finite, dtype_of, inputs
 from jitprop.training.plan import ALONE, own_part
 
@@ -31,7 +36,7 @@ FEW = 3  # rows that are computed together anyway, whether there are zeros or no
 LOOKED_AT = 16  # rows, of which the zeros are counted
 MOST = 32  # tapes that a thread keeps
 
-Arrays = list[Array]  # one for each input, or output
+Arrays = list[Any]  # one for each input, or output
 
 
 class Predictor:
@@ -68,7 +73,7 @@ class Predictor:
         ----------
         x : array, or tuple of arrays for several inputs
             Examples as `fit` takes them, (n, ...), n at least 0. Bytes are pixels or numbers as in
-            training.
+            training. A sparse matrix is gone through some rows at a time.
 
         Returns
         -------
@@ -98,15 +103,18 @@ class Predictor:
     def _answer_pieces(self, x: Rows) -> Any:
         here = self._here_now()
         here.odd = False
-        y = _in_pieces(inputs(self.net, x, finite=True), self._answer)
+        xs = inputs(self.net, x, finite=True)
+        # What is recorded for compressed rows works on the numbers of these, and is not kept.
+        runs: Any = OrderedDict() if any(isinstance(x, CompressedRows) for x in xs) else None
+        y = _in_pieces(xs, lambda piece: self._answer(piece, runs))
         if here.odd:
             inputs(self.net, x)  # says where; or the numbers are finite, and so large
         return y
 
-    def _answer(self, xs: Arrays) -> Any:
-        sparse = tuple(len(x) <= FEW or _mostly_zero(x) for x in xs)
+    def _answer(self, xs: Arrays, runs: Any) -> Any:
+        sparse = tuple(_is_sparse(x) for x in xs)
         shapes = tuple((x.shape, x.dtype.char) for x in xs)
-        run = self._run((shapes, sparse), xs)
+        run = self._run((shapes, sparse), xs, runs=runs)
         y = run(xs)
         self._here_now().odd |= not all(map(all_finite, run.sums))
         return y
@@ -132,9 +140,11 @@ class Predictor:
             here.net, here.runs, here.odd = None, OrderedDict(), False
         return here
 
-    def _run(self, key: Any, xs: Arrays, shape: tuple[int, ...] | None = None) -> "_Run":
+    def _run(
+        self, key: Any, xs: Arrays, shape: tuple[int, ...] | None = None, runs: Any = None
+    ) -> "_Run":
         here = self._here_now()
-        runs = here.runs
+        runs = here.runs if runs is None else runs
         run = runs.get(key)
         if run is None:
             if here.net is None:
@@ -155,18 +165,20 @@ class _Run:
 
     def __init__(self, net: Module, xs: Arrays, shape: tuple[int, ...] | None) -> None:
         dtype = dtype_of(net)
-        self.given = [kernels.aligned_zeros(x.shape, x.dtype) for x in xs]
+        self.given = [_memory(x) for x in xs]
         self.index = index = np.arange(len(xs[0]))
         self.sums: Arrays = []  # of the columns: NaN and infinity show in them
         with kernels.Tape() as tape:
             values: list[Any] = []
             for place, (array, x) in enumerate(zip(self.given, xs, strict=True)):
-                if array.dtype != np.uint8 and shape is None:
+                compressed = isinstance(array, CompressedRows)
+                if not (compressed or array.dtype == np.uint8 or shape):
                     self.sums.append(kernels.aligned_zeros(array.shape[1:], dtype))
                     kernels.bias_bprop(array, self.sums[-1])
-                sparse = len(x) <= FEW or _mostly_zero(x)
-                if not (sparse and into_linear(net, place)):
+                if not (_is_sparse(x) and into_linear(net, place)):
                     values.append(_as_numbers(array, index, dtype))
+                elif compressed:
+                    values.append(array.take(index))
                 elif array.dtype == np.uint8:
                     values.append(SparseImages(array, dtype).take(index))
                 else:
@@ -177,7 +189,7 @@ class _Run:
         self.tape = fused(tape, self.results)
         self.alone = net.multiply_adds(*(x.shape[1] for x in xs)) * len(index) < ALONE
         # For one input: the same memory in the shape that a person gives.
-        self.place = self.given[0].reshape(shape or xs[0].shape)
+        self.place: Any = self.given[0].reshape(shape) if shape else None
 
     def is_plain(self, x: Array) -> bool:
         """Whether all numbers are finite."""
@@ -194,7 +206,9 @@ class _Run:
     def __call__(self, xs: Arrays) -> Any:
         """Return what the network gives, until the next call."""
         for memory, x in zip(self.given, xs, strict=True):
-            if memory.dtype == np.uint8:
+            if isinstance(x, CompressedRows):
+                memory.starts[:], memory.ends[:] = x.starts, x.ends
+            elif memory.dtype == np.uint8:
                 memory[...] = x
             else:
                 kernels.gather_rows(x, self.index, memory)  # a copy by all threads
@@ -210,7 +224,7 @@ def predict(net: Module, x: Rows) -> Any:
     net : Module
         It stays as it is.
     x : array, or tuple of arrays for several inputs
-        Examples as `fit` takes them, (n, ...).
+        Examples as `fit` takes them, (n, ...), also as sparse matrices.
 
     Returns
     -------
@@ -282,11 +296,28 @@ def _in_pieces(xs: Arrays, answer: Callable[[Arrays], Any]) -> Any:
 
 def _as_numbers(x: Array, index: Array, dtype: np.dtype[Any]) -> Array:
     """Return the rows `index` as a network takes them: pixels are divided by 255."""
-    if x.dtype != np.uint8:
+    if not isinstance(x, CompressedRows) and x.dtype != np.uint8:
         return x
     out = kernels.aligned_zeros(x.shape, dtype)
-    kernels.gather(x, index, out)
+    if isinstance(x, CompressedRows):
+        x.gather(index, out)
+    else:
+        kernels.gather(x, index, out)
     return out
+
+
+def _memory(x: Any) -> Any:
+    """Return memory for as many examples: of compressed rows, for where they begin and end."""
+    if isinstance(x, CompressedRows):
+        return CompressedRows(x.data, x.indices, x.starts.copy(), x.ends.copy(), x.shape[1])
+    return kernels.aligned_zeros(x.shape, x.dtype)
+
+
+def _is_sparse(x: Any) -> bool:
+    """Whether it pays to leave out zeros."""
+    if isinstance(x, CompressedRows):
+        return x.density() <= COMPRESSED_DENSITY
+    return len(x) <= FEW or _mostly_zero(x)
 
 
 def _mostly_zero(x: Array) -> bool:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from jitprop import kernels
 from jitprop.layers import Graph, Linear, Loss, Module
 from jitprop.layers.node import what
-from jitprop.layers.sparse import SparseImages
+from jitprop.layers.sparse import CompressedRows, SparseImages
 from jitprop.training.examples import (
     Array,
     Rows,
@@ -25,6 +25,9 @@ INPUTS = ("auto", "dense", "sparse")
 # alone 0.52 and 0.78. For pixels that have nothing to do with their neighbours it is 0.89 at 0.5;
 # with AVX2 0.96 at 0.35, and as long at 0.4.
 SPARSE_DENSITY = 0.35
+# The same for a sparse matrix, whose numbers have nothing to do with their neighbours. With AVX-512
+# both products take 0.35 of the time of the dense ones at 0.05, 0.6 at 0.1, and 1.1 to 1.3 at 0.2.
+COMPRESSED_DENSITY = 0.15
 
 
 class Batches:
@@ -36,16 +39,16 @@ class Batches:
         The network; its parameters' dtype is that of the batches.
     x : array, or tuple of arrays for a network of several inputs
         (n, ...) uint8 images, divided by 255 as they are gathered; or (n, features), (n, ...) of
-        other numbers, as they are. What has the network's dtype already is not copied: leave it as
-        it is.
+        other numbers, as they are; or a sparse matrix, which has `tocsr` as SciPy's have: numbers,
+        whatever its dtype. What has the network's dtype already is not copied: leave it as it is.
     t : array, or tuple of arrays for several outputs
         (n,) class labels, (n, classes) one-hot targets, or (n, features) numbers: see `targets` in
         `jitprop.training.examples`. Errors are counted on the first output.
     size : int or None
         Examples in a batch; None, or more than there are, for all.
     input : str
-        "sparse" leaves out the zeros of images where the first layer can: the results are the same
-        bits. "auto" does so where it is faster, "dense" never.
+        "sparse" leaves out the zeros of images and of sparse matrices where the first layer can:
+        the results are the same bits. "auto" does so where it is faster, "dense" never.
     loss : Loss or None
         What the targets are for.
     pixels : bool or None
@@ -68,7 +71,8 @@ class Batches:
     counts : bool
         Whether there are classes, so that errors can be counted.
     density : float or None
-        Share of pixels that are not zero, if the images are sparse; else None.
+        Share of pixels that are not zero, or that a sparse matrix stores, if the network gets only
+        these; else None.
     weights : source of arrays, or None
         The weights as they are used: all divided by one power of two, which changes no mean.
     share : (1,) float64, or None
@@ -122,11 +126,13 @@ class Batches:
         self._x: list[Any] = []
         for place, array in enumerate(xs):
             density = sparse_density(net, array, input, place)
+            compressed = isinstance(array, CompressedRows)
             if density is None:
-                kind = _Images if array.dtype == np.uint8 else _Source
+                numbers = _Compressed if compressed else _Source
+                kind = _Images if array.dtype == np.uint8 else numbers
                 self._x.append(kind(array, dtype, self.size))
             else:
-                self._x.append(SparseImages(array, dtype))
+                self._x.append(array if compressed else SparseImages(array, dtype))
                 self.density = density
         if input == "sparse" and self.density is None:
             raise ValueError("input is sparse, but no images go into Linear modules alone")
@@ -197,9 +203,11 @@ class Batches:
         `inputs` saw that all were. But an array that was not copied may have changed since.
         """
         for source in self._x:
-            if isinstance(source, _Source) and source.array.dtype.kind == "f":
+            array = source.array if isinstance(source, _Source) else source
+            if not isinstance(array, SparseImages) and array.dtype.kind == "f":
+                numbers = array.stored if isinstance(array, CompressedRows) else array.__getitem__
                 for row in self._index:
-                    if not np.isfinite(source.array[row]).all():
+                    if not np.isfinite(numbers(row)).all():
                         return f": x is not finite (row {row}), and was when training began"
         return ""
 
@@ -225,14 +233,18 @@ class Batches:
         return out
 
 
-def sparse_density(net: Module, x: Array, input: str, place: int) -> float | None:
-    """Decide whether the network gets only the pixels that are not zero.
+def sparse_density(net: Module, x: Any, input: str, place: int) -> float | None:
+    """Decide whether the network gets only what is not zero: pixels, or what a matrix stores.
 
-    If so, return their share, estimated from a sample; if it gets all pixels, None. `x` is the
-    network's input `place`, as `inputs` returned it; `input` is what `Batches` is told.
+    If so, return their share, that of pixels estimated from a sample; if it gets all, None. `x` is
+    the network's input `place`, as `inputs` returned it; `input` is what `Batches` is told.
     """
-    if input == "dense" or x.dtype != np.uint8 or not into_linear(net, place):
+    compressed = isinstance(x, CompressedRows)
+    if input == "dense" or not (compressed or x.dtype == np.uint8) or not into_linear(net, place):
         return None
+    if compressed:
+        density = x.density()
+        return density if density <= COMPRESSED_DENSITY or input == "sparse" else None
     sample = x[:: max(1, len(x) // 1000)]  # enough to tell, in a hundredth of the time
     density = np.count_nonzero(sample) / max(1, sample.size)
     return density if density <= SPARSE_DENSITY or input == "sparse" else None
@@ -276,6 +288,10 @@ class _Source:
 
 class _Images(_Source):
     gather = staticmethod(kernels.gather)
+
+
+class _Compressed(_Source):
+    gather = staticmethod(CompressedRows.gather)
 
 
 class _Labels(_Source):

@@ -1,12 +1,12 @@
 """Examples as people have them become the one form that the rest of the package knows.
 
 Inputs are then uint8 (n, pixels), to be divided by 255, or floats (n, features) of the network's
-dtype. Targets are class labels, int64 (n,), or floats (n, features). All is checked here, before
+dtype, or of a sparse matrix `CompressedRows` of such floats. Targets are class labels, int64 (n,), or floats (n, features). All is checked here, before
 anything is done, piece by piece, so that the check copies no whole array.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,8 @@ from jitprop.kernels.compiler.messages import say_once
 from jitprop.layers import Graph, Loss, Losses, Module, Weighted
 from jitprop.layers.batch import beyond
 from jitprop.layers.node import out_width, what
+from jitprop.layers.sparse import CompressedRows
+from jitprop.training.compressed import compressed
 
 Array = npt.NDArray[Any]
 Rows = npt.ArrayLike | Sequence[npt.ArrayLike]  # one array, or a tuple for several in- or outputs
@@ -57,14 +59,15 @@ def inputs(
     of: str = "",
     warn: bool = False,
     finite: bool = False,
-) -> list[Array]:
+) -> list[Any]:
     """Return what a network is given: for each input, an array with one example a row.
 
     Parameters
     ----------
     net : Module
     given : array, or tuple of arrays
-        For each input (n, features) of any numbers, (n, ...), or (n,) for one feature.
+        For each input (n, features) of any numbers, (n, ...), or (n,) for one feature; or a sparse
+        matrix (n, features), whose bytes are numbers, too.
     pixels : bool, or None
         Whether bytes are pixels; None: what `net.pixels` says.
     of : str
@@ -78,14 +81,15 @@ def inputs(
     -------
     list of arrays
         (n, pixels) uint8 where bytes are pixels, or (n, features) of the network's dtype; the very
-        memory of `given` where that fits.
+        memory of `given` where that fits. For a sparse matrix, `CompressedRows` of that dtype.
 
     Raises
     ------
     TypeError
         An array does not hold numbers.
     ValueError
-        Shapes do not fit; an array holds NaN, infinity, or what is too large for the dtype.
+        Shapes do not fit; an array holds NaN, infinity, or what is too large for the dtype; a
+        sparse matrix leads outside itself.
     """
     widths, dtype = taken(net), dtype_of(net)
     arrays = _arrays(f"{of}x", given)
@@ -97,18 +101,25 @@ def inputs(
         where = f"{of}x{place}" if len(arrays) > 1 else f"{of}x"
         width = widths[place] if place < len(widths) else None
         array = _as_rows(where, array, width)
-        if array.dtype == np.uint8 and _are_pixels(net, pixels, where, array):
+        largest = 0.0
+        if hasattr(array, "tocsr"):
+            array = compressed(where, array)
+            largest = _largest(where, array.data, dtype, array.place)
+            array = array.astype(dtype)
+        elif array.dtype == np.uint8 and _are_pixels(net, pixels, where, array):
             array = np.ascontiguousarray(_flat(array))
         elif warn or not _fits(array, dtype) or not (finite or all_finite(array)):
             array, largest = _as_floats(where, array, dtype)
-            if warn and largest >= LARGE:
-                say_once(
-                    f"{where} holds numbers of {LARGE} and more, and a network hardly learns from "
-                    f"inputs so large: scale them, as {where} / 255 for pixels, or "
-                    f"({where} - {where}.mean(0)) / {where}.std(0)"
-                )
         else:
             array = _flat(array)
+        if warn and largest >= LARGE:
+            scaled = f"({where} - {where}.mean(0)) / {where}.std(0)"
+            if isinstance(array, CompressedRows):
+                scaled = f"{where} / abs({where}).max()"
+            say_once(
+                f"{where} holds numbers of {LARGE} and more, and a network hardly learns from "
+                f"inputs so large: scale them, as {where} / 255 for pixels, or {scaled}"
+            )
         found.append(array)
     if len({len(array) for array in found}) > 1:
         sizes = " and ".join(f"x{place} {len(array)}" for place, array in enumerate(found))
@@ -218,8 +229,8 @@ def labels(where: str, given: npt.ArrayLike, width: int | None = None) -> Array:
     return target.classes
 
 
-def _arrays(where: str, given: Any) -> list[Array]:
-    """Return arrays of numbers."""
+def _arrays(where: str, given: Any) -> list[Any]:
+    """Return arrays of numbers, and of inputs sparse matrices."""
     several = isinstance(given, tuple)
     found = []
     for place, one in enumerate(given if several else (given,)):
@@ -227,7 +238,7 @@ def _arrays(where: str, given: Any) -> list[Array]:
     return found
 
 
-def _as_array(where: str, given: Any) -> Array:
+def _as_array(where: str, given: Any) -> Any:
     name = where.rpartition(" ")[2]
     if isinstance(given, np.ma.MaskedArray):
         raise TypeError(
@@ -235,7 +246,11 @@ def _as_array(where: str, given: Any) -> Array:
             "leave the masked rows out"
         )
     if hasattr(given, "tocsr"):
-        raise TypeError(f"{where} is a sparse matrix, expected an array: pass {name}.toarray()")
+        if not name.startswith("x"):
+            raise TypeError(f"{where} is a sparse matrix, expected an array: pass {name}.toarray()")
+        if given.dtype.kind not in "biuf":
+            raise TypeError(f"{where} holds {given.dtype}, expected numbers")
+        return given
     try:
         array = np.asarray(given)
     except (TypeError, ValueError):
@@ -265,7 +280,7 @@ def _kind(array: Array) -> str:
     return str(array.dtype)
 
 
-def _as_rows(where: str, array: Array, width: int | None) -> Array:
+def _as_rows(where: str, array: Any, width: int | None) -> Any:
     """Return an array with one example a row, (n, ...), of so many features."""
     wanted = "(n, features)" if width is None else f"(n, {width})"
     if array.ndim < 2 and not (array.ndim == 1 and width == 1):
@@ -313,14 +328,31 @@ def all_finite(x: Array) -> bool:
 
 def _as_floats(where: str, array: Array, dtype: np.dtype[Any]) -> tuple[Array, float]:
     """Return numbers as (n, features) of a dtype, and the largest magnitude among them."""
+    largest = _largest(where, array, dtype)
+    return np.require(_flat(array), dtype, ("C", "ALIGNED")), largest
+
+
+def _largest(
+    where: str,
+    array: Array,
+    dtype: np.dtype[Any],
+    place: Callable[..., tuple[int, ...]] = lambda *at: at,
+) -> float:
+    """Return the largest magnitude; refuse what is not finite, or too large for a dtype.
+
+    `place` returns for the indices of a number its row and its columns.
+    """
     largest = 0.0
     limit = float(np.finfo(dtype).max)
     for start, piece in _pieces(array):
         low, high = float(piece.min()), float(piece.max())  # NaN if there is one
         if not (-limit <= low and high <= limit):
-            raise ValueError(f"{where} holds {_first_wrong(piece, start, dtype)}")
+            said, (first, *others) = _first_wrong(piece, dtype)
+            row, *column = place(start + first, *others)
+            at = f", column {column[0] if len(column) == 1 else tuple(column)}" if column else ""
+            raise ValueError(f"{where} holds {said} (row {row}{at})")
         largest = max(largest, -low, high)
-    return np.require(_flat(array), dtype, ("C", "ALIGNED")), largest
+    return largest
 
 
 def _flat(array: Array) -> Array:
@@ -334,20 +366,19 @@ def _pieces(array: Array) -> Iterator[tuple[int, Array]]:
         yield start, array[start : start + rows]
 
 
-def _first_wrong(piece: Array, start: int, dtype: np.dtype[Any]) -> str:
-    """Return the first number that is not finite, or too large for a dtype, and where it is."""
+def _first_wrong(piece: Array, dtype: np.dtype[Any]) -> tuple[str, tuple[int, ...]]:
+    """Return the first number that is not finite, or too large for a dtype, and its indices."""
     with np.errstate(invalid="ignore"):
         wrong = ~(np.abs(piece) <= float(np.finfo(dtype).max))
-    row, *column = map(int, np.argwhere(wrong)[0])
-    value = piece[(row, *column)]
+    at = tuple(map(int, np.argwhere(wrong)[0]))
+    value = piece[at]
     if np.isnan(value):
         said = "NaN"
     elif np.isinf(value):
         said = "infinity" if value > 0 else "-infinity"
     else:
         said = f"{value:g}, too large for {dtype},"
-    at = f", column {column[0] if len(column) == 1 else tuple(column)}" if column else ""
-    return f"{said} (row {start + row}{at})"
+    return said, at
 
 
 def _as_target(

@@ -150,7 +150,7 @@ class Training:
 
     @property
     def density(self) -> float | None:
-        """Share of pixels that are not zero, 0 to 1, if the network gets only these; else None."""
+        """Share of inputs that are not zero, 0 to 1, if the network gets only these; else None."""
         return self._plan.batches.density
 
     @property
@@ -355,9 +355,10 @@ def fit(
     ----------
     net, loss : Module, Loss
         The network, trained in place, and the criterion.
-    images : (n, ...) uint8, (n, features) of any numbers, or tuple of arrays
+    images : (n, ...) uint8, (n, features) of any numbers, sparse matrix, or tuple of these
         Examples, one a row. The network gets bytes as (batch, pixels), divided by 255, and other
-        numbers as they are. Arrays of the network's dtype are not copied.
+        numbers as they are. Arrays of the network's dtype are not copied. A sparse matrix is one of
+        SciPy, of any format; its bytes are numbers, no pixels. It never becomes dense as a whole.
     labels : (n,) or (n, features) of any numbers, or tuple of arrays
         For a loss of classes, such as SoftmaxCrossEntropy, labels 0, 1, 2, ... or one-hot targets;
         for others what the outputs shall be, (n,) where there is one.
@@ -463,6 +464,8 @@ def _first(examples: Any, rows: int) -> Any:
     """Return the first rows of an array, or of each of a tuple; as it is what has no rows."""
     if isinstance(examples, tuple):
         return tuple(_first(one, rows) for one in examples)
+    if hasattr(examples, "tocsr"):  # of other formats there are no rows
+        examples = examples.tocsr()
     try:
         return examples[:rows]
     except (TypeError, IndexError, KeyError):
@@ -472,7 +475,7 @@ def _first(examples: Any, rows: int) -> Any:
 def _length(array: Any) -> int:
     """Return how many rows there are, and 1 where `Batches` will say what is wrong."""
     try:
-        return max(1, len(array))
+        return max(1, array.shape[0] if hasattr(array, "tocsr") else len(array))
     except TypeError:
         return 1
 

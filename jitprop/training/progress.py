@@ -217,7 +217,10 @@ def shown(training: Any, counts: Mapping[str, int], errors: bool) -> Iterator[Pr
     smoothed = bool(getattr(loss, "label_smoothing", 0))
     progress = Progress(False, settings, counts, smoothed=smoothed, errors=errors)
     share = training.density
-    some = "dense" if share is None else f"sparse, {share:.0%} of the pixels are not zero"
+    some = "dense"
+    if share is not None:
+        share_said = f"{share:.0%}" if share >= 0.01 else f"{share:.2%}"
+        some = f"sparse, {share_said} of the inputs are not zero"
     sets = ", ".join(f"{count} {name}" for name, count in counts.items())
     progress.line(f"data      {sets}\nnetwork   {network(training.net)}")
     progress.line(f"training  {', '.join(settings.in_words(counts['train']))}")
