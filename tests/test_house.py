@@ -27,7 +27,8 @@ BELOW = {
     "jitprop/cli": "jitprop jitprop/data jitprop/training jitprop/reporting layers kernels "
     "kernels/compiler",
     "jitprop/estimators": "jitprop/training layers kernels",
-    "jitprop": "jitprop/data jitprop/estimators jitprop/training jitprop/reporting layers kernels jitprop/cli",
+    "jitprop": "jitprop/data jitprop/training jitprop/reporting jitprop/estimators layers kernels "
+    "jitprop/cli",
     ".": "jitprop jitprop/cli jitprop/training",
 }
 # What speaks LLVM's language, beside compiler/ and runtime/: the microkernels.
