@@ -16,7 +16,7 @@ from jitprop.estimators import networks
 from jitprop.estimators.descent import descend
 from jitprop.estimators.hooks import Hooks
 from jitprop.estimators.quasi_newton import approach
-from jitprop.estimators.task import Task
+from jitprop.estimators.task import Task, as_pixels
 from jitprop.layers import Loss, Module
 from jitprop.training.asking import Predictor
 from jitprop.training.examples import Array, dtype_of
@@ -142,7 +142,8 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
                 X, y, sample_weight = X[rows], y[rows], sample_weight[rows]
         self._random_state = check_random_state(self.random_state)
         self._make_network(X.shape[1], dtype, first)
-        task = self._task(X, y, self._weighted(y, sample_weight, incremental))
+        table = X if incremental else as_pixels(X)
+        task = self._task(table, y, self._weighted(y, sample_weight, incremental))
         others = None if validation is None else self._others(validation)
         self._ask = Predictor(self.network_)
         hooks = Hooks(self, X, y)
@@ -229,7 +230,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
         """Return what the network learns."""
         dtype = dtype_of(self.network_)
         loss, gain, factor = self._loss()
-        X = X if X.dtype == dtype else X.astype(dtype)
+        X = X if X.dtype in (dtype, np.uint8) else X.astype(dtype)
         return Task(self.network_, loss, gain, factor, X, self._targets(y, dtype), weights, y)
 
     def _others(self, validation: Any) -> Task:

@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 
 from jitprop.layers import Loss, Module
-from jitprop.training.batches import Batches
+from jitprop.training.batches import SPARSE_DENSITY, Batches
 from jitprop.training.examples import Array
+
+SAMPLE = 1000  # rows that are looked at together
+PIXELS = 64  # of the smallest images
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Task:
         How much smaller the gradient of `loss` is than the one that scikit-learn descends on.
     factor : float
         How much smaller `loss` is than the one that scikit-learn tells.
-    x : (n, features) of the network's dtype, or CSR matrix
+    x : (n, features) of the network's dtype or uint8 pixels, or CSR matrix
     t : (n,) int64, or (n, outputs) of the network's dtype
         As `loss` takes them.
     weights : (n,) float64 or None
@@ -48,7 +51,15 @@ class Task:
 
     def batches(self, size: int) -> Batches:
         """Return the examples in batches of this size."""
-        return Batches(self.net, self.x, self.t, size, loss=self.loss, weights=self.weights)
+        return Batches(
+            self.net,
+            self.x,
+            self.t,
+            size,
+            loss=self.loss,
+            pixels=self.x.dtype == np.uint8,
+            weights=self.weights,
+        )
 
     def of(self, rows: Array) -> "Task":
         """Return the task of some rows alone."""
@@ -67,3 +78,36 @@ class Task:
         if self.weights is None:
             return 1.0
         return 2.0 ** round(log2(batches.weight() / self.weights.sum()))
+
+
+def as_pixels(x: Any) -> Any:
+    """Return a table of pixels that somebody divided by 255 as the bytes that they were.
+
+    A network then leaves out their zeros, and its results are the same bits. Another table, and one
+    with few zeros, comes back as it is.
+
+    Parameters
+    ----------
+    x : (n, features) float32 or float64, or sparse matrix
+    """
+    if not isinstance(x, np.ndarray) or x.shape[1] < PIXELS:
+        return x
+    values = np.arange(256, dtype=x.dtype) / x.dtype.type(255)
+    sample = x[:: max(1, len(x) // SAMPLE)]
+    if np.count_nonzero(sample) > SPARSE_DENSITY * sample.size or _bytes(sample, values) is None:
+        return x
+    found = np.empty(x.shape, np.uint8)
+    for start in range(0, len(x), SAMPLE):
+        piece = _bytes(x[start : start + SAMPLE], values)
+        if piece is None:
+            return x
+        found[start : start + SAMPLE] = piece
+    return found
+
+
+def _bytes(x: Array, values: Array) -> Array | None:
+    """Return where numbers stand in a table of 256; None if one is not there."""
+    if x.min() < 0 or x.max() > 1:
+        return None
+    found = np.rint(x * 255).astype(np.uint8)
+    return found if np.array_equal(values[found], x) else None
