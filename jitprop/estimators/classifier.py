@@ -414,6 +414,6 @@ def _factors(given: dict[Any, float], classes: Array) -> Array:
     """Return what each class weighs; 1 where nobody says it."""
     known = [label for label in classes if label in given]
     if len(known) < len(classes) and len(known) < len(given):
-        missing = [label for label in classes if label not in given]
+        missing = [label for label in classes.tolist() if label not in given]
         raise ValueError(f"The classes, {missing}, are not in class_weight")
     return np.array([float(given.get(label, 1.0)) for label in classes])

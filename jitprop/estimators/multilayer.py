@@ -178,7 +178,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
 
     def _validated(self, X: Any, y: Any, dtype: Any, first: bool) -> tuple[Any, Any]:
         """Return a table and its targets, checked as scikit-learn checks them."""
-        with np.errstate(over="ignore"):  # what float32 cannot hold is refused, as infinity is
+        with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is refused, as infinity is
             X, y = validate_data(
                 self,
                 X,
@@ -247,7 +247,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
     def _outputs(self, X: Any) -> Array:
         """Return what the network gives for a table that a person asks about."""
         check_is_fitted(self)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             X = validate_data(
                 self,
                 X,

@@ -62,8 +62,8 @@ def own(
     net = function(n_features, n_outputs, np.random.default_rng(random_state.randint(2**31)))
     if not isinstance(net, Module):
         raise TypeError(
-            f"network(n_features, n_outputs, rng) returned {what(net)}, expected a module such as "
-            "jitprop.Sequential(...)"
+            f"what network(n_features, n_outputs, rng) returned is {what(net)}, expected a module "
+            "such as jitprop.Sequential(...)"
         )
     widths = given_off(net, [n_features])
     if net.outputs is not None or widths[0] not in (None, n_outputs):
