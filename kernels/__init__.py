@@ -15,7 +15,7 @@ from jitprop.kernels.bias import bias_bprop, bias_fprop
 from jitprop.kernels.compiler.jit import on_compile
 from jitprop.kernels.concatenate import concatenate_bprop, concatenate_fprop
 from jitprop.kernels.cross_entropy import cross_entropy_bprop, cross_entropy_fprop
-from jitprop.kernels.csr import csr_gather, csr_linear_fprop, csr_tn
+from jitprop.kernels.csr import csr_gather, csr_linear_fprop, csr_tn, csr_tn_sgd
 from jitprop.kernels.dropout import dropout, dropout_step
 from jitprop.kernels.gather import gather, gather_labels, gather_rows, next_index
 from jitprop.kernels.log_softmax import log_softmax_bprop, log_softmax_fprop
@@ -78,6 +78,7 @@ __all__ = [
     "csr_gather",
     "csr_linear_fprop",
     "csr_tn",
+    "csr_tn_sgd",
     "dropout",
     "dropout_step",
     "gather",

@@ -33,11 +33,16 @@ from jitprop.kernels.compiler.simd import (
 )
 from jitprop.kernels.runtime.kernel import GRAIN, kernel
 from jitprop.kernels.runtime.threads import SCRATCH
+from jitprop.kernels.update import sgd_step
 
-BLOCK = 2**16  # elements of dw in a unit
-AHEAD = 8  # stored numbers ahead of which a row of w is asked for: they lie anywhere
-MARKED = SCRATCH // 8  # rows of a batch whose places are kept
+BLOCK = 2**16  # elements of dw in a unit, in
+MOST_ROWS = 2**12  # rows at most
+FILLED = 8 * BLOCK  # in the scratch memory, behind the sums: whether a row holds anything
+PLACES = FILLED + 8 * MOST_ROWS  # and where each row of the batch stands,
+MARKED = 2**15  # if it is one of the first; the others are searched for each block
+assert PLACES + 8 * MARKED <= SCRATCH
 PIECES = 16  # of dw: in each, each row of the batch is searched once
+AHEAD = 8  # stored numbers ahead of which a row of w is asked for: they lie anywhere
 PIECE = 2**13  # multiply-adds that are worth another thread's claim
 
 
@@ -140,19 +145,77 @@ def csr_linear_fprop(data, indices, starts, ends, index, w, b, out, start, stop)
 
 @inline
 def _rows(out):
-    """Rows of dw in a unit."""
-    return max(1, BLOCK // max(1, out.shape[1]))
+    """Rows of a block of dw."""
+    return max(1, min(BLOCK // max(1, out.shape[1]), MOST_ROWS))
+
+
+@inline
+def _blocks(out):
+    """(blocks, one above the other; groups of columns: several only where a row is longer)."""
+    return -(-len(out) // _rows(out)), -(-out.shape[1] // BLOCK)
+
+
+@inline
+def _block(out, unit):
+    """(first row of a block, the one behind its last, first column, columns)."""
+    blocks, height = _blocks(out)[0], _rows(out)
+    j0 = unit // blocks * BLOCK
+    top = unit % blocks * height
+    return top, min(top + height, len(out)), j0, min(out.shape[1] - j0, BLOCK)
+
+
+@inline
+def _add(dy, at, value, dw, row, count):
+    """Add to at most a vector of dw."""
+    store(dw, row, fma(load(dy, at, count), value, load(dw, row, count)), count)
+
+
+@inline
+def _marks(index, scratch):
+    """(whether anything was added to a row of the block, where each row of the batch stands)."""
+    filled = scratch_array(scratch + FILLED, MOST_ROWS, index)
+    return filled, scratch_array(scratch + PLACES, MARKED, index)
+
+
+@inline
+def _sums(data, indices, starts, ends, index, dy, out, unit, again, filled, places, dw, at):
+    """Write the block of x.T @ dy that is a unit of `out` to dw, from element `at` on.
+
+    `again` says that this follows the unit before: then rows of the batch go on where they stand.
+    """
+    top, bottom, j0, columns = _block(out, unit)
+    whole, size = columns // LANES * LANES, (bottom - top) * columns
+    for j in range(0, size, LANES):
+        store(dw, at + j, broadcast(0, out), size - j)
+    for i in range(len(index)):
+        p, last = _places(starts, ends, within(index[i], len(starts)), len(data))
+        known = again and top > 0 and i < MARKED
+        p = places[i] if known else _first_from(indices, p, last, top)
+        while p < last:
+            r, value = max(indices[p], top) - top, data[p]
+            if r >= bottom - top:
+                break
+            filled[r] = 1
+            here, there = i * dy.shape[1] + j0, at + r * columns
+            for j in range(0, whole, LANES):
+                _add(dy, here + j, value, dw, there + j, LANES)
+            if whole < columns:
+                _add(dy, here + whole, value, dw, there + whole, columns - whole)
+            p += 1
+        if i < MARKED:
+            places[i] = p
 
 
 @inline
 def _units_tn(data, indices, starts, ends, index, dy, out):
     """(units, units per piece): a unit is a block of rows of out.
 
-    A piece is several, since bisections are as long as a few stored numbers.
+    A piece is several, since a bisection takes as long as some stored numbers.
     """
-    units = -(-len(out) // _rows(out))
+    blocks, groups = _blocks(out)
+    units = blocks * groups
     work = (out.size + _work(data, starts, index) * out.shape[1]) // max(1, units)
-    return units, max(1, PIECE // max(1, work), units // PIECES)
+    return units, max(1, PIECE // max(1, work), blocks // PIECES)
 
 
 @kernel(
@@ -169,39 +232,51 @@ def csr_tn(data, indices, starts, ends, index, dy, out, start, stop, scratch):
     dy : (batch, N) of the dtype of data, finite
     out : (K, N), overwritten
     """
-    (features, n), batch, nothing = out.shape, len(index), broadcast(0, out)
-    whole, places = n // LANES * LANES, scratch_array(scratch, MARKED, index)
-    for first in range(0, max(1, batch), MARKED):
-        rows = min(MARKED, batch - first)
-        for r in range(rows):
-            row = within(index[first + r], len(starts))
-            place, last = _places(starts, ends, row, len(data))
-            places[r] = _first_from(indices, place, last, start * _rows(out))
-        for unit in range(start, stop):
-            top = unit * _rows(out)
-            bottom = min(top + _rows(out), features)
-            if first == 0:
-                for j in range(top * n, bottom * n, LANES):
-                    store(out, j, nothing, bottom * n - j)
-            for r in range(rows):
-                i = first + r
-                _, last = _places(starts, ends, within(index[i], len(starts)), len(data))
-                p = places[r]
-                while p < last:
-                    column = indices[p]
-                    if column >= bottom:
-                        break
-                    row, value = max(column, top) * n, data[p]
-                    for j in range(0, whole, LANES):
-                        g = fma(load(dy, i * n + j), value, load(out, row + j))
-                        store(out, row + j, g)
-                    if whole < n:
-                        rest = n - whole
-                        g = load(out, row + whole, rest)
-                        g = fma(load(dy, i * n + whole, rest), value, g)
-                        store(out, row + whole, g, rest)
-                    p += 1
-                places[r] = p
+    filled, places = _marks(index, scratch)
+    for unit in range(start, stop):
+        top, _, j, _ = _block(out, unit)
+        at, again = top * out.shape[1] + j, unit > start
+        _sums(
+            data, indices, starts, ends, index, dy, out, unit, again, filled, places, out, at
+        )  # fmt: skip
+
+
+@inline
+def _units_sgd(data, indices, starts, ends, index, dy, w, rate):
+    return _units_tn(data, indices, starts, ends, index, dy, w)
+
+
+@kernel(
+    "data(stored), indices:int64(stored), starts:int64(n), ends:int64(n), index(batch)<n,"
+    " dy(batch,N), w!(K,N), rate",
+    units=_units_sgd,
+)
+def csr_tn_sgd(data, indices, starts, ends, index, dy, w, rate, start, stop, scratch):
+    """`w -= rate * (x.T @ dy)`: csr_tn, then sgd_update, same bits.
+
+    Rows of w are not touched where no row of the batch stores anything in that column of x. The
+    gradient is nowhere stored.
+
+    Parameters
+    ----------
+    data, indices, starts, ends, index, dy : as of `csr_tn`
+    w : (K, N), updated
+    rate : number, finite
+    """
+    (filled, places), dw = _marks(index, scratch), scratch_array(scratch, BLOCK, w)
+    for r in range(MOST_ROWS):
+        filled[r] = 0
+    for unit in range(start, stop):
+        again = unit > start
+        _sums(data, indices, starts, ends, index, dy, w, unit, again, filled, places, dw, 0)
+        top, bottom, j0, columns = _block(w, unit)
+        for r in range(bottom - top):
+            if filled[r] == 1:
+                here, there = r * columns, (top + r) * w.shape[1] + j0
+                for j in range(0, columns, LANES):
+                    g = load(dw, here + j, columns - j)
+                    sgd_step(w, there + j, columns - j, g, rate)
+                filled[r] = 0
 
 
 @inline

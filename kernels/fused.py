@@ -5,7 +5,7 @@
     sparse_tn(x, dy, dw), ..., sgd_update(w, dw, rate)      sparse_tn_sgd(x, dy, w, rate)
 
 and the like, where nothing else reads what the first call leaves for the second. That is then
-nowhere stored. Of the first layer's weights, sgd does not even touch the rows whose pixels are zero
+nowhere stored. Of the first layer's weights, sgd does not even touch the rows whose inputs are zero
 in the whole batch: for single images, three of four. The bits stay the same.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jitprop.kernels.csr import csr_tn, csr_tn_sgd
 from jitprop.kernels.matmul import linear_fprop, linear_tanh_fprop, matmul_nt, matmul_nt_tanh_bprop
 from jitprop.kernels.runtime.fuse import fuse
 from jitprop.kernels.runtime.tape import Tape
@@ -49,6 +50,7 @@ PAIRS = {
     (sparse_linear_fprop, tanh_fprop): (0, sparse_linear_tanh_fprop, _tanh),
     (sparse_rows_fprop, tanh_fprop): (0, sparse_rows_tanh_fprop, _tanh),
     (matmul_nt, tanh_bprop): (1, matmul_nt_tanh_bprop, _tanh_bprop),
+    (csr_tn, sgd_update): (1, csr_tn_sgd, _update),
     (sparse_tn, sgd_update): (1, sparse_tn_sgd, _update),
     (sparse_tn, momentum_update): (1, sparse_tn_momentum, _update),
 }

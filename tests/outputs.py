@@ -59,6 +59,7 @@ def calls(dtype, products=PRODUCTS, shapes=SHAPES):
         yield "csr_linear_fprop", [*csr, w, b, out(m, n)]
         yield "csr_gather", [*csr, out(m, k)]
         yield "csr_tn", [*csr, draw(m, n), out(k, n)]
+        yield "csr_tn_sgd", [*csr, draw(m, n), draw(k, n), 0.1]
         yield "sparse_tn", [*rows, index, draw(m, n), out(k, n)]
         yield "sparse_tn_sgd", [*rows, index, draw(m, n), draw(k, n), 0.1]
         two = draw(k, n), draw(k, n)

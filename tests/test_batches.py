@@ -79,7 +79,7 @@ def test_zeros_are_skipped_where_linear_layers_alone_take_the_images():
         assert Batches(net, rows, LABELS, 4, "dense").density is None
     (x, y), _ = Batches(shared, (images, images), LABELS, 4).take(np.arange(2))
     assert (type(x), type(y)) == (SparseBatch, np.ndarray)
-    with pytest.raises(ValueError, match="input is sparse, but no images go into Linear modules"):
+    with pytest.raises(ValueError, match="input is sparse, but neither images nor a"):
         Batches(Tanh(), images, LABELS, 4, "sparse")
     with pytest.raises(TypeError, match="net is of type list, expected a module"):
         Batches([Tanh()], images, LABELS, 4)

@@ -127,6 +127,9 @@ def arguments(name, dtype=np.float32):
         },
         "csr_linear_fprop": {**csr, "index": labels, "w": floats(k, n), "b": row, "out": x},
         "csr_tn": {**csr, "index": labels, "dy": floats(batch, n), "out": floats(k, n)},
+        "csr_tn_sgd": {
+            **csr, "index": labels, "dy": floats(batch, n), "w": floats(k, n), "rate": 0.5,
+        },
         "csr_gather": {**csr, "index": labels, "out": floats(batch, k)},
         "sparse_rows_fprop": {"x": floats(batch, k), "w": floats(k, n), "b": row, "out": x},
         "sparse_rows_tanh_fprop": {"x": floats(batch, k), "w": floats(k, n), "b": row, "out": x},
@@ -159,7 +162,7 @@ NAMES = (
     "squares",
     "sparse_linear_fprop", "sparse_linear_tanh_fprop", "sparse_rows_fprop",
     "sparse_rows_tanh_fprop", "sparse_tn", "sparse_tn_sgd", "sparse_tn_momentum",
-    "csr_linear_fprop", "csr_tn", "csr_gather",
+    "csr_linear_fprop", "csr_tn", "csr_tn_sgd", "csr_gather",
 )  # fmt: skip
 WRITTEN = {
     "sgd_update": ("w",), "momentum_update": ("w", "velocity"), "cross_entropy_fprop": ("losses",),
@@ -170,7 +173,7 @@ WRITTEN = {
     "dropout_step": ("state", "key"),
     "next_index": ("position", "index"), "next_numbers": ("place", "out"),
     "tally": ("place", "history"),
-    "sparse_tn_sgd": ("w",),
+    "sparse_tn_sgd": ("w",), "csr_tn_sgd": ("w",),
     "sparse_tn_momentum": ("w", "velocity"),
 }  # fmt: skip
 every_kernel = pytest.mark.parametrize("name", NAMES)
@@ -224,7 +227,7 @@ FREE = {
     "sparse_linear_fprop": [("images", 0)], "sparse_linear_tanh_fprop": [("images", 0)],
     "sparse_tn": [("images", 0)], "sparse_tn_sgd": [("images", 0)],
     "sparse_tn_momentum": [("images", 0)], "csr_linear_fprop": [("w", 0)],
-    "csr_tn": [("out", 0)], "csr_gather": [("out", 1)],
+    "csr_tn": [("out", 0)], "csr_tn_sgd": [("w", 0)], "csr_gather": [("out", 1)],
 }  # fmt: skip
 
 

@@ -7,8 +7,19 @@ import pytest
 
 import jitprop
 from jitprop import kernels
+from jitprop.kernels.compiler.messages import say_once
 from jitprop.layers import Graph, Input, Linear, SoftmaxCrossEntropy, Tanh
-from jitprop.training import DivergedError, Predictor, evaluate, fit, mlp, predict, weights_sha256
+from jitprop.training import (
+    DivergedError,
+    Predictor,
+    Settings,
+    Training,
+    evaluate,
+    fit,
+    mlp,
+    predict,
+    weights_sha256,
+)
 from jitprop.training.batches import Batches
 from jitprop.training.loop import warm_up
 
@@ -233,3 +244,31 @@ def test_nothing_becomes_dense_as_a_whole():
     assert y.shape == (rows, 3)
     assert peak < 20e6
     assert not ask._here.runs  # they would keep the matrix
+
+
+def test_large_numbers_are_told(caplog):
+    say_once.cache_clear()
+    trained(mlp(40, (), 3, 0), sparse.csr_array(100 * np.sign(X)), rate=1e-4)
+    (said,) = caplog.messages
+    assert said.startswith("x holds numbers of 100 and more, and a network hardly learns")
+    assert said.endswith("scale them, as x / 255 for pixels, or x / abs(x).max()")
+
+
+def test_a_training_is_kept_and_goes_on(tmp_path):
+    x, settings = sparse.csc_array(X), Settings(epochs=2, batch_size=17, rate=0.1)
+    whole = mlp(40, (8,), 3, 0)
+    fit(whole, SoftmaxCrossEntropy(), X, T, epochs=2, batch_size=17, rate=0.1, rng=0)
+    net = mlp(40, (8,), 3, 0)
+
+    def stop(epoch):
+        raise KeyboardInterrupt
+
+    training = Training(net, SoftmaxCrossEntropy(), x, T, settings, rng=0, on_epoch=stop)
+    with pytest.raises(KeyboardInterrupt):
+        training.run()
+    jitprop.save(tmp_path / "net", net, training)
+    net = jitprop.load(tmp_path / "net")
+    training = Training(net, SoftmaxCrossEntropy(), x, T, settings, rng=1)
+    jitprop.resume(tmp_path / "net", training)
+    training.run()
+    assert weights_sha256(net) == weights_sha256(whole)

@@ -9,6 +9,7 @@ from reference import assert_same_bits
 from jitprop import kernels
 from jitprop.kernels import csr
 from jitprop.kernels.compiler.simd import LANES
+from jitprop.kernels.fused import fused
 
 FLOATS = (np.float32,) if PLAIN else (np.float32, np.float64)
 every_dtype = pytest.mark.parametrize("dtype", FLOATS)
@@ -46,6 +47,10 @@ def check(x, stored, index, outputs, wrap=lambda array: array):
         found = wrap(np.full_like(expected, np.nan))
         kernel(*rows, *map(wrap, more), found)
         assert_same_bits(found, expected)
+    found, expected = wrap(w), w.copy()
+    kernels.csr_tn_sgd(*rows, wrap(dy), found, 0.1)
+    kernels.sgd_update(expected, dw, 0.1)
+    assert_same_bits(found, expected)
 
 
 # (n, features, batch, outputs): at most a vector of outputs, one, a bit more, one pass and more;
@@ -129,7 +134,30 @@ def test_places_and_columns_that_are_wrong_lead_nowhere_else(wrong, fenced):
             kernels.csr_linear_fprop(*rows, index, w, w[0].copy(), y)
             kernels.csr_tn(*rows, index, dy, dw)
             kernels.csr_gather(*rows, index, dense)
-            assert all(np.isfinite(array).all() for array in (y, dw, dense))
-            results.append([array.copy() for array in (y, dw, dense)])
+            updated = fenced(w)
+            kernels.csr_tn_sgd(*rows, index, dy, updated, 0.1)
+            assert all(np.isfinite(array).all() for array in (y, dw, dense, updated))
+            results.append([array.copy() for array in (y, dw, dense, updated)])
         for one, other in zip(*results, strict=True):
             assert_same_bits(one, other)
+
+
+def test_rows_of_weights_without_a_number_are_not_touched():
+    """And on a tape gradient and update are one."""
+    rng = np.random.default_rng(12)
+    x, stored = draw_rows(rng, 4, 9, 0.3, np.float32)
+    stored[:, [2, 8]] = False
+    x[~stored] = 0
+    rows, dy, index = compressed(x, stored), np.ones((3, 5), np.float32), np.array([3, 0, 2])
+    w, dw = rng.standard_normal((9, 5)).astype(np.float32), np.empty((9, 5), np.float32)
+    expected, w[2], w[8] = w.copy(), np.nan, np.inf
+    with kernels.Tape() as tape:
+        kernels.csr_tn(*rows, index, dy, dw)
+        kernels.sgd_update(w.reshape(-1), dw.reshape(-1), 0.1)
+    short = fused(tape)
+    assert [kernel.__name__ for kernel, _ in short.calls] == ["csr_tn_sgd"]
+    short.run()
+    kernels.csr_tn(*rows, index, dy, dw)
+    kernels.sgd_update(expected, dw, 0.1)
+    expected[2], expected[8] = np.nan, np.inf
+    assert_same_bits(w, expected)

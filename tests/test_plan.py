@@ -382,7 +382,7 @@ def test_sparse_is_chosen_where_it_pays():
     ):
         found = Batches(net, images, LABELS, 10, given)
         assert (found.density is not None) == expected, (net, given)
-    with pytest.raises(ValueError, match="input is sparse, but no images go into Linear"):
+    with pytest.raises(ValueError, match="input is sparse, but neither images nor a"):
         Batches(first, sparse, LABELS, 10, "sparse")
     with pytest.raises(ValueError, match="input is 'thin', expected one of auto, dense, sparse"):
         Batches(wide, sparse, LABELS, 10, "thin")

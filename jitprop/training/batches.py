@@ -135,7 +135,9 @@ class Batches:
                 self._x.append(array if compressed else SparseImages(array, dtype))
                 self.density = density
         if input == "sparse" and self.density is None:
-            raise ValueError("input is sparse, but no images go into Linear modules alone")
+            raise ValueError(
+                "input is sparse, but neither images nor a sparse matrix go into Linear alone"
+            )
         self._t = [
             _Labels(values, np.int64, self.size)
             if values is classes

@@ -1,9 +1,9 @@
 """Examples as people have them become the one form that the rest of the package knows.
 
 Inputs are then uint8 (n, pixels), to be divided by 255, or floats (n, features) of the network's
-dtype, or of a sparse matrix `CompressedRows` of such floats. Targets are class labels, int64 (n,),
-or floats (n, features). All is checked here, before anything is done, piece by piece, so that the
-check copies no whole array.
+dtype, those of a sparse matrix as `CompressedRows`. Targets are class labels, int64 (n,), or floats
+(n, features). All is checked here, before anything is done, piece by piece, so that the check
+copies no whole array.
 """
 
 import math
