@@ -1,8 +1,8 @@
 """Neural networks from hand-written kernels that numba compiles for this CPU.
 
-The names of `jitprop.layers`, `jitprop.training` and `jitprop.reporting` are here, too:
-`jitprop.Linear`, `jitprop.fit`. A name loads its module when it is first used. So `import jitprop`
-loads neither NumPy nor numba.
+The names of `jitprop.layers`, `jitprop.training`, `jitprop.reporting` and `jitprop.interop` are
+here, too: `jitprop.Linear`, `jitprop.fit`. A name loads its module when it is first used. So
+`import jitprop` loads neither NumPy nor numba.
 """
 
 import sys
@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jitprop import data, kernels, layers, reporting, training
+    from jitprop import data, interop, kernels, layers, reporting, training
+    from jitprop.interop import *
     from jitprop.layers import *
     from jitprop.reporting import *
     from jitprop.training import *
@@ -48,6 +49,7 @@ __all__ = [
     "Module",
     "Multiply",
     "Node",
+    "OnnxError",
     "Parameter",
     "PoissonLoss",
     "Predictor",
@@ -74,6 +76,7 @@ __all__ = [
     "fit",
     "gradcheck",
     "gradcheck_mlp",
+    "interop",
     "kernels",
     "layers",
     "load",
@@ -85,6 +88,7 @@ __all__ = [
     "resume",
     "save",
     "settings_for",
+    "to_onnx",
     "training",
     "versions",
     "warm_up",
@@ -124,10 +128,11 @@ if not TYPE_CHECKING:  # to a type checker, a name that is not above is an error
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         if name == "__version__":
             return import_module(f"{__name__}.training.version").own_version()
-        if name in ("data", "kernels", "layers", "reporting", "training"):
+        if name in ("data", "interop", "kernels", "layers", "reporting", "training"):
             return import_module(f"{__name__}.{name}")
         rooms = (
-            import_module(f"{__name__}.{room}") for room in ("training", "reporting", "layers")
+            import_module(f"{__name__}.{room}")
+            for room in ("training", "reporting", "interop", "layers")
         )
         return getattr(next(room for room in rooms if name in room.__all__), name)
 

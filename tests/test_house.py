@@ -24,9 +24,11 @@ BELOW = {
     "jitprop/data": "",
     "jitprop/training": "jitprop/data layers kernels kernels/compiler kernels/runtime",
     "jitprop/reporting": "jitprop/training layers",
-    "jitprop/cli": "jitprop jitprop/data jitprop/training jitprop/reporting layers kernels "
-    "kernels/compiler",
-    "jitprop": "jitprop/data jitprop/training jitprop/reporting layers kernels jitprop/cli",
+    "jitprop/interop": "jitprop/training layers kernels/compiler",
+    "jitprop/cli": "jitprop jitprop/data jitprop/training jitprop/reporting jitprop/interop layers "
+    "kernels kernels/compiler",
+    "jitprop": "jitprop/data jitprop/training jitprop/reporting jitprop/interop layers kernels "
+    "jitprop/cli",
     ".": "jitprop jitprop/cli jitprop/training",
 }
 # What speaks LLVM's language, beside compiler/ and runtime/: the microkernels.

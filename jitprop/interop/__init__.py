@@ -1,0 +1,31 @@
+"""Networks for other programs, and theirs for this one: ONNX files, PyTorch's modules.
+
+A name loads its module when it is first used, and onnx or torch are imported when they are needed:
+`to_onnx` and `from_onnx` need the extra `onnx`, `to_torch` and `from_torch` need PyTorch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jitprop.interop.onnx_file import OnnxError
+    from jitprop.interop.onnx_out import to_onnx
+
+_MODULES = {
+    "OnnxError": "onnx_file",
+    "to_onnx": "onnx_out",
+}
+
+__all__ = ["OnnxError", "to_onnx"]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+if not TYPE_CHECKING:  # to a type checker, a name that is not above is an error
+
+    def __getattr__(name: str) -> Any:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
