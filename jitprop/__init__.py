@@ -74,6 +74,7 @@ __all__ = [
     "data",
     "evaluate",
     "fit",
+    "from_onnx",
     "gradcheck",
     "gradcheck_mlp",
     "interop",

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jitprop.interop.onnx_file import OnnxError
+    from jitprop.interop.onnx_in import from_onnx
     from jitprop.interop.onnx_out import to_onnx
 
 _MODULES = {
     "OnnxError": "onnx_file",
+    "from_onnx": "onnx_in",
     "to_onnx": "onnx_out",
 }
 
-__all__ = ["OnnxError", "to_onnx"]
+__all__ = ["OnnxError", "from_onnx", "to_onnx"]
 
 
 def __dir__() -> list[str]:
