@@ -11,14 +11,17 @@ if TYPE_CHECKING:
     from jitprop.interop.onnx_file import OnnxError
     from jitprop.interop.onnx_in import from_onnx
     from jitprop.interop.onnx_out import to_onnx
+    from jitprop.interop.to_and_from_torch import from_torch, to_torch
 
 _MODULES = {
     "OnnxError": "onnx_file",
     "from_onnx": "onnx_in",
+    "from_torch": "to_and_from_torch",
     "to_onnx": "onnx_out",
+    "to_torch": "to_and_from_torch",
 }
 
-__all__ = ["OnnxError", "from_onnx", "to_onnx"]
+__all__ = ["OnnxError", "from_onnx", "from_torch", "to_onnx", "to_torch"]
 
 
 def __dir__() -> list[str]:

@@ -15,12 +15,11 @@ import numpy.typing as npt
 
 from jitprop import layers
 from jitprop.interop.onnx_file import DIGEST, FLOATS, PIXELS, PRODUCER, SEED, OnnxError, the_package
+from jitprop.interop.own import expect_ours
 from jitprop.layers import Graph, Module
-from jitprop.layers.node import what
 from jitprop.training.examples import dtype_of, given_off, taken
 from jitprop.training.files import AnyPath, write_bytes
 from jitprop.training.metrics import weights_sha256
-from jitprop.training.plan import own_part
 from jitprop.training.settings import switch
 from jitprop.training.version import own_version
 
@@ -98,15 +97,14 @@ def to_onnx(net: Module, path: AnyPath, softmax: bool = False, seed: int | None 
     Raises
     ------
     OnnxError
-        The file cannot be written, a module is a person's own, or weights are not finite; then a
-        file that was there stays as it is.
+        The file cannot be written, or weights are not finite; then a file that was there stays as
+        it is.
     ImportError
         The package onnx is not installed.
     TypeError
-        `net` is no module, or an argument of another type.
+        `net` is no module or has one of a person's own, or an argument is of another type.
     """
-    if not isinstance(net, Module):
-        raise TypeError(f"net is {what(net)}, expected a module such as Sequential(...)")
+    expect_ours(net, _OPERATORS, "ONNX")
     model = _model(net, path, switch("softmax", softmax))
     notes = {DIGEST: weights_sha256(net)}
     if seed is not None:
@@ -126,18 +124,13 @@ def append(net: Module, inputs: Sequence[str], lines: Lines, prefix: str = "") -
     Parameters
     ----------
     net : Module
-        None of its modules is a person's own, see `expect_ours`.
+        None of its modules is a person's own.
     inputs : sequence of str
         The names of the values that it takes.
     lines : Lines
     prefix : str
         What the names of values begin with; without one they are the labels that `print(net)`
         shows.
-
-    Raises
-    ------
-    TypeError
-        ONNX has no operator for a module.
     """
     if not isinstance(net, Graph):
         name = prefix or type(net).__name__.lower()
@@ -149,26 +142,9 @@ def append(net: Module, inputs: Sequence[str], lines: Lines, prefix: str = "") -
     return [values[value] for value in net.results]
 
 
-def expect_ours(net: Module, does: str) -> None:
-    """Raise TypeError if a module is a person's own; `does` says what cannot be done with it."""
-    own = own_part(net)
-    own = own or next((m for m in net._within() if not _is_known(m)), None)
-    if own is not None:
-        kind = f"{type(own).__module__}.{type(own).__qualname__}"
-        raise TypeError(f"{own!r} ({kind}) is a module of your own, and {does}")
-
-
-def _is_known(module: Module) -> bool:
-    return isinstance(module, Graph) or type(module) in _OPERATORS
-
-
 def _model(net: Module, path: AnyPath, softmax: bool) -> Any:
     """Return the network as a ModelProto."""
     onnx = the_package()
-    try:
-        expect_ours(net, "ONNX has no operator for it")
-    except TypeError as error:
-        raise OnnxError(path, f"not written: {error}") from None
     parameters = net.parameters()
     dtype = dtype_of(net)
     for parameter in parameters:
