@@ -343,6 +343,10 @@ def test_what_is_no_onnx_file(tmp_path):
     assert refused(b"\x08\x08", path) == none
     assert refused(b"PK\3\4 a zip file", path) == damaged
     assert refused(b"\x3a\xff\xff\xff\xff\x0f", path) == damaged
+    with open(path, "wb") as file:
+        file.truncate(2**31)
+    with pytest.raises(OnnxError, match="has 2147483648 bytes, an ONNX file less than 2147483648"):
+        from_onnx(path)
     with pytest.raises(TypeError, match="from_onnx: rng is 'a', expected a seed"):
         from_onnx(path, rng="a")
 

@@ -23,11 +23,13 @@ from jitprop import (
     Tanh,
     cli,
     data,
+    layers,
     predict,
     to_onnx,
 )
 from jitprop.cli.predict import MODEL
 from jitprop.interop import onnx_file, onnx_out
+from jitprop.interop.to_and_from_torch import FUNCTIONS, KNOWN
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -163,6 +165,16 @@ def test_metadata(tmp_path):
     }
 
 
+def test_every_module_can_leave():
+    public = [vars(layers)[name] for name in layers.__all__]
+    modules = {one for one in public if isinstance(one, type) and issubclass(one, Module)}
+    leaves = modules - {Graph, Sequential, jitprop.Activation, Module}
+    assert leaves == {*onnx_out._OPERATORS}
+    assert {one.__name__ for one in leaves} == KNOWN | {*FUNCTIONS} - {"Identity"} | (
+        {"Identity"} & {*layers.__all__}
+    )
+
+
 class Mine(Module):
     def fprop(self, x):
         return x
@@ -203,7 +215,7 @@ def test_what_is_not_written(tmp_path, monkeypatch):
     with pytest.raises(TypeError, match="net is of type str, expected a module"):
         to_onnx("net.safetensors", tmp_path / "net.onnx")
     net[0].b[1] = np.nan
-    with pytest.raises(OnnxError, match=r"net.onnx: 0.b has values that are NaN or infinite$"):
+    with pytest.raises(OnnxError, match=r"not written: 0.b has values that are NaN or infinite$"):
         to_onnx(net, tmp_path / "net.onnx")
     x = Input(2)
     mixed = Graph([x, z := Input(2)], [Linear(2, 2)(x), Linear(2, 2, dtype=np.float64)(z)])

@@ -23,6 +23,7 @@ KINDS = {**FLOATS, 6: "int32", 7: "int64", 9: "bool"}
 FIELDS = {1: "float_data", 11: "double_data", 6: "int32_data", 7: "int64_data", 9: "int32_data"}
 PRODUCER = "jitprop"
 DIGEST, SEED, PIXELS = "weights_sha256", "seed", "pixels"  # among a file's metadata
+LONGEST = 2**31  # bytes, of which protobuf takes less
 MOST = 2**20  # messages and texts in a file, which take some 100 bytes each beside their content
 
 
@@ -54,8 +55,11 @@ def read_model(path: AnyPath) -> tuple[Any, int]:
     """
     kind = the_package().ModelProto
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait
+        about = os.stat(path)
+        if not stat.S_ISREG(about.st_mode):  # opening a pipe would wait
             raise OnnxError(path, "not a file")
+        if about.st_size >= LONGEST:
+            raise OnnxError(path, f"has {about.st_size} bytes, an ONNX file less than {LONGEST}")
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:

@@ -14,7 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from jitprop import layers
-from jitprop.interop.onnx_file import DIGEST, FLOATS, PIXELS, PRODUCER, SEED, OnnxError, the_package
+from jitprop.interop.onnx_file import (
+    DIGEST,
+    LONGEST,
+    PIXELS,
+    PRODUCER,
+    SEED,
+    OnnxError,
+    the_package,
+)
 from jitprop.interop.own import expect_ours
 from jitprop.layers import Graph, Module
 from jitprop.training.examples import dtype_of, given_off, taken
@@ -25,7 +33,7 @@ from jitprop.training.version import own_version
 
 OPSET = 17
 IR_VERSION = 8
-LARGEST = 2**31 - 2**20  # bytes of weights: a file ends at 2 GiB, with some room for the rest
+LARGEST = LONGEST - 2**20  # bytes of weights: there has to be room for the rest
 ABOUT = (
     "One example a row, as floats. Bytes that are pixels, which jitprop takes as they are, are to "
     "be divided by 255 before."
@@ -41,17 +49,20 @@ class Lines:
 
     Attributes
     ----------
+    names : dict of str
+        The name of a parameter by the id of its array.
+    dtype : dtype
+        Of the network.
     nodes : list of NodeProto
         In the order in which they run.
     initializers : dict of arrays
         By name.
-    names : dict of str
-        The name of a parameter by the id of its array.
     """
 
+    names: dict[int, str]
+    dtype: np.dtype[Any]
     nodes: list[Any] = field(default_factory=list)
     initializers: dict[str, Array] = field(default_factory=dict)
-    names: dict[int, str] = field(default_factory=dict)
 
     def add(self, operator: str, inputs: Sequence[str], outputs: Sequence[str], **how: Any) -> None:
         """Append a node, which is named as its first output."""
@@ -104,18 +115,51 @@ def to_onnx(net: Module, path: AnyPath, softmax: bool = False, seed: int | None 
     TypeError
         `net` is no module or has one of a person's own, or an argument is of another type.
     """
-    expect_ours(net, _OPERATORS, "ONNX")
-    model = _model(net, path, switch("softmax", softmax))
+    lines = begin(net, path)
+    softmax = switch("softmax", softmax)
+    widths = taken(net)
+    inputs = _numbered("x", len(widths), isinstance(net, Graph) and net._many)
+    results = append(net, inputs, lines)
+    if softmax:
+        results = [_probabilities(lines, name) for name in results]
+    outputs = _numbered("y", len(results), isinstance(net, Graph) and net.outputs is not None)
+    _finish(lines, results, outputs, inputs)
+    gives = (None,) * len(outputs) if None in widths else given_off(net, [w for w in widths if w])
     notes = {DIGEST: weights_sha256(net)}
     if seed is not None:
         notes[SEED] = str(seed)
     if net.pixels is not None:
         notes[PIXELS] = str(net.pixels).lower()
-    the_package().helper.set_model_props(model, notes)
-    try:
-        write_bytes(path, model.SerializeToString(deterministic=True))
-    except OSError as error:
-        raise OnnxError(path, f"not written: {error.strerror or error}") from None
+    write(
+        path,
+        lines,
+        [value(name, lines.dtype, width) for name, width in zip(inputs, widths, strict=True)],
+        [value(name, lines.dtype, width) for name, width in zip(outputs, gives, strict=True)],
+        ABOUT_NUMBERS if net.pixels is False else ABOUT,
+        notes,
+    )
+
+
+def begin(net: Module, path: AnyPath) -> Lines:
+    """Return the lines of a file to which a network will be appended, none so far.
+
+    Raises
+    ------
+    OnnxError, TypeError
+        It cannot be written.
+    """
+    expect_ours(net, _OPERATORS, "ONNX")
+    parameters, dtype = net.parameters(), dtype_of(net)
+    for one in parameters:
+        if one.value.dtype != dtype:
+            kinds = f"{one.name} is {one.value.dtype} and {parameters[0].name} {dtype}"
+            raise OnnxError(path, f"not written: {kinds}, expected one of them")
+        if not np.isfinite(one.value).all():
+            raise OnnxError(path, f"not written: {one.name} has values that are NaN or infinite")
+    size = sum(one.value.nbytes for one in parameters)
+    if size > LARGEST:
+        raise OnnxError(path, f"not written: {size} bytes of weights, one file holds {LARGEST}")
+    return Lines({id(one.value): one.name for one in parameters}, dtype)
 
 
 def append(net: Module, inputs: Sequence[str], lines: Lines, prefix: str = "") -> list[str]:
@@ -142,58 +186,54 @@ def append(net: Module, inputs: Sequence[str], lines: Lines, prefix: str = "") -
     return [values[value] for value in net.results]
 
 
-def _model(net: Module, path: AnyPath, softmax: bool) -> Any:
-    """Return the network as a ModelProto."""
+def value(name: str, dtype: np.dtype[Any], features: int | None) -> Any:
+    """Return what an in- or output is: (batch, features), for any batch; None: any width."""
+    helper = the_package().helper
+    kind = helper.np_dtype_to_tensor_dtype(dtype)
+    return helper.make_tensor_value_info(name, kind, ["batch", features])
+
+
+def write(
+    path: AnyPath,
+    lines: Lines,
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+    about: str,
+    notes: dict[str, str],
+) -> None:
+    """Write lines to a file, which is replaced at once.
+
+    Parameters
+    ----------
+    path : path
+    lines : Lines
+    inputs, outputs : sequences of ValueInfoProto
+        As `value` returns them.
+    about : str
+        For people.
+    notes : dict of str
+        The file's metadata.
+
+    Raises
+    ------
+    OnnxError
+        The file cannot be written.
+    """
     onnx = the_package()
-    parameters = net.parameters()
-    dtype = dtype_of(net)
-    for parameter in parameters:
-        value = parameter.value
-        if value.dtype != dtype:
-            what_is = f"{parameter.name} is {value.dtype} and {parameters[0].name} {dtype}"
-            raise OnnxError(path, f"not written: {what_is}, expected one of them")
-        if not np.isfinite(value).all():
-            raise OnnxError(path, f"{parameter.name} has values that are NaN or infinite")
-    size = sum(parameter.value.nbytes for parameter in parameters)
-    if size > LARGEST:
-        raise OnnxError(path, f"not written: {size} bytes of weights, one file holds {LARGEST}")
-    lines = Lines(names={id(parameter.value): parameter.name for parameter in parameters})
-    widths = taken(net)
-    inputs = _numbered("x", len(widths), isinstance(net, Graph) and net._many)
-    results = append(net, inputs, lines)
-    if softmax:
-        results = [_probabilities(lines, value) for value in results]
-    outputs = _numbered("y", len(results), isinstance(net, Graph) and net.outputs is not None)
-    _finish(lines, results, outputs, inputs)
-    gives = (None,) * len(outputs) if None in widths else given_off(net, [w for w in widths if w])
-    number = next(number for number, name in FLOATS.items() if name == dtype)
-
-    def values(names: list[str], features: Sequence[int | None]) -> list[Any]:
-        make = onnx.helper.make_tensor_value_info
-        return [make(n, number, ["batch", w]) for n, w in zip(names, features, strict=True)]
-
-    arrays = lines.initializers.items()
-    graph = onnx.helper.make_graph(
-        lines.nodes,
-        "network",
-        values(inputs, widths),
-        values(outputs, gives),
-        [_tensor(onnx, name, array, dtype) for name, array in arrays],
-    )
-    return onnx.helper.make_model(
-        graph,
+    tensors = [onnx.numpy_helper.from_array(a, name) for name, a in lines.initializers.items()]
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph(lines.nodes, "network", inputs, outputs, tensors),
         opset_imports=[onnx.helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name=PRODUCER,
         producer_version=own_version(),
-        doc_string=ABOUT_NUMBERS if net.pixels is False else ABOUT,
+        doc_string=about,
     )
-
-
-def _tensor(onnx: Any, name: str, array: Array, dtype: np.dtype[Any]) -> Any:
-    """Return an array as an initializer: floats of the network's dtype, integers of int64."""
-    kind = dtype if array.dtype.kind == "f" else np.dtype(np.int64)
-    return onnx.numpy_helper.from_array(np.ascontiguousarray(array, kind), name)
+    onnx.helper.set_model_props(model, notes)
+    try:
+        write_bytes(path, model.SerializeToString(deterministic=True))
+    except OSError as error:
+        raise OnnxError(path, f"not written: {error.strerror or error}") from None
 
 
 def _numbered(letter: str, count: int, several: bool) -> list[str]:
@@ -259,14 +299,16 @@ def _add(lines: Lines, module: Any, inputs: list[str], name: str) -> list[str]:
 
 def _multiply(lines: Lines, module: Any, inputs: list[str], name: str) -> list[str]:
     if module.constant is not None:
-        inputs = [*inputs, lines.keep(np.array(module.constant), f"{name}.constant")]
+        with np.errstate(over="ignore"):  # beyond float32 it is infinite, as it is in a kernel
+            constant = np.array(module.constant, lines.dtype)
+        inputs = [*inputs, lines.keep(constant, f"{name}.constant")]
     lines.add("Mul", inputs, [name])
     return [name]
 
 
 def _split(lines: Lines, module: Any, inputs: list[str], name: str) -> list[str]:
     names = [f"{name}.{at}" for at in range(len(module.widths))]
-    widths = lines.keep(np.array(module.widths), f"{name}.widths")
+    widths = lines.keep(np.array(module.widths, np.int64), f"{name}.widths")
     lines.add("Split", [*inputs, widths], names, axis=1)
     return names
 
