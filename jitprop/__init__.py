@@ -1,8 +1,8 @@
 """Neural networks from hand-written kernels that numba compiles for this CPU.
 
-The names of `jitprop.layers`, `jitprop.training`, `jitprop.estimators` and `jitprop.reporting` are
-here, too: `jitprop.Linear`, `jitprop.fit`. A name loads its module when it is first used. So
-`import jitprop` loads neither NumPy nor numba.
+The names of `jitprop.layers`, `jitprop.training`, `jitprop.reporting`, `jitprop.interop` and
+`jitprop.estimators` are here, too: `jitprop.Linear`, `jitprop.fit`. A name loads its module when it
+is first used. So `import jitprop` loads neither NumPy nor numba.
 """
 
 import sys
@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jitprop import data, estimators, kernels, layers, reporting, training
+    from jitprop import data, estimators, interop, kernels, layers, reporting, training
     from jitprop.estimators import *
+    from jitprop.interop import *
     from jitprop.layers import *
     from jitprop.reporting import *
     from jitprop.training import *
@@ -50,6 +51,7 @@ __all__ = [
     "Module",
     "Multiply",
     "Node",
+    "OnnxError",
     "Parameter",
     "PoissonLoss",
     "Predictor",
@@ -76,8 +78,11 @@ __all__ = [
     "estimators",
     "evaluate",
     "fit",
+    "from_onnx",
+    "from_torch",
     "gradcheck",
     "gradcheck_mlp",
+    "interop",
     "kernels",
     "layers",
     "load",
@@ -89,6 +94,8 @@ __all__ = [
     "resume",
     "save",
     "settings_for",
+    "to_onnx",
+    "to_torch",
     "training",
     "versions",
     "warm_up",
@@ -133,10 +140,11 @@ if not TYPE_CHECKING:  # to a type checker, a name that is not above is an error
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         if name == "__version__":
             return import_module(f"{__name__}.training.version").own_version()
-        if name in ("data", "estimators", "kernels", "layers", "reporting", "training"):
+        if name in ("data", "estimators", "interop", "kernels", "layers", "reporting", "training"):
             return import_module(f"{__name__}.{name}")
         rooms = (
-            import_module(f"{__name__}.{room}") for room in ("training", "reporting", "layers")
+            import_module(f"{__name__}.{room}")
+            for room in ("training", "reporting", "interop", "layers")
         )
         return getattr(next(room for room in rooms if name in room.__all__), name)
 

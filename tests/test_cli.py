@@ -17,6 +17,10 @@ from jitprop.cli import info, parser
 from jitprop.kernels.compiler import cache
 
 ROOT = Path(__file__).parents[1]
+NEEDED = {  # arguments
+    "predict": ["x.png"],
+    "export": ["jitprop/data/mnist_mlp200.safetensors", os.devnull],
+}
 
 
 def run(*args, cwd=ROOT, **variables):
@@ -118,7 +122,7 @@ def test_a_missing_package_is_one_line_that_says_what_to_type(
     found = parser.find_spec
     monkeypatch.setattr(parser, "find_spec", lambda name: None if name in missing else found(name))
     with pytest.raises(SystemExit) as end:
-        cli.main([command, *["x.png"] * (command == "predict")])
+        cli.main([command, *NEEDED.get(command, [])])
     out, err = capsys.readouterr()
     assert (end.value.code, out) == (2, "")
     verb = "is" if len(missing) == 1 else "are"
@@ -229,7 +233,7 @@ def test_ctrl_c_while_packages_load(command, module, tmp_path):
     (package / "__init__.py").write_text(
         "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nraise ImportError('half loaded')"
     )
-    words = [*command.split(), *["x.png"] * command.endswith("predict")]
+    words = [*command.split(), *NEEDED.get(command.split()[-1], [])]
     words += ["--save", str(tmp_path / "net")] * ("train" in command)
     code, out, err = run(*words, PYTHONPATH=str(tmp_path))
     if module == "safetensors" and command.endswith("info"):

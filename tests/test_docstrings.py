@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jitprop import data, kernels, layers, reporting, training
+from jitprop import data, interop, kernels, layers, reporting, training
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [
@@ -127,7 +127,7 @@ def is_own(thing):
     return getattr(thing, "__module__", "").startswith("jitprop")
 
 
-@pytest.mark.parametrize("room", [data, kernels, layers, reporting, training])
+@pytest.mark.parametrize("room", [data, interop, kernels, layers, reporting, training])
 def test_all_that_is_public_has_a_docstring(room):
     missing = []
     for name in room.__all__:

@@ -24,10 +24,12 @@ BELOW = {
     "jitprop/data": "",
     "jitprop/training": "jitprop/data layers kernels kernels/compiler kernels/runtime",
     "jitprop/reporting": "jitprop/training layers",
-    "jitprop/cli": "jitprop jitprop/data jitprop/training jitprop/reporting layers kernels "
-    "kernels/compiler",
+    "jitprop/interop": "jitprop/training layers kernels/compiler",
     "jitprop/estimators": "jitprop/training layers kernels",
-    "jitprop": "jitprop/data jitprop/training jitprop/reporting jitprop/estimators layers kernels "
+    "jitprop/cli": "jitprop jitprop/data jitprop/training jitprop/reporting jitprop/interop layers "
+    "kernels kernels/compiler",
+    "jitprop": "jitprop/data jitprop/training jitprop/reporting jitprop/interop jitprop/estimators "
+    "layers kernels "
     "jitprop/cli",
     ".": "jitprop jitprop/cli jitprop/training",
 }

@@ -13,7 +13,8 @@ from perf import figures
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-FOLDERS = {name: (ROOT / name / "README.md").read_text() for name in ("kernels", "layers", "perf")}
+ROOMS = "kernels", "layers", "jitprop/interop", "perf"
+FOLDERS = {name: (ROOT / name / "README.md").read_text() for name in ROOMS}
 TEXT = "\n".join([README, *FOLDERS.values()])
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
@@ -74,6 +75,20 @@ def test_the_network_on_ones_own_numbers(capsys, tmp_path, monkeypatch):
     assert errors < 100  # of 500; a linear network makes some 250
 
 
+def test_a_network_leaves_and_comes_back(capsys, tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(tmp_path)
+    scope = run(next(block for block in BLOCKS if "to_onnx(" in block))
+    assert repr(scope["again"]) == repr(scope["net"])
+    assert float(capsys.readouterr().out) < 1e-4  # 784 roundings of float32
+
+
+def test_a_network_of_pytorch(capsys):
+    pytest.importorskip("torch")
+    run(next(block for block in BLOCKS if "to_torch(" in block))
+    assert f"  # {capsys.readouterr().out}" in FOLDERS["jitprop/interop"]
+
+
 @pytest.mark.parametrize("folder", [".", "kernels", "perf"])
 def test_links_lead_somewhere(folder):
     text = (ROOT / folder / "README.md").read_text()
@@ -84,5 +99,5 @@ def test_links_lead_somewhere(folder):
 
 def test_every_python_block_is_run_or_shown():
     """Of each there is a test above."""
-    known = ("def step", "fit(", "Graph(", "@kernel")
+    known = ("def step", "fit(", "Graph(", "@kernel", "to_onnx(", "to_torch(")
     assert all(any(word in block for word in known) for block in BLOCKS)

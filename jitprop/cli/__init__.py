@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "train": "train a network on handwritten digits",
     "predict": "recognise handwritten digits in your own images",
+    "export": "write a network as an ONNX file, for other programs",
     "info": "show versions, processor, and where compiled kernels are kept",
 }
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it

@@ -178,7 +178,9 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
 
     def _validated(self, X: Any, y: Any, dtype: Any, first: bool) -> tuple[Any, Any]:
         """Return a table and its targets, checked as scikit-learn checks them."""
-        with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is refused, as infinity is
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # what float32 cannot hold is refused, as infinity is
             X, y = validate_data(
                 self,
                 X,

@@ -26,8 +26,7 @@ import numpy as np
 import numpy.typing as npt
 import safetensors.numpy
 
-from jitprop.training.files import AnyPath, check_writable, write_bytes
-from jitprop.training.text import printable
+from jitprop.training.files import AnyPath, FileError, check_writable, write_bytes
 
 if TYPE_CHECKING:  # which load numba; writing and reading arrays does not need it
     from jitprop.layers import Module
@@ -37,7 +36,6 @@ Array = npt.NDArray[Any]
 
 FORMAT = "jitprop 1"
 TRAINING = "training."
-LONGEST = 1000  # characters of a message
 DTYPES = {
     "F32": "float32",
     "F64": "float64",
@@ -53,14 +51,8 @@ DTYPES = {
 }
 
 
-class CheckpointError(ValueError):
+class CheckpointError(FileError):
     """A checkpoint cannot be written, read or used; the message, one line, names the file."""
-
-    def __init__(self, path: AnyPath, message: object) -> None:
-        text = printable(" ".join(str(message).split()))
-        if len(text) > LONGEST:  # names in a file may be of any length
-            text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 4 :]}"
-        super().__init__(f"{printable(os.fspath(path))}: {text}")
 
 
 @dataclass(frozen=True)

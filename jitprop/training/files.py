@@ -12,8 +12,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from jitprop.training.text import printable
+
 AnyPath = str | os.PathLike[str]
+LONGEST = 1000  # characters of a message
 _STREAM = re.compile(r"/dev/(stdout|stderr)|(?:/dev|/proc/self)/fd/([1-9]\d*)")
+
+
+class FileError(ValueError):
+    """A file cannot be written, read or used; the message, one line, names it."""
+
+    def __init__(self, path: AnyPath, message: object) -> None:
+        text = printable(" ".join(str(message).split()))
+        if len(text) > LONGEST:  # names in a file may be of any length
+            text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 4 :]}"
+        super().__init__(f"{printable(os.fspath(path))}: {text}")
 
 
 def check_writable(path: AnyPath) -> None:
