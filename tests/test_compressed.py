@@ -143,6 +143,8 @@ def test_what_is_given_stays_and_is_summed():
     np.testing.assert_array_equal(predict(net, x), predict(net, dense))
     assert [array.tobytes() for array in (x.data, x.indices, x.indptr)] == before
     assert (x.data is data, x.indices is indices) == (True, True)
+    x = sparse.csr_array((np.array([0.5, 0.25]), [2, 2], [0, 2]), shape=(1, 3))
+    np.testing.assert_array_equal(predict(Tanh(), x), predict(Tanh(), np.array([[0, 0, 0.75]])))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, bool, np.int64, np.float64, np.longdouble, ">f4"])
