@@ -185,7 +185,6 @@ REFUSED = [
     ),
     (hooked, r"module\[0\] is a Linear with hooks, which would be lost"),
     (lambda: nn.utils.parametrizations.weight_norm(nn.Linear(2, 2)), "ParametrizedLinear of a"),
-    (lambda: nn.Sequential(), "module does nothing, expected a Linear or a function in it"),
     (lambda: "net.pt", "module is of type str, expected a torch.nn.Module"),
     (lambda: nn.Linear, "module is a class, expected a torch.nn.Module"),
 ]

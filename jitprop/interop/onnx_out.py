@@ -86,21 +86,24 @@ class Lines:
                 names[:] = [new.get(name, name) for name in names]
 
 
-def to_onnx(net: Module, path: AnyPath, softmax: bool = False, seed: int | None = None) -> None:
-    """Write a network to an ONNX file, which is replaced at once.
+def to_onnx(net: Any, path: AnyPath, softmax: bool = False, seed: int | None = None) -> None:
+    """Write a network, or an estimator, to an ONNX file, which is replaced at once.
 
     The file takes batches of any size of `x`, or of `x0`, `x1`, ... for a list of inputs, and gives
     `y`, or `y0`, `y1`, ..., as `predict` does. It takes floats alone: pixels are to be divided by
     255 before. It is of opset 17 and IR version 8, and of float64 if the network is.
 
+    That of an estimator takes `X` and gives what skl2onnx's would: `label` and `probabilities`, one
+    column for each of `classes_`, or for a regression `variable`.
+
     Parameters
     ----------
-    net : Module
+    net : Module, MLPClassifier or MLPRegressor
     path : path
         The file.
     softmax : bool
         Whether each output that is logits gets a softmax, so that it gives probabilities. One that
-        Softmax or Sigmoid makes is none.
+        Softmax or Sigmoid makes is none. Not for an estimator, which always gives them.
     seed : int or None
         What the network was made and trained from, for the file's metadata. These have the SHA-256
         of the weights in any case.
@@ -112,9 +115,15 @@ def to_onnx(net: Module, path: AnyPath, softmax: bool = False, seed: int | None 
         it is.
     ImportError
         The package onnx is not installed.
+    ValueError
+        The estimator is not fitted.
     TypeError
         `net` is no module or has one of a person's own, or an argument is of another type.
     """
+    if hasattr(net, "get_params"):
+        from jitprop.interop.onnx_estimators import write_estimator  # which builds on this file
+
+        return write_estimator(net, path)
     lines = begin(net, path)
     softmax = switch("softmax", softmax)
     widths = taken(net)
@@ -318,6 +327,7 @@ _OPERATORS: dict[type[Module], Callable[[Lines, Any, list[str], str], list[str]]
     layers.Bias: _bias,
     layers.Concatenate: _plain("Concat", axis=1),
     layers.Dropout: _nothing,
+    layers.Identity: _nothing,
     layers.Linear: _linear,
     layers.LogSoftmax: _plain("LogSoftmax", axis=-1),
     layers.Multiply: _multiply,
@@ -328,5 +338,3 @@ _OPERATORS: dict[type[Module], Callable[[Lines, Any, list[str], str], list[str]]
     layers.Subtract: _plain("Sub"),
     layers.Tanh: _plain("Tanh"),
 }
-if hasattr(layers, "Identity"):
-    _OPERATORS[layers.Identity] = _nothing

@@ -73,10 +73,7 @@ def from_torch(module: Any, rng: np.random.Generator | int | None = None) -> Mod
     torch = _torch("from_torch")
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"from_torch: module is {what(module)}, expected a torch.nn.Module")
-    found = _FromTorch(torch, as_generator("from_torch", rng)).module(module, "module", True)
-    if found is None:
-        raise TypeError("from_torch: module does nothing, expected a Linear or a function in it")
-    return found
+    return _FromTorch(torch, as_generator("from_torch", rng)).module(module, "module", True)
 
 
 def _torch(name: str) -> Any:
@@ -147,11 +144,11 @@ class _FromTorch:
 
     def __init__(self, torch: Any, rng: np.random.Generator) -> None:
         self.torch, self.rng = torch, rng
-        self.modules: dict[int, Module | None] = {}
+        self.modules: dict[int, Module] = {}
         self.arrays: dict[int, tuple[Any, Any]] = {}
 
-    def module(self, given: Any, place: str, entry: bool) -> Module | None:
-        """Return the counterpart of a module, in the same mode; None if it does nothing.
+    def module(self, given: Any, place: str, entry: bool) -> Module:
+        """Return the counterpart of a module, in the same mode.
 
         `place` says where it stands, and `entry` whether nothing stands before it.
         """
@@ -160,31 +157,26 @@ class _FromTorch:
             where = f"from_torch: {place} is a {kind.__name__}"
             if given._forward_hooks or given._forward_pre_hooks:
                 raise TypeError(f"{where} with hooks, which would be lost")
-            made: Module | None
+            made: Module
             if isinstance(given, nn.Sequential) and kind.forward is nn.Sequential.forward:
                 made = self.chain(given, place, entry)
             elif kind is nn.Flatten:
                 if not entry or (given.start_dim, given.end_dim) != (1, -1):
                     raise TypeError(f"{where}, expected one at the entry, from dimension 1 on")
-                made = _nothing()
-            elif kind is nn.Identity:
-                made = _nothing()
+                made = layers.Identity()
             else:
                 made = self.leaf(given, kind.__name__, where)
-            if made is not None:
-                made.training = given.training
+            made.training = given.training
             self.modules[id(given)] = made
         return self.modules[id(given)]
 
-    def chain(self, given: Any, place: str, entry: bool) -> Module | None:
-        """Return a Sequential; None if nothing in it does anything."""
+    def chain(self, given: Any, place: str, entry: bool) -> Module:
+        """Return a Sequential; of no modules, what does nothing."""
         made: list[Module] = []
         for at, part in enumerate(given):
-            found = self.module(part, f"{place}[{at}]", entry)
-            if found is not None:
-                made.append(found)
+            made.append(self.module(part, f"{place}[{at}]", entry))
             entry = entry and type(part) in (self.torch.nn.Identity, self.torch.nn.Flatten)
-        return Sequential(*made) if made else None
+        return Sequential(*made) if made else layers.Identity()
 
     def leaf(self, given: Any, name: str, where: str) -> Module:
         """Return the counterpart of a module that holds no others."""
@@ -221,9 +213,3 @@ class _FromTorch:
             value[...] = given.detach().cpu().numpy().T
             self.arrays[id(given)] = value, grad
         return self.arrays[id(given)]
-
-
-def _nothing() -> Module | None:
-    """Return a module that does nothing, so that those behind it keep their numbers."""
-    kind = getattr(layers, "Identity", None)
-    return kind and kind()
