@@ -13,7 +13,7 @@ from perf import figures
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-ROOMS = "kernels", "layers", "jitprop/interop", "perf"
+ROOMS = "kernels", "layers", "jitprop/estimators", "jitprop/interop", "perf"
 FOLDERS = {name: (ROOT / name / "README.md").read_text() for name in ROOMS}
 TEXT = "\n".join([README, *FOLDERS.values()])
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
@@ -35,7 +35,7 @@ def test_the_slides_loop():
 
 
 def test_fit(capsys):
-    run(next(block for block in BLOCKS if "fit(" in block))
+    run(next(block for block in BLOCKS if "jitprop.fit(" in block))
     assert int(capsys.readouterr().out) < 700  # of 10,000, after one epoch
 
 
@@ -78,7 +78,7 @@ def test_the_network_on_ones_own_numbers(capsys, tmp_path, monkeypatch):
 def test_a_network_leaves_and_comes_back(capsys, tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
     monkeypatch.chdir(tmp_path)
-    scope = run(next(block for block in BLOCKS if "to_onnx(" in block))
+    scope = run(next(block for block in BLOCKS if "again" in block))
     assert repr(scope["again"]) == repr(scope["net"])
     assert float(capsys.readouterr().out) < 1e-4  # 784 roundings of float32
 
@@ -89,7 +89,21 @@ def test_a_network_of_pytorch(capsys):
     assert f"  # {capsys.readouterr().out}" in FOLDERS["jitprop/interop"]
 
 
-@pytest.mark.parametrize("folder", [".", "kernels", "perf"])
+def test_the_estimators(capsys, tmp_path, monkeypatch):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("onnx")
+    monkeypatch.chdir(tmp_path)
+    blocks = [block for block in BLOCKS if "MLPClassifier" in block]
+    assert len(blocks) == 3
+    scope = {}
+    for block in blocks:
+        exec(block, scope)
+    found = capsys.readouterr().out.split()
+    assert 0.9 < float(found[0]) < 1
+    assert 0.9 < float(found[-1]) <= 1
+
+
+@pytest.mark.parametrize("folder", [".", "kernels", "perf", "jitprop/estimators"])
 def test_links_lead_somewhere(folder):
     text = (ROOT / folder / "README.md").read_text()
     links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
@@ -99,5 +113,5 @@ def test_links_lead_somewhere(folder):
 
 def test_every_python_block_is_run_or_shown():
     """Of each there is a test above."""
-    known = ("def step", "fit(", "Graph(", "@kernel", "to_onnx(", "to_torch(")
+    known = ("def step", "fit(", "MLPClassifier(", "Graph(", "@kernel", "to_onnx(", "to_torch(")
     assert all(any(word in block for word in known) for block in BLOCKS)

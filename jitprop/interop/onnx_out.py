@@ -123,7 +123,8 @@ def to_onnx(net: Any, path: AnyPath, softmax: bool = False, seed: int | None = N
     if hasattr(net, "get_params"):
         from jitprop.interop.onnx_estimators import write_estimator  # which builds on this file
 
-        return write_estimator(net, path)
+        write_estimator(net, path)
+        return
     lines = begin(net, path)
     softmax = switch("softmax", softmax)
     widths = taken(net)
