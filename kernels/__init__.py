@@ -17,7 +17,7 @@ from jitprop.kernels.concatenate import concatenate_bprop, concatenate_fprop
 from jitprop.kernels.cross_entropy import cross_entropy_bprop, cross_entropy_fprop
 from jitprop.kernels.csr import csr_gather, csr_linear_fprop, csr_tn, csr_tn_sgd
 from jitprop.kernels.dropout import dropout, dropout_step
-from jitprop.kernels.gather import gather, gather_labels, gather_rows, next_index
+from jitprop.kernels.gather import gather, gather_labels, gather_rows, next_index, pixels_of
 from jitprop.kernels.log_softmax import log_softmax_bprop, log_softmax_fprop
 from jitprop.kernels.losses import total
 from jitprop.kernels.matmul import (
@@ -102,6 +102,7 @@ __all__ = [
     "next_index",
     "next_numbers",
     "on_compile",
+    "pixels_of",
     "poisson_loss",
     "relu_bprop",
     "relu_fprop",

@@ -116,6 +116,8 @@ def calls(dtype, products=PRODUCTS, shapes=SHAPES):
         images = rng.integers(0, 256, (50, n), np.uint8)
         index = rng.integers(0, 50, batch)
         yield "gather", [images, index, out(batch, n)]
+        bytes_ = [p, np.zeros(batch, int), np.zeros((batch, n), np.uint8)]
+        yield "pixels_of", bytes_
         yield "gather_rows", [draw(50, n), index, out(batch, n)]
         yield "gather_labels", [np.arange(50) * 3, index, labels.copy()]
         yield "next_index", [np.arange(2 * batch), np.array([3]), index.copy()]

@@ -108,6 +108,10 @@ def arguments(name, dtype=np.float32):
         "zero": {"out": row},
         "weigh": {"x": y, "weights": floats(batch), "out": x},
         "share": {"weights": floats(batch), "out": np.zeros(1)},
+        "pixels_of": {
+            "x": floats(batch, n), "strange": np.zeros(batch, int),
+            "images": np.zeros((batch, n), np.uint8),
+        },
         "gather_rows": {"x": floats(7, n), "index": labels, "out": x},
         "gather_labels": {"labels": np.arange(7), "index": labels, "out": np.zeros(batch, int)},
         "next_index": {
@@ -159,7 +163,7 @@ NAMES = (
     "mean_squared_error_fprop", "mean_squared_error_bprop",
     "sigmoid_cross_entropy", "poisson_loss",
     "gather_rows", "gather_labels", "next_index", "misses", "tally", "weigh", "share", "zero",
-    "squares",
+    "squares", "pixels_of",
     "sparse_linear_fprop", "sparse_linear_tanh_fprop", "sparse_rows_fprop",
     "sparse_rows_tanh_fprop", "sparse_tn", "sparse_tn_sgd", "sparse_tn_momentum",
     "csr_linear_fprop", "csr_tn", "csr_tn_sgd", "csr_gather",
@@ -172,7 +176,7 @@ WRITTEN = {
     "sigmoid_cross_entropy": ("out", "losses"), "poisson_loss": ("out", "losses"),
     "dropout_step": ("state", "key"),
     "next_index": ("position", "index"), "next_numbers": ("place", "out"),
-    "tally": ("place", "history"),
+    "tally": ("place", "history"), "pixels_of": ("strange", "images"),
     "sparse_tn_sgd": ("w",), "csr_tn_sgd": ("w",),
     "sparse_tn_momentum": ("w", "velocity"),
 }  # fmt: skip

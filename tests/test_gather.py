@@ -52,6 +52,25 @@ def test_gather_rows(n, features, batch, dtype, guarded):
     assert_same_bits(out, x[index])
 
 
+@every_dtype
+@pytest.mark.parametrize("shape", [(1, 256), (7, 37), (0, 3), (3, 0)])
+def test_pixels_of(shape, dtype, guarded):
+    """The way back, to the bit, of every byte; every other number is strange."""
+    n, pixels = shape
+    images = guarded((np.arange(n * pixels) % 256).astype(np.uint8).reshape(shape))
+    x = guarded(np.empty(shape, dtype))
+    kernels.gather(images, np.arange(n), x)
+    found, strange = guarded(np.full(shape, 7, np.uint8)), guarded(np.full(n, 7))
+    kernels.pixels_of(x, strange, found)
+    np.testing.assert_array_equal(found, images)
+    np.testing.assert_array_equal(strange, 0)
+    others = [np.nan, np.inf, -np.inf, 300, -5, 3e30, 0.5, 1e-40, np.nextafter(dtype(1), dtype(2))]
+    for value in others if x.size else ():
+        x[-1, -1] = value
+        kernels.pixels_of(x, strange, found)
+        np.testing.assert_array_equal(strange, np.arange(n) == n - 1)
+
+
 def test_gather_labels(guarded):
     labels, index = guarded(np.arange(5) * 3), guarded(np.array([4, 0, 0, 2]))
     out = guarded(np.full(4, 7))

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from jitprop import kernels
 from jitprop.layers import Loss, Module
 from jitprop.training.batches import SPARSE_DENSITY, Batches
 from jitprop.training.examples import Array
 
-SAMPLE = 1000  # rows that are looked at together
+SAMPLE = 1000  # rows that tell about all
 PIXELS = 64  # of the smallest images
 
 
@@ -92,22 +93,15 @@ def as_pixels(x: Any) -> Any:
     """
     if not isinstance(x, np.ndarray) or x.shape[1] < PIXELS:
         return x
-    values = np.arange(256, dtype=x.dtype) / x.dtype.type(255)
     sample = x[:: max(1, len(x) // SAMPLE)]
-    if np.count_nonzero(sample) > SPARSE_DENSITY * sample.size or _bytes(sample, values) is None:
+    if np.count_nonzero(sample) > SPARSE_DENSITY * sample.size or _pixels(sample) is None:
         return x
-    found = np.empty(x.shape, np.uint8)
-    for start in range(0, len(x), SAMPLE):
-        piece = _bytes(x[start : start + SAMPLE], values)
-        if piece is None:
-            return x
-        found[start : start + SAMPLE] = piece
-    return found
+    found = _pixels(x)
+    return x if found is None else found
 
 
-def _bytes(x: Array, values: Array) -> Array | None:
-    """Return where numbers stand in a table of 256; None if one is not there."""
-    if x.min() < 0 or x.max() > 1:
-        return None
-    found = np.rint(x * 255).astype(np.uint8)
-    return found if np.array_equal(values[found], x) else None
+def _pixels(x: Array) -> Array | None:
+    """Return the bytes that were divided by 255; None if one was not."""
+    found, strange = np.empty(x.shape, np.uint8), np.empty(len(x), np.int64)
+    kernels.pixels_of(np.ascontiguousarray(x), strange, found)
+    return None if strange.any() else found
