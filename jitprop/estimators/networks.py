@@ -72,7 +72,7 @@ def own(
             f"network(n_features, n_outputs, rng) returned {net!r} with {given}, expected "
             f"{n_outputs}"
         )
-    return net
+    return copied(net)  # the function may give the same one again
 
 
 def rounded(net: Module, dtype: npt.DTypeLike) -> Module:
