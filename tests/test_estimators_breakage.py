@@ -10,7 +10,7 @@ from sklearn.neural_network import MLPClassifier as Theirs
 from sklearn.preprocessing import StandardScaler
 
 from jitprop import MLPClassifier, MLPRegressor
-from jitprop.layers import Linear
+from jitprop.layers import Linear, Tanh
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -124,6 +124,35 @@ def test_a_function_that_gives_one_network_again():
     one, other = (MLPClassifier(network=lambda *_: net, **HOW).fit(X, SPECIES) for _ in range(2))
     assert np.array_equal(one.coefs_[0], other.coefs_[0])
     assert np.array_equal(net.w, before)
+
+
+def test_a_network_of_float64_gets_all_digits():
+    net = Linear(4, 3, 0, "float64")
+    how = {"network": lambda *_: net, **HOW}
+    for x in (X, sparse.csr_matrix(X)):
+        one, other = (MLPClassifier(dtype=d, **how).fit(x, SPECIES) for d in ("float32", "float64"))
+        assert np.array_equal(one.coefs_[0], other.coefs_[0])
+    with pytest.raises(ValueError, match="x holds .*infinity"):
+        MLPClassifier(network=lambda n, k, rng: Linear(n, k, rng), **HOW).fit(X * 1e300, SPECIES)
+
+
+def test_a_network_with_nothing_to_learn():
+    with pytest.raises(ValueError, match=r"returned Tanh\(\), which has nothing to learn"):
+        MLPClassifier(network=lambda *_: Tanh(), **HOW).fit(X[:, :3], SPECIES)
+
+
+def test_pixels_are_scored_as_they_are_learned(monkeypatch):
+    """Whatever somebody said of the bytes that the network was given elsewhere."""
+    net = Linear(64, 3, 0)
+    net.pixels = False
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (200, 64)) * (rng.random((200, 64)) < 0.2) / 255
+    found = []
+    for least in (64, 10**6):
+        monkeypatch.setattr("jitprop.estimators.task.PIXELS", least)
+        model = MLPClassifier(network=lambda *_: net, early_stopping=True, **HOW)
+        found.append(model.fit(x, np.arange(200) % 3).validation_scores_)
+    assert found[0] == found[1]
 
 
 def test_targets_that_make_no_sense():

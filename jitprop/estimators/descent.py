@@ -52,12 +52,12 @@ class Descent:
     """
 
     def __init__(self, mlp: Any, task: Task, validation: Task | None, followed: bool) -> None:
-        self.mlp, self.task, self.validation = mlp, task, validation
+        self.mlp, self.task = mlp, task
         self.stops_early = mlp.early_stopping  # a callback may change it
         self.size = _batch_size(mlp.batch_size, len(task))
         self.key = self._key(task, self.size)
         batches = task.batches(self.size)
-        self.ahead = self._most_ahead(followed)
+        self.ahead = self._most_ahead(followed, validation is not None)
         self.plan = Plan(task.net, task.loss, batches, mlp._optimizer, self.ahead)
         self.factor = task.factor / task.unit(batches)
         self.order = np.arange(len(task))
@@ -67,16 +67,18 @@ class Descent:
         self.evaluation: Plan | None = None
         if validation is not None:
             self.evaluation = Plan(task.net, task.loss, validation.batches(BATCH))
+            validation = validation.in_numbers()
+        self.validation = validation
         self.best: list[Array] = []
         self.seconds = 0.0
 
-    def _most_ahead(self, followed: bool) -> int:
+    def _most_ahead(self, followed: bool, validated: bool) -> int:
         """Return how many epochs may run at a go: where they are so short that Python takes longer.
 
         Nobody looks at the network between them, and no rule changes anything before the last.
         """
         mlp, task = self.mlp, self.task
-        looked_at = followed or self.validation is not None or mlp.restore_best
+        looked_at = followed or validated or mlp.restore_best
         steers = mlp.solver == "sgd" and mlp.learning_rate in ("invscaling", "adaptive")
         if looked_at or steers or len(task) % self.size:
             return 1

@@ -132,7 +132,9 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
         first = not hasattr(self, "network_") or not (self.warm_start or incremental)
         wide = self.dtype == "float64" or self.solver == "lbfgs"
         dtype = np.dtype(np.float64 if wide else np.float32)
-        X, y = self._validated(X, y, dtype, first)
+        # A person's network may be of either dtype: nobody knows before it is made.
+        either: Any = dtype if self.network is None else [np.float64, np.float32]
+        X, y = self._validated(X, y, either, first)
         y = self._encoded(y, first, incremental)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
@@ -241,7 +243,8 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
         """Return what the network learns."""
         dtype = dtype_of(self.network_)
         loss, gain, factor = self._loss()
-        X = X if X.dtype in (dtype, np.uint8) else X.astype(dtype)
+        with np.errstate(over="ignore"):
+            X = X if X.dtype in (dtype, np.uint8) else X.astype(dtype)
         return Task(self.network_, loss, gain, factor, X, self._targets(y, dtype), weights, y)
 
     def _others(self, validation: Any) -> Task:

@@ -65,6 +65,10 @@ def own(
             f"what network(n_features, n_outputs, rng) returned is {what(net)}, expected a module "
             "such as jitprop.Sequential(...)"
         )
+    if not net.parameters():
+        raise ValueError(
+            f"network(n_features, n_outputs, rng) returned {net!r}, which has nothing to learn"
+        )
     widths = given_off(net, [n_features])
     if net.outputs is not None or widths[0] not in (None, n_outputs):
         given = f"{net.outputs} outputs" if net.outputs else f"{widths[0]} outputs"

@@ -137,6 +137,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
     """
 
     _y_numeric = True
+    out_activation_: str
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **MultilayerPerceptron._parameter_constraints,
         "loss": [StrOptions({"squared_error", "poisson"})],
