@@ -132,7 +132,7 @@ def test_a_network_of_float64_gets_all_digits():
     for x in (X, sparse.csr_matrix(X)):
         one, other = (MLPClassifier(dtype=d, **how).fit(x, SPECIES) for d in ("float32", "float64"))
         assert np.array_equal(one.coefs_[0], other.coefs_[0])
-    with pytest.raises(ValueError, match="x holds .*infinity"):
+    with pytest.raises(ValueError, match=r"x holds .*infinity"):
         MLPClassifier(network=lambda n, k, rng: Linear(n, k, rng), **HOW).fit(X * 1e300, SPECIES)
 
 

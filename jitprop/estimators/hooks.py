@@ -19,7 +19,7 @@ class Hooks:
     mlp : MultilayerPerceptron
         It has `callbacks`, and those of `set_callbacks` from scikit-learn 1.9 on.
     X, y : arrays
-        What it learns, for scikit-learn's callbacks; classes as numbers.
+        What it learns, for scikit-learn's callbacks; `y` as `_encoded` gives it.
 
     Raises
     ------

@@ -202,7 +202,6 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
         layers = f"activation={self.activation!r} and dropout={self.dropout}"
         made = layers if self.network is None else "a function, network="
         if first:
-            self._made = made
             self.t_ = 0
             self.loss_curve_: list[float] = []
             if self.network is not None:
@@ -213,6 +212,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
                 self.network_ = networks.multilayer(
                     widths, self.activation, self._random_state, dtype, self.dropout
                 )
+            self._made = made
             self.validation_loss_curve_: list[float] = []
         elif self._made != made:
             raise ValueError(
