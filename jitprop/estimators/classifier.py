@@ -268,8 +268,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         -------
         (n_samples,) of `classes_`, or (n_samples, n_labels) int64
         """
-        found = self._numbers(self._outputs(X))
-        return found if self._multilabel else self.classes_[found]
+        return self._decoded(self._numbers(self._outputs(X)))
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class, or of each label by itself.
@@ -319,6 +318,9 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         p = self._probabilities(z)
         return (p > 0.5).astype(np.int64) if self._multilabel else p.argmax(axis=1)
 
+    def _decoded(self, y: Array) -> Array:
+        return y if self._multilabel else self.classes_[y]
+
     @property
     def out_activation_(self) -> str:
         """The function behind the last layer: "softmax", or "logistic"."""
@@ -327,7 +329,10 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
 
     def _encoded(self, y: Any, first: bool, incremental: bool) -> Array:
         check_classification_targets(y)
-        several = type_of_target(y, input_name="y") == "multilabel-indicator"
+        kind = type_of_target(y, input_name="y")
+        if kind == "multiclass-multioutput":
+            raise ValueError("Multioutput target data is not supported with label binarization")
+        several = kind == "multilabel-indicator"
         if first:
             self._multilabel = several
         elif several != self._multilabel:
@@ -371,7 +376,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
 
     def _loss(self) -> tuple[Loss, float, float]:
         if self.out_activation_ == "softmax":
-            return SoftmaxCrossEntropy(self.label_smoothing), 1.0, 1.0
+            return SoftmaxCrossEntropy(float(self.label_smoothing)), 1.0, 1.0
         return SigmoidCrossEntropy(), 1.0, 1.0
 
     def _score_of(self, task: Task) -> float:
@@ -416,4 +421,9 @@ def _factors(given: dict[Any, float], classes: Array) -> Array:
     if len(known) < len(classes) and len(known) < len(given):
         missing = [label for label in classes.tolist() if label not in given]
         raise ValueError(f"The classes, {missing}, are not in class_weight")
+    for label, weight in given.items():
+        if not (isinstance(weight, Real) and 0 <= weight < np.inf):
+            raise ValueError(
+                f"class_weight[{label!r}] is {weight!r}, expected a number of at least 0"
+            )
     return np.array([float(given.get(label, 1.0)) for label in classes])

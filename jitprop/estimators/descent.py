@@ -52,10 +52,12 @@ class Descent:
     """
 
     def __init__(self, mlp: Any, task: Task, validation: Task | None, followed: bool) -> None:
-        self.mlp, self.task, self.validation = mlp, task, validation
+        self.mlp, self.task = mlp, task
+        self.stops_early = mlp.early_stopping  # a callback may change it
         self.size = _batch_size(mlp.batch_size, len(task))
+        self.key = self._key(task, self.size)
         batches = task.batches(self.size)
-        self.ahead = self._most_ahead(followed)
+        self.ahead = self._most_ahead(followed, validation is not None)
         self.plan = Plan(task.net, task.loss, batches, mlp._optimizer, self.ahead)
         self.factor = task.factor / task.unit(batches)
         self.order = np.arange(len(task))
@@ -65,16 +67,18 @@ class Descent:
         self.evaluation: Plan | None = None
         if validation is not None:
             self.evaluation = Plan(task.net, task.loss, validation.batches(BATCH))
+            validation = validation.in_numbers()
+        self.validation = validation
         self.best: list[Array] = []
         self.seconds = 0.0
 
-    def _most_ahead(self, followed: bool) -> int:
+    def _most_ahead(self, followed: bool, validated: bool) -> int:
         """Return how many epochs may run at a go: where they are so short that Python takes longer.
 
         Nobody looks at the network between them, and no rule changes anything before the last.
         """
         mlp, task = self.mlp, self.task
-        looked_at = followed or self.validation is not None or mlp.restore_best
+        looked_at = followed or validated or mlp.restore_best
         steers = mlp.solver == "sgd" and mlp.learning_rate in ("invscaling", "adaptive")
         if looked_at or steers or len(task) % self.size:
             return 1
@@ -110,7 +114,7 @@ class Descent:
     def takes(self, task: Task) -> bool:
         """Whether another task is of the same shape; then it learns that from now on."""
         own, size = self.task, _batch_size(self.mlp.batch_size, len(task))
-        if self._key(own, self.size) != self._key(task, size):
+        if self.key != self._key(task, size):
             return False
         if not isinstance(own.x, np.ndarray) or own.weights is not None or self.ahead > 1:
             return False
@@ -121,9 +125,9 @@ class Descent:
     def _key(self, task: Task, size: int) -> Any:
         """Return what must be equal for two tasks to run the same kernels on the same memory."""
         mlp = self.mlp
-        rules = id(mlp._optimizer), mlp.alpha > 0, mlp.shuffle
+        rules = mlp._optimizer, mlp.alpha > 0, mlp.shuffle
         shapes = type(task.x), task.x.shape, task.x.dtype, task.t.shape, size
-        return shapes, id(task.net), repr(task.loss), task.weights is None, rules
+        return shapes, task.net, repr(task.loss), task.weights is None, rules
 
     def look(self, loss: float) -> Epoch:
         """Take down how well the network does after an epoch of this loss."""
@@ -142,7 +146,7 @@ class Descent:
             result = replace(result, validation_loss=seen, validation_errors=found.errors)
             better = seen < min(mlp.validation_loss_curve_, default=np.inf)
             mlp.validation_loss_curve_.append(seen)
-        if mlp.early_stopping:
+        if self.stops_early:
             assert self.validation is not None
             score = mlp._score_of(self.validation)
             mlp.validation_scores_.append(score)
@@ -154,7 +158,7 @@ class Descent:
             stalled = mlp.loss_ > mlp.best_loss_ - mlp.tol
             mlp.best_loss_ = min(mlp.best_loss_, mlp.loss_)
         mlp._no_improvement_count = mlp._no_improvement_count + 1 if stalled else 0
-        if better and (mlp.early_stopping or mlp.restore_best):
+        if better and (self.stops_early or mlp.restore_best):
             self.best = [p.value.copy() for p in self.task.net.parameters()]
         return result
 
@@ -169,7 +173,7 @@ class Descent:
             self._change_rate(mlp.learning_rate_init / (mlp.t_ + 1) ** mlp.power_t)
         if mlp._no_improvement_count <= mlp.n_iter_no_change:
             return ""
-        of = "Validation score" if mlp.early_stopping else "Training loss"
+        of = "Validation score" if self.stops_early else "Training loss"
         reason = (
             f"{of} did not improve more than tol={mlp.tol:f} for {mlp.n_iter_no_change} "
             "consecutive epochs."
@@ -226,7 +230,8 @@ def descend(mlp: Any, task: Task, validation: Task | None, incremental: bool, ho
     hooks : Hooks
         Whom it tells of each epoch.
     """
-    if not incremental or not hasattr(mlp, "_optimizer"):
+    known = getattr(mlp, "_optimizer", None) if incremental else None
+    if known is None or known.net is not task.net:
         mlp._optimizer, mlp._steps, mlp._rate = _optimiser(mlp, task), 0, mlp.learning_rate_init
     if mlp.early_stopping and validation is None:
         task, validation = _split(mlp, task)

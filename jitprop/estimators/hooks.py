@@ -1,7 +1,10 @@
 """Whom an estimator tells of each epoch: a person's functions, and scikit-learn's callbacks."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
+
+import numpy as np
 
 from jitprop.layers.copies import copied
 from jitprop.training.asking import Predictor
@@ -16,7 +19,7 @@ class Hooks:
     mlp : MultilayerPerceptron
         It has `callbacks`, and those of `set_callbacks` from scikit-learn 1.9 on.
     X, y : arrays
-        What it learns, for scikit-learn's callbacks.
+        What it learns, for scikit-learn's callbacks; `y` as `_encoded` gives it.
 
     Raises
     ------
@@ -33,7 +36,7 @@ class Hooks:
                     f"callbacks holds {call!r}, expected functions that take a jitprop.Epoch"
                 )
         self.calls: Sequence[Callable[[Epoch], Any]] = calls
-        self.mlp, self.data = mlp, {"X": X, "y": y}
+        self.mlp, self.data = mlp, {"X": X, "y": partial(mlp._decoded, y)}
         self.whole: Any = None
         self.now: Any = None
         if hasattr(mlp, "_skl_callbacks"):
@@ -52,7 +55,8 @@ class Hooks:
 
     def end(self, epoch: Epoch) -> bool:
         """Tell of an epoch; return whether somebody wants training to end."""
-        stops = [call(epoch) is True for call in self.calls]
+        found = [call(epoch) for call in self.calls]
+        stops = [isinstance(one, bool | np.bool_) and bool(one) for one in found]
         if self.now is not None:
             stops.append(
                 self.now.call_on_fit_task_end(

@@ -22,6 +22,7 @@ from jitprop.training.asking import Predictor
 from jitprop.training.examples import Array, dtype_of
 
 LEAST_WEIGHT = 2.0**-99  # of the largest: a row of less counts as absent
+LEAST_TOTAL = 1e-300  # of all weights: what they are divided by has a reciprocal
 STOCHASTIC = ("sgd", "adam", "adamw")
 
 
@@ -131,19 +132,20 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
         first = not hasattr(self, "network_") or not (self.warm_start or incremental)
         wide = self.dtype == "float64" or self.solver == "lbfgs"
         dtype = np.dtype(np.float64 if wide else np.float32)
-        X, y = self._validated(X, y, dtype, first)
+        # A person's network may be of either dtype: nobody knows before it is made.
+        either: Any = dtype if self.network is None else [np.float64, np.float32]
+        X, y = self._validated(X, y, either, first)
         y = self._encoded(y, first, incremental)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
-            rows = np.flatnonzero(sample_weight > LEAST_WEIGHT * sample_weight.max())
-            if len(rows) < len(y):
-                X, y, sample_weight = X[rows], y[rows], sample_weight[rows]
+        X, y, sample_weight = _present(X, y, sample_weight)
+        X, y, sample_weight = _present(X, y, self._weighted(y, sample_weight, incremental))
         self._random_state = check_random_state(self.random_state)
         self._make_network(X.shape[1], dtype, first)
         table = X if incremental else as_pixels(X)
-        task = self._task(table, y, self._weighted(y, sample_weight, incremental))
+        task = self._task(table, y, sample_weight)
         others = None if validation is None else self._others(validation)
         self._ask = Predictor(self.network_)
         hooks = Hooks(self, X, y)
@@ -197,6 +199,8 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
     def _make_network(self, n_features: int, dtype: Any, first: bool) -> None:
         """See that there is a network, of this dtype, and where training of it stands."""
         widths = [n_features, *self._hidden(), self.n_outputs_]
+        layers = f"activation={self.activation!r} and dropout={self.dropout}"
+        made = layers if self.network is None else "a function, network="
         if first:
             self.t_ = 0
             self.loss_curve_: list[float] = []
@@ -208,11 +212,13 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
                 self.network_ = networks.multilayer(
                     widths, self.activation, self._random_state, dtype, self.dropout
                 )
-            self._no_improvement_count = 0
+            self._made = made
             self.validation_loss_curve_: list[float] = []
-            self.validation_scores_: list[float] | None = [] if self.early_stopping else None
-            self.best_validation_score_ = -np.inf if self.early_stopping else None
-            self.best_loss_ = None if self.early_stopping else np.inf
+        elif self._made != made:
+            raise ValueError(
+                f"the network was made with {self._made}, now asked for is {made}: fit with "
+                "warm_start=False begins anew"
+            )
         elif self.network is None:
             found = [n_features, *(len(b) for b in self.intercepts_)]
             if found != widths:
@@ -222,6 +228,11 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
                 )
             if dtype_of(self.network_) != dtype:
                 self.network_ = networks.rounded(self.network_, dtype)
+        if first or self.early_stopping == (self.validation_scores_ is None):
+            self._no_improvement_count = 0
+            self.validation_scores_: list[float] | None = [] if self.early_stopping else None
+            self.best_validation_score_ = -np.inf if self.early_stopping else None
+            self.best_loss_ = None if self.early_stopping else np.inf
         if dtype_of(self.network_) != np.float64 and self.solver == "lbfgs":
             raise ValueError(
                 "solver='lbfgs' computes in float64: let network= make its modules with "
@@ -232,7 +243,8 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
         """Return what the network learns."""
         dtype = dtype_of(self.network_)
         loss, gain, factor = self._loss()
-        X = X if X.dtype in (dtype, np.uint8) else X.astype(dtype)
+        with np.errstate(over="ignore"):
+            X = X if X.dtype in (dtype, np.uint8) else X.astype(dtype)
         return Task(self.network_, loss, gain, factor, X, self._targets(y, dtype), weights, y)
 
     def _others(self, validation: Any) -> Task:
@@ -299,11 +311,6 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
         except AttributeError:
             raise AttributeError(f"this {type(self).__name__} is not fitted yet") from None
 
-    @property
-    @abstractmethod
-    def out_activation_(self) -> str:
-        """The function behind the last layer."""
-
     @abstractmethod
     def _encoded(self, y: Array, first: bool, incremental: bool) -> Array:
         """Return targets as numbers: of classes 0, 1, ..., or as they are; know the outputs."""
@@ -320,6 +327,10 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
     def _score_of(self, task: Task) -> float:
         """Return how well the network does, for early stopping."""
 
+    def _decoded(self, y: Array) -> Array:
+        """Return targets as a person gives them, for numbers of `_encoded`."""
+        return y
+
     def _weighted(self, y: Array, weights: Array | None, incremental: bool) -> Array | None:
         """Return how much each row counts, classes and all."""
         return weights
@@ -328,3 +339,18 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _present(X: Any, y: Array, weights: Array | None) -> tuple[Any, Array, Array | None]:
+    """Return the rows that do not count as absent, and what they weigh."""
+    if weights is None:
+        return X, y, None
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if not LEAST_TOTAL <= total < np.inf:
+        raise ValueError(
+            f"the weights of the rows add up to {total:g}, expected at least {LEAST_TOTAL:g} and "
+            "less than infinity"
+        )
+    rows = np.flatnonzero(weights > LEAST_WEIGHT * weights.max())
+    return (X, y, weights) if len(rows) == len(y) else (X[rows], y[rows], weights[rows])

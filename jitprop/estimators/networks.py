@@ -65,6 +65,10 @@ def own(
             f"what network(n_features, n_outputs, rng) returned is {what(net)}, expected a module "
             "such as jitprop.Sequential(...)"
         )
+    if not net.parameters():
+        raise ValueError(
+            f"network(n_features, n_outputs, rng) returned {net!r}, which has nothing to learn"
+        )
     widths = given_off(net, [n_features])
     if net.outputs is not None or widths[0] not in (None, n_outputs):
         given = f"{net.outputs} outputs" if net.outputs else f"{widths[0]} outputs"
@@ -72,7 +76,7 @@ def own(
             f"network(n_features, n_outputs, rng) returned {net!r} with {given}, expected "
             f"{n_outputs}"
         )
-    return net
+    return copied(net)  # the function may give the same one again
 
 
 def rounded(net: Module, dtype: npt.DTypeLike) -> Module:

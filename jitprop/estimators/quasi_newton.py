@@ -116,11 +116,10 @@ def approach(mlp: Any, task: Task, hooks: Any) -> None:
             objective.put(intermediate_result.x)
             result = Epoch(mlp.n_iter_, mlp.loss_, None, 0.0)
             show(result)
+            hooks.begin()  # only SciPy knows before whether there is another iteration
             if hooks.end(result):
                 raise StopIteration
-            hooks.begin()
 
-        hooks.begin()
         found = minimize(
             objective,
             objective.start(),

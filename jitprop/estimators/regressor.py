@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
+from sklearn.utils import assert_all_finite
 from sklearn.utils._param_validation import StrOptions
 
 from jitprop.estimators.multilayer import MultilayerPerceptron
@@ -136,6 +137,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
     """
 
     _y_numeric = True
+    out_activation_: str
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **MultilayerPerceptron._parameter_constraints,
         "loss": [StrOptions({"squared_error", "poisson"})],
@@ -226,18 +228,19 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         return self._numbers(self._outputs(X))
 
     def _numbers(self, z: Array) -> Array:
-        if self.loss == "poisson":
+        if self.out_activation_ == "exp":
             with np.errstate(over="ignore"):
                 z = np.exp(z)
         return z[:, 0] if z.shape[1] == 1 else z
 
-    @property
-    def out_activation_(self) -> str:
-        """The function behind the last layer: "identity", or for the loss "poisson" "exp"."""
-        self._network()
-        return "exp" if self.loss == "poisson" else "identity"
-
     def _encoded(self, y: Array, first: bool, incremental: bool) -> Array:
+        if hasattr(y, "toarray"):
+            raise TypeError(
+                "Sparse data was passed for y, but dense data is required. Use '.toarray()' to "
+                "convert to a dense numpy array."
+            )
+        if y.dtype.kind not in "biuf":
+            raise ValueError(f"y holds {y.dtype}, expected numbers")
         outputs = 1 if y.ndim == 1 else y.shape[1]
         if first:
             self.n_outputs_ = outputs
@@ -245,13 +248,19 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
             raise ValueError(f"y has {outputs} outputs, the network gives {self.n_outputs_}")
         if self.loss == "poisson" and y.min() < 0:
             raise ValueError(f"loss='poisson' takes y of at least 0, y holds {y.min():g}")
+        function = "exp" if self.loss == "poisson" else "identity"
+        if not first and function != self.out_activation_:
+            raise ValueError(
+                f"the network was trained for another loss than {self.loss!r}: fit with "
+                "warm_start=False begins anew"
+            )
+        self.out_activation_ = function
         return y
 
     def _targets(self, y: Array, dtype: Any) -> Array:
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             t = np.ascontiguousarray(y, dtype).reshape(len(y), -1)
-        if not np.isfinite(t).all():
-            raise ValueError(f"Input y contains infinity or a value too large for {dtype!r}.")
+            assert_all_finite(t, input_name="y")
         return t
 
     def _loss(self) -> tuple[Loss, float, float]:

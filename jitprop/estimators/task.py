@@ -9,7 +9,7 @@ import numpy as np
 from jitprop import kernels
 from jitprop.layers import Loss, Module
 from jitprop.training.batches import SPARSE_DENSITY, Batches
-from jitprop.training.examples import Array
+from jitprop.training.examples import Array, dtype_of
 
 SAMPLE = 1000  # rows that tell about all
 PIXELS = 64  # of the smallest images
@@ -66,6 +66,13 @@ class Task:
         """Return the task of some rows alone."""
         weights = None if self.weights is None else self.weights[rows]
         return replace(self, x=self.x[rows], t=self.t[rows], weights=weights, y=self.y[rows])
+
+    def in_numbers(self) -> "Task":
+        """Return the task with bytes as the numbers that a network learns them as."""
+        if self.x.dtype != np.uint8:
+            return self
+        dtype = dtype_of(self.net)
+        return replace(self, x=self.x.astype(dtype) / dtype.type(255))
 
     def amounts(self, order: Array, size: int) -> Array:
         """Return the rows of each batch of an order, or the sum of what they weigh: float64."""
