@@ -71,6 +71,7 @@ def warn(text: str) -> None:
 
 def accuracy(options: argparse.Namespace) -> bool:
     """Measure scores, print and save them; return whether all could be measured."""
+    import numba
     import sklearn
 
     from jitprop.kernels.tile import INSTRUCTIONS
@@ -87,7 +88,7 @@ def accuracy(options: argparse.Namespace) -> bool:
             right = False
             continue
         print(scores.line(rows[-1]), flush=True)
-    version = f"scikit-learn {sklearn.__version__}"
+    version = f"scikit-learn {sklearn.__version__}, numba {numba.__version__}"
     save(options, scores.COLUMNS, list(scores.records(rows, version, INSTRUCTIONS)))
     summarise(options, ACCURACY_GOALS, rows)
     return right
