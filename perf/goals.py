@@ -206,6 +206,33 @@ ASKING_GOALS = (
 )  # fmt: skip
 
 
+def fits(provider: str, table: str) -> Callable[[Sequence[Any]], Figures]:
+    """How many times as long as ours a peer takes to fit a table."""
+
+    def figures(rows: Sequence[Any]) -> Figures:
+        for row in rows:
+            if (row.provider, row.setting.name) == (provider, table):
+                yield row.ratio, row
+
+    return figures
+
+
+def over_error(rows: Sequence[Any]) -> Figures:
+    """How far our scores are above scikit-learn's, in standard errors of those."""
+    for row in rows:
+        yield row.over_error, row
+
+
+SPEED_GOALS = tuple(
+    Goal(f"fit of {table}, scikit-learn", bound, fits("sklearn", table))
+    for table, bound in (
+        ("1500 x 20", 15.0), ("20000 x 30", 12.0), ("mnist", 4.0), ("100000 x 100", 2.2),
+        ("iris", 5.0),
+    )
+)  # fmt: skip
+ACCURACY_GOALS = (Goal("score over scikit-learn's, standard errors", -1.0, over_error),)
+
+
 Found = Iterator[tuple[Goal, list[tuple[float, Any]]]]
 
 

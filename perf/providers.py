@@ -67,6 +67,7 @@ TRAINERS = {
         Provider("sklearn", "sklearn"),
     )
 }
+FITTERS = {name: Provider(name, name) for name in (OURS, "sklearn", "torch", "skorch")}
 ASKERS = {name: Provider(name, name) for name in (OURS, "onnxruntime", "torch", "numpy")}
 
 
