@@ -20,6 +20,8 @@ from jitprop.estimators.task import Task
 from jitprop.layers import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy
 from jitprop.training.examples import Array
 
+KINDS = ("binary", "multiclass", "multilabel-indicator", "multiclass-multioutput")
+
 
 class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
     """A classifier for tables: a network that gives the probability of each class, or label.
@@ -328,8 +330,9 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         return "logistic" if self._multilabel or len(self.classes_) <= 2 else "softmax"
 
     def _encoded(self, y: Any, first: bool, incremental: bool) -> Array:
-        check_classification_targets(y)
         kind = type_of_target(y, input_name="y")
+        if kind not in KINDS:
+            check_classification_targets(y)  # says what it is
         if kind == "multiclass-multioutput":
             raise ValueError("Multioutput target data is not supported with label binarization")
         several = kind == "multilabel-indicator"
@@ -340,9 +343,9 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         if several:
             return self._encoded_labels(y, first)
         if first and not (incremental and hasattr(self, "classes_")):
-            self.classes_ = unique_labels(y)
+            self.classes_ = _unique(y)
         else:
-            self._check_classes(unique_labels(y), incremental)
+            self._check_classes(_unique(y), incremental)
         self.n_outputs_ = len(self.classes_) if len(self.classes_) > 2 else 1
         return np.searchsorted(self.classes_, y).astype(np.int64)
 
@@ -407,6 +410,11 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+
+def _unique(y: Array) -> Array:
+    """Return each label once; scikit-learn says what is wrong with objects of several kinds."""
+    return unique_labels(y) if y.dtype == object else np.unique(y)
 
 
 def _of_rows(kernel: Any, z: Array) -> Array:

@@ -26,10 +26,9 @@ from jitprop.training.examples import Array, of_layers
 from jitprop.training.optimisers import Optimiser
 
 CHUNK = 0.05  # seconds of replay between two looks at what else there is to do, such as Ctrl-C
-TRIAL = 20  # chunks, about a second: then the slower of the two ways is tried again,
+TRIAL = 1.0  # seconds: then the slower of the two ways is tried again,
 SHARE = 10  # with a tenth of the batches of a chunk
 ALONE = 1_500_000  # multiply-adds of a batch forwards, below which one thread is mostly faster
-WARM = 3  # chunks until both are compared: one compiles, the next is a single batch
 
 
 class Pace:
@@ -37,32 +36,37 @@ class Pace:
 
     Small batches are faster on one thread: to move data between two cores takes longer than to
     compute with them. Which are small depends on the machine, and at times on what else it does.
-    Batches that take a tenth of a chunk are not small. Until both are measured, those below ALONE
-    count as small.
+    Until both are measured, those below ALONE count as small. Batches that take a tenth of a chunk
+    are not small, and where all takes less than a chunk, there is nothing to choose.
     """
 
     def __init__(self, small: bool) -> None:
         self._small = small
         self._seconds: dict[bool, float] = {}
-        self._chunks = 0
+        self._compiled = False  # whether the first chunk, which compiles, is over
+        self._left = CHUNK  # seconds until the other way is tried
+
+    @property
+    def alone(self) -> bool:
+        """Whether one thread is faster, as far as it is known."""
+        if len(self._seconds) < 2:
+            return self._small
+        return min(self._seconds, key=self._seconds.__getitem__)
 
     def choose(self) -> tuple[bool, int]:
         """Return whether the next chunk runs on one thread alone, and how many batches it has."""
         times = max(1, int(CHUNK / min(self._seconds.values(), default=1.0)))
-        if times < SHARE or kernels.get_num_threads() == 1 or self._chunks < WARM:
-            return self._small, times
-        if len(self._seconds) < 2:
-            return not self._small, times // SHARE
-        alone = min(self._seconds, key=self._seconds.__getitem__)
-        if self._chunks % TRIAL == 0:
-            return not alone, times // SHARE
-        return alone, times
+        if times < SHARE or kernels.get_num_threads() == 1 or self._left > 0:
+            return self.alone, times
+        return not self.alone, times // SHARE
 
-    def note(self, alone: bool, seconds: float) -> None:
-        """Take down what a batch took in the chunk that was chosen."""
-        self._chunks += 1
-        if self._chunks > 1:  # the first one compiles
-            self._seconds[alone] = seconds
+    def note(self, alone: bool, seconds: float, times: int) -> None:
+        """Take down what the batches of the chunk took that was chosen."""
+        if not self._compiled:
+            self._compiled = True
+            return
+        self._left = self._left - seconds if alone == self.alone else TRIAL
+        self._seconds[alone] = seconds / times
 
 
 class Plan:
@@ -159,10 +163,10 @@ class Plan:
                 times = min(times, whole - self.done)
                 start = perf_counter()
                 self._repeat(self.size, times, alone)
-                self._pace.note(alone, (perf_counter() - start) / times)
+                self._pace.note(alone, perf_counter() - start, times)
                 yield
             if self.done == whole and rest and not self.diverged:
-                self._repeat(rest, 1, alone=False)
+                self._repeat(rest, 1, self._pace.alone)
                 yield
 
     def _repeat(self, size: int, times: int, alone: bool) -> None:
