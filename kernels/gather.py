@@ -76,13 +76,15 @@ def pixels_of(x, strange, images, start, stop):
     strange : (n,) int64, overwritten: how many numbers of each row are no pixel divided by 255
     images : (n, pixels) uint8, overwritten
     """
+    number = x.dtype.type
+    half, largest = number(0.5), number(255)
     for i in range(start, stop):
         count = 0
         for j in range(x.shape[1]):
             value = x[i, j]
-            byte = np.uint8(min(max(value * 255 + 0.5, 0), 255))
+            byte = np.uint8(min(max(value * largest + half, number(0)), largest))
             images[i, j] = byte
-            count += x.dtype.type(byte) / x.dtype.type(255) != value
+            count += number(byte) / largest != value
         strange[i] = count
 
 
