@@ -28,7 +28,7 @@ from jitprop import (
     to_onnx,
 )
 from jitprop.cli.predict import MODEL
-from jitprop.interop import onnx_file, onnx_out
+from jitprop.interop import onnx_file, onnx_lines
 from jitprop.interop.to_and_from_torch import FUNCTIONS, KNOWN
 
 onnx = pytest.importorskip("onnx")
@@ -169,7 +169,7 @@ def test_every_module_can_leave():
     public = [vars(layers)[name] for name in layers.__all__]
     modules = {one for one in public if isinstance(one, type) and issubclass(one, Module)}
     leaves = modules - {Graph, Sequential, jitprop.Activation, Module}
-    assert leaves == {*onnx_out._OPERATORS}
+    assert leaves == {*onnx_lines._OPERATORS}
     assert {one.__name__ for one in leaves} == KNOWN | {*FUNCTIONS} - {"Identity"} | (
         {"Identity"} & {*layers.__all__}
     )
@@ -223,7 +223,7 @@ def test_what_is_not_written(tmp_path, monkeypatch):
         OnnxError, match=r"linear2\.w is float64 and linear1.w float32, expected one"
     ):
         to_onnx(mixed, tmp_path / "net.onnx")
-    monkeypatch.setattr(onnx_out, "LARGEST", 20)
+    monkeypatch.setattr(onnx_lines, "LARGEST", 20)
     with pytest.raises(OnnxError, match="not written: 24 bytes of weights, one file holds 20"):
         to_onnx(Linear(2, 2), tmp_path / "net.onnx")
     assert not [*tmp_path.iterdir()]

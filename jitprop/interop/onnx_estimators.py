@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from jitprop.interop.onnx_file import DIGEST, the_package
-from jitprop.interop.onnx_out import ABOUT_NUMBERS, Lines, append, begin, value, write
+from jitprop.interop.onnx_lines import ABOUT_NUMBERS, Lines, append, begin, value, write
 from jitprop.layers import Module
 from jitprop.layers.node import what
 from jitprop.training.files import AnyPath

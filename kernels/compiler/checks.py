@@ -21,11 +21,11 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 from numba import types
 
 from jitprop.kernels.compiler.inline import inline
+from jitprop.kernels.compiler.numba_private import type_of
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 # Other subclasses mean something else by an element, or by a shape: numpy.ma, numpy.matrix.
@@ -99,19 +99,6 @@ def is_number(value) -> bool:
 def _plain(function):
     """The Python function behind a compiled one."""
     return getattr(function, "py_func", function)
-
-
-_TYPES: dict[tuple, types.Type] = {}
-
-
-def _type_of(value: Any) -> types.Type:
-    """The numba type of a value; for an array numba takes longer than many a kernel runs."""
-    if type(value) is not np.ndarray:
-        return numba.typeof(value)
-    key = value.dtype, value.ndim, value.flags.num
-    if key not in _TYPES:
-        _TYPES[key] = numba.typeof(value)
-    return _TYPES[key]
 
 
 class Signature:
@@ -222,7 +209,7 @@ def core({names}, start, stop, scratch):
     def kinds(self, args: tuple) -> list[types.Type]:
         """The numba types of arguments that fit; a number is an array of no dimensions."""
         return [
-            NUMBER if argument.dims is None else _type_of(value)
+            NUMBER if argument.dims is None else type_of(value)
             for argument, value in zip(self.arguments, args, strict=True)
         ]
 

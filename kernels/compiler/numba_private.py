@@ -7,6 +7,7 @@ one line that says which versions of numba have them.
 from typing import Any
 
 import numba
+import numpy as np
 
 OLDEST, NEWEST = "0.63.1", "0.68"  # as in pyproject.toml
 
@@ -55,6 +56,7 @@ __all__ = [
     "reduce",
     "runtime_functions",
     "signature",
+    "type_of",
 ]
 
 _USED = {
@@ -122,3 +124,16 @@ def keep_in(dispatcher: Any, cache: Any) -> None:
 def on_new_types(dispatcher: Any, function: Any) -> None:
     """Have a dispatcher call `function` for arguments of types that it has not met before."""
     dispatcher._compile_for_args = function
+
+
+_TYPES: dict[tuple, numba.types.Type] = {}
+
+
+def type_of(value: Any) -> numba.types.Type:
+    """Return `numba.typeof(value)`; for an array that takes longer than many a kernel runs."""
+    if type(value) is not np.ndarray:
+        return numba.typeof(value)
+    key = value.dtype, value.ndim, value.flags.num
+    if key not in _TYPES:
+        _TYPES[key] = numba.typeof(value)
+    return _TYPES[key]
