@@ -16,6 +16,7 @@ from jitprop.kernels.compiler.jit import on_compile
 from jitprop.kernels.concatenate import concatenate_bprop, concatenate_fprop
 from jitprop.kernels.cross_entropy import cross_entropy_bprop, cross_entropy_fprop
 from jitprop.kernels.csr import csr_gather, csr_linear_fprop, csr_tn, csr_tn_sgd
+from jitprop.kernels.distort import distort
 from jitprop.kernels.dropout import dropout, dropout_step
 from jitprop.kernels.gather import gather, gather_labels, gather_rows, next_index, pixels_of
 from jitprop.kernels.log_softmax import log_softmax_bprop, log_softmax_fprop
@@ -79,6 +80,7 @@ __all__ = [
     "csr_linear_fprop",
     "csr_tn",
     "csr_tn_sgd",
+    "distort",
     "dropout",
     "dropout_step",
     "gather",

@@ -389,6 +389,47 @@ def _as_float(emit, result, kinds, args):
     return emit.builder.uitofp(args[0], ir.VectorType(llvm_element(result.dtype), LANES))
 
 
+def low_bytes(x):
+    """The lowest byte of each integer."""
+    return (x & 255).astype(np.uint8)
+
+
+@lowers(
+    low_bytes,
+    lambda x: (Lanes(types.uint8), (x,)) if x in (Lanes(types.int32), Lanes(types.int64)) else None,
+)
+def _low_bytes(emit, result, kinds, args):
+    return emit.builder.trunc(args[0], ir.VectorType(llvm_element(result.dtype), LANES))
+
+
+def pick(x, index):
+    """`x[index]` lane by lane; `x` and `index` are int32, and every index lies in `x`."""
+    return x.reshape(-1)[index]
+
+
+@lowers(
+    pick,
+    lambda x, index: (
+        (Lanes(types.int32), (x, index))
+        if is_array(x) and x.dtype == types.int32 and index == Lanes(types.int32)
+        else None
+    ),
+)
+def _pick(emit, result, kinds, args):
+    builder = emit.builder
+    start = builder.ptrtoint(emit.pointer(kinds[0], args[0], I64(0)), ir.IntType(64))
+    wide = ir.VectorType(ir.IntType(64), LANES)
+    places = builder.mul(builder.sext(args[1], wide), emit.splat(I64(4), wide))
+    addresses = builder.add(places, emit.splat(start, wide))
+    vector = ir.VectorType(ir.IntType(32), LANES)
+    pointers = builder.inttoptr(addresses, ir.VectorType(ir.IntType(32).as_pointer(), LANES))
+    whole = ir.Constant(ir.VectorType(ir.IntType(1), LANES), [1] * LANES)
+    nothing = ir.Constant(vector, ir.Undefined)
+    return emit.intrinsic(
+        "llvm.masked.gather.v16i32.v16p0", vector, pointers, I32(4), whole, nothing
+    )
+
+
 def _floats_to_integers(x):
     if isinstance(x, Lanes) and isinstance(x.dtype, types.Float):
         return Lanes(integer_like(x.dtype)), (x,)
