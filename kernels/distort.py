@@ -4,9 +4,9 @@
     out(i, j)     = image at source(i, j), between its four pixels, 0 outside
 
 c is the centre of the image. A = scale * shear * rotation, drawn for each image. The field has two
-numbers for each pixel, how far to look down and right: uniform from -1 to 1, then smoothed both ways
-by a Gaussian of `sigma` pixels that is cut off at 2.5 sigma. It is drawn beyond the borders as far as
-the Gaussian reaches, so that borders move as the middle does.
+numbers for each pixel, how far to look down and right: uniform from -1 to 1, then smoothed both
+ways by a Gaussian of `sigma` pixels that is cut off at 2.5 sigma. It is drawn beyond the borders as
+far as the Gaussian reaches, so that borders move as the middle does.
 
 The random numbers of an image depend on the seed, the epoch and the place of the image in the set,
 and on nothing else: Philox, as dropout's.
@@ -74,7 +74,7 @@ def _cosine(x):
 
 @inline
 def _gaussian(sigma, taps):
-    """Write the weights of the Gaussian, which sum to 1, behind LANES zeros; return their number."""
+    """Write the weights of the Gaussian, whose sum is 1, behind LANES zeros; return how many."""
     reach = max(0, min(int(CUT * sigma + 0.5), MOST // 2 - 2 * LANES))
     count, total = 2 * reach + 1, 0.0
     for k in range(0, MOST, LANES):
@@ -203,8 +203,8 @@ def _affine(key, block, numbers, rotate, shear, scale, shift):
 
 
 @kernel(
-    "images:uint8(n,pixels), index(batch)<n, key:int64(3), alpha, sigma, rotate, shear, scale, shift"
-    " -> out:uint8(batch,pixels)",
+    "images:uint8(n,pixels), index(batch)<n, key:int64(3), alpha, sigma, rotate, shear, scale,"
+    " shift -> out:uint8(batch,pixels)",
     units=_each_image,
 )
 def distort(
