@@ -21,7 +21,7 @@ from jitprop.training import (
     weights_sha256,
 )
 from jitprop.training.batches import Batches
-from jitprop.training.loop import warm_up
+from jitprop.training.warming import warm_up
 
 sparse = pytest.importorskip("scipy.sparse")
 

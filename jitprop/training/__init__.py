@@ -21,10 +21,11 @@ if TYPE_CHECKING:
         resume,
         save,
     )
+    from jitprop.training.distortion import Distortion, distorted
     from jitprop.training.epoch import Epoch
     from jitprop.training.evaluation import Evaluation, confusion, evaluate
     from jitprop.training.files import check_writable
-    from jitprop.training.loop import DivergedError, Training, fit, warm_up
+    from jitprop.training.loop import DivergedError, Training, fit
     from jitprop.training.metrics import (
         cpu_model,
         versions,
@@ -32,10 +33,12 @@ if TYPE_CHECKING:
         write_json,
     )
     from jitprop.training.optimisers import SGD, Adam, AdamW
+    from jitprop.training.warming import warm_up
 
 _MODULES = {
     "Checkpoint": "checkpoints",
     "CheckpointError": "checkpoints",
+    "Distortion": "distortion",
     "DivergedError": "loop",
     "Epoch": "epoch",
     "Evaluation": "evaluation",
@@ -48,6 +51,7 @@ _MODULES = {
     "check_writable": "files",
     "confusion": "evaluation",
     "cpu_model": "metrics",
+    "distorted": "distortion",
     "evaluate": "evaluation",
     "fit": "loop",
     "gradcheck_mlp": "architectures",
@@ -59,7 +63,7 @@ _MODULES = {
     "resume": "checkpoints",
     "save": "checkpoints",
     "versions": "metrics",
-    "warm_up": "loop",
+    "warm_up": "warming",
     "weights_sha256": "metrics",
     "write_json": "metrics",
 }
@@ -72,6 +76,7 @@ __all__ = [
     "AdamW",
     "Checkpoint",
     "CheckpointError",
+    "Distortion",
     "DivergedError",
     "Epoch",
     "Evaluation",
@@ -82,6 +87,7 @@ __all__ = [
     "check_writable",
     "confusion",
     "cpu_model",
+    "distorted",
     "evaluate",
     "fit",
     "gradcheck_mlp",

@@ -9,6 +9,7 @@ from jitprop import kernels
 from jitprop.layers import Graph, Linear, Loss, Module
 from jitprop.layers.node import what
 from jitprop.layers.sparse import CompressedRows, SparseImages
+from jitprop.training.distortion import Distorted, Distortion, width_of
 from jitprop.training.examples import (
     Array,
     Rows,
@@ -188,6 +189,41 @@ class Batches:
             return len(self) if index is None else len(index)
         weights = self.weights.array.reshape(-1)
         return float(kernels.total(weights if index is None else weights[index]))
+
+    def distort(self, how: Distortion, x: Rows, rng: np.random.Generator) -> Array:
+        """Have images distorted as they are taken.
+
+        Parameters
+        ----------
+        how : Distortion
+        x : array
+            The images as a person gave them, whose shape tells their width.
+        rng : Generator
+            Draws the seed of the distortions.
+
+        Returns
+        -------
+        (3,) int64
+            The seed, the epoch, which is for the caller to say, and the width of an image.
+
+        Raises
+        ------
+        ValueError, TypeError
+            `x` is no array of images.
+        """
+        if not isinstance(how, Distortion):
+            raise TypeError(f"distort is {what(how)}, expected Distortion(...) or None")
+        source = self._x[0]
+        images = source.images if isinstance(source, SparseImages) else source.array
+        if len(self._x) > 1 or images.dtype != np.uint8:
+            raise ValueError("distort is for one input of images that are bytes, uint8")
+        key = np.array([rng.integers(2**63), 0, width_of(np.shape(x))])
+        self._x[0] = distorted = Distorted(images, how, key, self.size)
+        if isinstance(source, SparseImages):
+            distorted.source = SparseImages(distorted.batch, source.dtype)
+        else:
+            distorted.source = _Images(distorted.batch, source.batch.dtype, self.size)
+        return key
 
     def refill(self, x: Array, t: Array) -> None:
         """Put other examples in the place of these: one input and one output of the same shapes.

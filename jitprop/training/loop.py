@@ -14,14 +14,14 @@ import numpy.typing as npt
 
 from jitprop.layers import Loss, Module
 from jitprop.layers.batch import as_generator
-from jitprop.layers.copies import copied
 from jitprop.layers.mode import undisturbed
 from jitprop.layers.node import what
 from jitprop.training import schedules
 from jitprop.training.batches import Batches
+from jitprop.training.distortion import Distortion
 from jitprop.training.epoch import Epoch
 from jitprop.training.evaluation import BATCH, evaluate_plan, summary
-from jitprop.training.examples import Array, Rows, check_loss, row_weights
+from jitprop.training.examples import Array, Rows, check_loss
 from jitprop.training.optimisers import optimiser
 from jitprop.training.plan import Plan
 from jitprop.training.progress import Progress, Silence, shown
@@ -51,6 +51,7 @@ class Training:
     rng : Generator, int or None
     validation, test : tuple of arrays or None
     sample_weight : (n,) of numbers or None
+    distort : Distortion or None
     input : str
     pixels : bool or None
     on_epoch, on_batch : callable or None
@@ -85,6 +86,7 @@ class Training:
         sample_weight: Weights = None,
         input: str = "auto",
         pixels: bool | None = None,
+        distort: Distortion | None = None,
         on_epoch: Callable[[Epoch], None] | None = None,
         on_batch: Callable[[int, int, float], None] | None = None,
     ) -> None:
@@ -115,6 +117,8 @@ class Training:
         self._rng = as_generator("fit", rng)
         size = settings.batch_size
         batches = Batches(net, x, t, size, input, loss, pixels, warn=True, weights=sample_weight)
+        # Drawn only where it is needed, so that other trainings keep their numbers.
+        self._key = None if distort is None else batches.distort(distort, x, self._rng)
         self._optimiser = optimiser(net, settings)
         self._plan = Plan(net, loss, batches, self._optimiser)
         self._evaluations: dict[str, Plan] = {}
@@ -222,6 +226,8 @@ class Training:
         rates = schedules.rates(self.settings, epoch, batches)
         self._optimiser.prepare(rates, (epoch - 1) * batches, done)
         order = self._draw_order() if self._order is None else self._order
+        if self._key is not None:
+            self._key[1] = epoch
         start = perf_counter()
         try:
             with closing(plan.run(order, done)) as chunks:
@@ -271,6 +277,8 @@ class Training:
         They are the very ones that training goes on with.
         """
         kept = {f"optimiser.{name}": array for name, array in self._optimiser.arrays().items()}
+        if self._key is not None:
+            kept["distortion"] = self._key
         return {**kept, **self._best_weights, "epoch.history": self._plan.history}
 
     def record(self) -> dict[str, Any]:
@@ -340,6 +348,7 @@ def fit(
     validation: Evaluated | None = None,
     test: Evaluated | None = None,
     sample_weight: Weights = None,
+    distort: Distortion | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     on_batch: Callable[[int, int, float], None] | None = None,
     verbose: bool = False,
@@ -376,6 +385,9 @@ def fit(
         How much each example counts: of a batch, the weighted mean of the losses goes down. One of
         weight 0 counts as absent; weights of 1 give the bits of None. Losses that are told are
         weighted means, errors are counted, one for each example.
+    distort : Distortion or None
+        How to distort images that are bytes, each epoch in another way. The sets for `validation`
+        and `test` stay as they are.
     on_epoch : callable or None
         Called with the `Epoch` after each one. It may run the network and switch its mode: the
         training stays the same.
@@ -410,6 +422,7 @@ def fit(
         validation=validation,
         test=test,
         sample_weight=sample_weight,
+        distort=distort,
         input=input,
         pixels=pixels,
         on_epoch=on_epoch,
@@ -422,62 +435,6 @@ _ARGUMENTS = [
     for name, parameter in inspect.signature(fit).parameters.items()
     if parameter.kind is parameter.KEYWORD_ONLY
 ]
-
-
-def warm_up(net: Module, loss: Loss, images: Rows, labels: Rows, **settings: Any) -> None:
-    """Compile all kernels that `fit` and `evaluate` will run, or load them from the cache.
-
-    A copy of the network takes one step with a batch of full size and, if the last batch is
-    shorter, one with that size; the network and its loss stay as they are. Both have at most 500
-    images: kernels are compiled for types, not for sizes.
-
-    Parameters
-    ----------
-    net : Module
-    loss : Loss
-    images, labels : arrays
-    **settings
-        As for `fit`, which raises the same errors.
-    """
-    weights = settings.pop("sample_weight", None)
-    how: dict[str, Any] = {
-        name: settings.pop(name) for name in ("input", "pixels") if name in settings
-    }
-    needed: dict[str, Any] = {"epochs": 1, "batch_size": None, "rate": 1e-3}
-    chosen = settings_of({**needed, **settings}, ("input", "pixels", "sample_weight"))
-    count = _length(images[0] if isinstance(images, tuple) and images else images)
-    if weights is not None:
-        used = row_weights("sample_weight", weights, count, np.dtype(np.float64))
-        count = int(np.count_nonzero(used))
-    size = min(chosen.batch_size or count, count)
-    for name in ("warmup", "early_stopping", "patience"):
-        needed[name] = getattr(Settings, name)
-    chosen = replace(chosen, **needed)
-    for rows in {size, count % size} - {0}:
-        rows = min(rows, BATCH)
-        x, t = _first(images, rows), _first(labels, rows)
-        how["sample_weight"] = None if weights is None else np.ones(rows)
-        Training(copied(net), copied(loss), x, t, chosen, rng=0, test=(x, t), **how)._run()
-
-
-def _first(examples: Any, rows: int) -> Any:
-    """Return the first rows of an array, or of each of a tuple; as it is what has no rows."""
-    if isinstance(examples, tuple):
-        return tuple(_first(one, rows) for one in examples)
-    if hasattr(examples, "tocsr"):  # of other formats there are no rows
-        examples = examples.tocsr()
-    try:
-        return examples[:rows]
-    except (TypeError, IndexError, KeyError):
-        return examples
-
-
-def _length(array: Any) -> int:
-    """Return how many rows there are, and 1 where `Batches` will say what is wrong."""
-    try:
-        return max(1, array.shape[0] if hasattr(array, "tocsr") else len(array))
-    except TypeError:
-        return 1
 
 
 def _as_json(state: Any) -> Any:

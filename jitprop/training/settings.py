@@ -226,7 +226,8 @@ def _integer(name: str, value: Any) -> int:
     return index(value)
 
 
-def _number(name: str, value: Any) -> float:
+def a_number(name: str, value: Any) -> float:
+    """Return a value as a finite float; refuse what is none."""
     if isinstance(value, str | bytes | bool) or not hasattr(value, "__float__"):
         raise TypeError(f"{_words(name)} must be a number, not {value!r}")
     try:
@@ -241,7 +242,7 @@ def _number(name: str, value: Any) -> float:
 def _numbers(name: str, values: Any) -> tuple[float, ...]:
     if isinstance(values, str | bytes) or not hasattr(values, "__iter__"):
         raise TypeError(f"{_words(name)} must be two numbers, not {values!r}")
-    return tuple(_number(name, value) for value in values)
+    return tuple(a_number(name, value) for value in values)
 
 
 def switch(name: str, value: Any) -> bool:
@@ -259,17 +260,17 @@ def _text(name: str, value: Any) -> str:
 _KINDS: dict[str, Callable[[str, Any], Any]] = {
     "epochs": _integer,
     "batch_size": lambda name, value: None if value is None else _integer(name, value),
-    "rate": _number,
-    "momentum": _number,
+    "rate": a_number,
+    "momentum": a_number,
     "nesterov": switch,
     "optimizer": _text,
     "betas": _numbers,
-    "eps": _number,
-    "weight_decay": _number,
+    "eps": a_number,
+    "weight_decay": a_number,
     "schedule": _text,
-    "warmup": _number,
+    "warmup": a_number,
     "step_size": _integer,
-    "gamma": _number,
+    "gamma": a_number,
     "early_stopping": switch,
     "patience": _integer,
 }
