@@ -86,6 +86,7 @@ def train(request: "Request") -> int:
             validation=sets.get("validation"),
             test=sets["test"],
             input=args.input or "auto",
+            distort=request.distortion,
             on_epoch=on_epoch,
             on_batch=on_batch,
         )
@@ -96,7 +97,8 @@ def train(request: "Request") -> int:
         with progress:  # says when kernels are compiled
             if args.gradcheck:
                 progress.line(check(request, progress))
-            jitprop.warm_up(net, loss, images, labels, input=used(session), **asdict(settings))
+            how = {"input": used(session), "distort": request.distortion, **asdict(settings)}
+            jitprop.warm_up(net, loss, images, labels, **how)
         compile_seconds = progress.compiled()
 
         # What is trained, and kept whatever ends it.

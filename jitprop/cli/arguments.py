@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from jitprop.cli.parser import Parser
 from jitprop.cli.values import a_path, batch_size, hidden_widths, integer, share, two_numbers
+from jitprop.training.distortion import Distortion
 from jitprop.training.settings import (
     ARCHITECTURES,
     DEFAULTS,
@@ -34,6 +35,23 @@ class Group(NamedTuple):
 def arg(flag: str, **options: Any) -> tuple[str, dict[str, Any]]:
     """Return an argument: what `add_argument` takes."""
     return flag, options
+
+
+# What distorts images: the argument, and the name in `Distortion`.
+MOVES = {
+    "--elastic-alpha": "alpha",
+    "--elastic-sigma": "sigma",
+    "--rotate": "rotate",
+    "--shear": "shear",
+    "--scale": "scale",
+    "--shift": "shift",
+}
+
+
+def move(flag: str, unit: str, words: str) -> tuple[str, dict[str, Any]]:
+    """Return an argument that distorts images."""
+    least = f"{Distortion.sigma:g}" if flag == "--elastic-sigma" else "0"
+    return arg(flag, type=float, metavar=unit, help=f"{words} (default: {least})")
 
 
 # What is learned: all this is the same in a run that goes on.
@@ -227,6 +245,27 @@ LEARNING = [
         ],
     ),
     Group(
+        "distorted images, in each epoch others",
+        "{command} --distort --epochs 30 --schedule linear\n"
+        "{command} --rotate 10 --shift 1                    nothing but these",
+        [
+            arg(
+                "--distort",
+                action="store_true",
+                help="all of the following, as far as does good to MNIST's digits: "
+                + ", ".join(
+                    f"{flag} {getattr(Distortion, name):g}" for flag, name in MOVES.items()
+                ),
+            ),
+            move("--elastic-alpha", "A", "how far pixels go by themselves"),
+            move("--elastic-sigma", "PIXELS", "over which neighbours go together"),
+            move("--rotate", "DEGREES", "at most, either way"),
+            move("--shear", "DEGREES", "at most, either way"),
+            move("--scale", "S", "at most so much larger or smaller, 0.1 for a tenth"),
+            move("--shift", "PIXELS", "at most, up or down, right or left"),
+        ],
+    ),
+    Group(
         "data",
         "{command} --validation 10000 --metrics run.json    to choose settings by",
         [
@@ -396,6 +435,16 @@ def _ways_to_run() -> Parser:
 def ways_to_run() -> argparse.Namespace:
     """Return the arguments that a run which goes on need not share, unset."""
     return _ways_to_run().parse_args([])
+
+
+def distortion_of(args: argparse.Namespace) -> Distortion | None:
+    """Return how images are to be distorted; None if not."""
+    values = {name: getattr(args, flag[2:].replace("-", "_")) for flag, name in MOVES.items()}
+    given = {name: value for name, value in values.items() if value is not None}
+    if not args.distort and not given:
+        return None
+    nothing = dict.fromkeys(MOVES.values(), 0.0) | {"sigma": Distortion.sigma}
+    return Distortion(**({} if args.distort else nothing) | given)
 
 
 def settings_of(args: argparse.Namespace) -> Settings:

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
-from jitprop.cli.arguments import make_parser, own_command, settings_of, ways_to_run
+from jitprop.cli.arguments import (
+    distortion_of,
+    make_parser,
+    own_command,
+    settings_of,
+    ways_to_run,
+)
 from jitprop.training.settings import ARCHITECTURES, Settings
 
 # numba takes half a second to load: a page of help and a refused argument do not wait for it.
@@ -31,6 +37,8 @@ class Request:
         The arguments; those of the checkpoint, unless given anew.
     settings : Settings
         Of the training.
+    distortion : Distortion or None
+        Of the training images.
     hidden : tuple of int
         Widths of the hidden layers.
     checkpoint : Checkpoint or None
@@ -53,6 +61,7 @@ class Request:
             self._continue(given)
         try:
             self.settings = settings_of(self.args)
+            self.distortion = distortion_of(self.args)
         except (TypeError, ValueError) as error:
             self.parser.error(str(error))
         self.hidden = self.args.hidden or ARCHITECTURES[self.args.arch]
@@ -121,6 +130,7 @@ class Request:
             "transposed": dataset.transposed,
             "dropout": args.dropout,
             "label_smoothing": args.label_smoothing,
+            **({"distort": asdict(self.distortion)} if self.distortion else {}),
             "validation": args.validation,
             **{"lr" if name == "rate" else name: v for name, v in asdict(settings).items()},
             "batch_size": settings.batch_size or "full",

@@ -1,8 +1,10 @@
 """What a run prints before it trains."""
 
 import argparse
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from jitprop.cli.arguments import distortion_of
 from jitprop.cli.request import Request
 from jitprop.cli.sets import titled
 from jitprop.training.settings import Settings
@@ -67,4 +69,7 @@ def summary(args: argparse.Namespace, settings: Settings, size: int) -> list[str
         ("label smoothing", args.label_smoothing),
     ):
         words += [f"{name} {value:g}"] if value else []
+    distortion = distortion_of(args)
+    if distortion is not None:
+        words += [f"{name} {value:g}" for name, value in asdict(distortion).items() if value]
     return [*words, f"seed {args.seed}"]

@@ -7,6 +7,7 @@ settings, and refuses what makes no sense, without waiting half a second for the
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from jitprop.training.distortion import Distortion
 from jitprop.training.settings import ARCHITECTURES, DEFAULTS, Settings, settings_for
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
         resume,
         save,
     )
-    from jitprop.training.distortion import Distortion, distorted
+    from jitprop.training.distorting import distorted
     from jitprop.training.epoch import Epoch
     from jitprop.training.evaluation import Evaluation, confusion, evaluate
     from jitprop.training.files import check_writable
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 _MODULES = {
     "Checkpoint": "checkpoints",
     "CheckpointError": "checkpoints",
-    "Distortion": "distortion",
     "DivergedError": "loop",
     "Epoch": "epoch",
     "Evaluation": "evaluation",
@@ -51,7 +51,7 @@ _MODULES = {
     "check_writable": "files",
     "confusion": "evaluation",
     "cpu_model": "metrics",
-    "distorted": "distortion",
+    "distorted": "distorting",
     "evaluate": "evaluation",
     "fit": "loop",
     "gradcheck_mlp": "architectures",

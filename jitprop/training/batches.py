@@ -9,7 +9,8 @@ from jitprop import kernels
 from jitprop.layers import Graph, Linear, Loss, Module
 from jitprop.layers.node import what
 from jitprop.layers.sparse import CompressedRows, SparseImages
-from jitprop.training.distortion import Distorted, Distortion, width_of
+from jitprop.training.distorting import Distorted, width_of
+from jitprop.training.distortion import Distortion
 from jitprop.training.examples import (
     Array,
     Rows,
