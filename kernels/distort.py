@@ -154,9 +154,9 @@ def _place(x, size):
     What is far outside, infinite or NaN reads that border: it is moved there before it becomes an
     integer, since it may be none.
     """
-    x = where(x > -1.0, x, -1.0)
-    x = where(x < size, x, size)
-    return to_integer((x + 1.0) * FRACTION + 0.5)
+    place, last = fma(x, FRACTION, FRACTION + 0.5), (size + 1) * FRACTION
+    place = where(place > 0, place, 0)
+    return to_integer(where(place < last, place, last))
 
 
 @inline
