@@ -4,9 +4,10 @@
     out(i, j)     = image at source(i, j), between its four pixels, 0 outside
 
 c is the centre of the image. A = scale * shear * rotation, drawn for each image. The field has two
-numbers for each pixel, how far to look down and right: uniform from -1 to 1, then smoothed both
-ways by a Gaussian of `sigma` pixels that is cut off at 2.5 sigma. It is drawn beyond the borders as
-far as the Gaussian reaches, so that borders move as the middle does.
+numbers for each pixel, how far to look down and right: random bytes b as (2 b - 255) / 255, then
+smoothed both ways by a Gaussian of `sigma` pixels that is cut off at 2.5 sigma, at 96 pixels at
+most. It is drawn beyond the borders as far as the Gaussian reaches, so that borders move as the
+middle does. Places are rounded to 1/256 of a pixel.
 
 The random numbers of an image depend on the seed, the epoch and the place of the image in the set,
 and on nothing else: Philox, as dropout's.
@@ -19,6 +20,7 @@ Schmidhuber, "Deep, big, simple neural nets for handwritten digit recognition", 
 import numpy as np
 
 from jitprop.kernels.compiler.inline import inline, within
+from jitprop.kernels.compiler.permute import pick
 from jitprop.kernels.compiler.simd import (
     LANES,
     as_float,
@@ -26,7 +28,6 @@ from jitprop.kernels.compiler.simd import (
     fma,
     load,
     low_bytes,
-    pick,
     scratch_array,
     stack_array,
     steps,
@@ -42,10 +43,12 @@ from jitprop.kernels.runtime.threads import SCRATCH
 
 DRAWN = 16 * LANES  # random bytes that one call of philox makes
 MOST = 256  # weights of a Gaussian, and zeros beside them
+REACH = float(MOST // 2 - 2 * LANES)  # at most, to either side
 CUT = 2.5  # sigmas to either side: beyond lies a hundredth of the weight
 EACH = 2**24  # counters of an image
 FRACTION = 256  # parts of a pixel: where an image is read between its pixels
 TERMS = 14
+HALF = 2.0**31  # of the numbers that 32 bits hold
 
 
 @inline
@@ -75,7 +78,9 @@ def _cosine(x):
 @inline
 def _gaussian(sigma, taps):
     """Write the weights of the Gaussian, whose sum is 1, behind LANES zeros; return how many."""
-    reach = max(0, min(int(CUT * sigma + 0.5), MOST // 2 - 2 * LANES))
+    reach, wanted = 0, CUT * sigma + 0.5
+    if wanted > 0:  # not NaN, which is no integer
+        reach = int(min(wanted, REACH))
     count, total = 2 * reach + 1, 0.0
     for k in range(0, MOST, LANES):
         distance = (to_float(steps(load(taps, 0))) + (k - LANES - reach)) / max(sigma, 1e-3)
@@ -85,7 +90,7 @@ def _gaussian(sigma, taps):
             taps[k] = 0
         total += float(taps[k])
     for k in range(count):
-        taps[LANES + k] = taps[LANES + k] / total
+        taps[LANES + k] = float(taps[LANES + k]) / total
     return count
 
 
@@ -144,10 +149,14 @@ def _smooth_along(row, at, other, taps, count):
 
 @inline
 def _place(x, size):
-    """Where to read, in parts of a pixel, counted from a border of one pixel of zeros."""
-    found = to_integer((x + 1.0) * FRACTION + 0.5)
-    last = (size + 1) * FRACTION
-    return where(found < 0, 0, where(found > last, last, found))
+    """Where to read, in parts of a pixel, counted from a border of one pixel of zeros.
+
+    What is far outside, infinite or NaN reads that border: it is moved there before it becomes an
+    integer, since it may be none.
+    """
+    place, last = fma(x, FRACTION, FRACTION + 0.5), (size + 1) * FRACTION
+    place = where(place > 0, place, 0)
+    return to_integer(where(place < last, place, last))
 
 
 @inline
@@ -183,14 +192,10 @@ def _read(quads, wide, y, x):
 def _affine(key, block, numbers, rotate, shear, scale, shift):
     """Draw a map; return its four factors and two shifts, down first."""
     c0 = philox(block, key[1], key[0], key)[0]
-    store(numbers, 0, c0)
-    angle = rotate * (numbers[0] / 2147483648.0 - 1)
-    slant = shear * (numbers[1] / 2147483648.0 - 1)
-    fy, fx = (
-        1 + scale * (numbers[2] / 2147483648.0 - 1),
-        1 + scale * (numbers[3] / 2147483648.0 - 1),
-    )
-    ty, tx = shift * (numbers[4] / 2147483648.0 - 1), shift * (numbers[5] / 2147483648.0 - 1)
+    store(numbers, 0, to_float(c0) / HALF - 1)
+    angle, slant = rotate * float(numbers[0]), shear * float(numbers[1])
+    fy, fx = 1 + scale * float(numbers[2]), 1 + scale * float(numbers[3])
+    ty, tx = shift * float(numbers[4]), shift * float(numbers[5])
     sine, cosine, slope = _sine(angle), _cosine(angle), _sine(slant) / _cosine(slant)
     return (
         fy * cosine,
@@ -212,20 +217,23 @@ def distort(
 ):
     """`out = images[index]`, each distorted in a way of its own.
 
+    They come back as they are where `key[2]` does not divide their pixels, and where one of them
+    with its field does not fit into a thread's scratch memory (from some 180 by 180 pixels on).
+
     Parameters
     ----------
     images : (n, pixels) uint8
     index : (batch,) int64, in 0 .. n-1
     key : (3,) int64: the seed, the epoch, and the pixels in a row of an image
     alpha, sigma : numbers, how far the field goes, and the pixels over which it is smoothed
-    rotate, shear : numbers, the largest angles, in radians
+    rotate, shear : numbers, the largest angles, in radians; at most pi
     scale : number, how much larger or smaller at most: 0.1 for a tenth
     shift : number, the most pixels down or up, right or left
     out : (batch, pixels) uint8, overwritten
     """
     width = max(1, min(key[2], out.shape[1]))
     height = out.shape[1] // width
-    taps, numbers = stack_array(MOST, np.float32), stack_array(LANES, np.int64)
+    taps, numbers = stack_array(MOST, np.float32), stack_array(LANES, np.float64)
     words = stack_array(LANES, np.int32)
     count = _gaussian(sigma, taps)
     side, rows = width + count - 1, height + (height & 1)
@@ -240,7 +248,7 @@ def distort(
     quads = scratch_array(scratch + used + 4 * places, places, words)
     used += 8 * places
     random = scratch_array(scratch + used, drawn, out)
-    fits = used + drawn <= SCRATCH and height * width == out.shape[1]
+    fits = used + drawn <= SCRATCH and width == key[2] and height * width == out.shape[1]
     cy, cx, factor = (height - 1) / 2, (width - 1) / 2, alpha * 2 / 255
     for unit in range(start, stop):
         image = within(index[unit], len(images))

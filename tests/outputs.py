@@ -120,6 +120,8 @@ def calls(dtype, products=PRODUCTS, shapes=SHAPES):
         yield "pixels_of", bytes_
         yield "gather_rows", [draw(50, n), index, out(batch, n)]
         yield "gather_labels", [np.arange(50) * 3, index, labels.copy()]
+        key, moved = np.array([n, 2**40, n]), [5, 0.5 + batch % 3, 0.5, 0.2, 0.1, 2]
+        yield "distort", [images, index, key, *map(float, moved), np.zeros((batch, n), np.uint8)]
         yield "next_index", [np.arange(2 * batch), np.array([3]), index.copy()]
         wrong = out(batch)
         yield "misses", [dy, labels, wrong]

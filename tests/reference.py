@@ -321,3 +321,84 @@ def dropout_bits(size, seed, step):
         ]
         words += [words_of_one[i] for i in range(4) for words_of_one in four]
     return np.array(words[:size], np.int64)
+
+
+def random_bytes(size, place, seed, epoch):
+    """The bytes of an image's field: 16 counters give 256, the lowest byte of each word first.
+
+    The image has 2^24 counters of its own, and leaves the first 16 to its affine map.
+    """
+    word = 0xFFFFFFFF
+    count = -(-size // 256)
+    blocks = np.uint64(place * 2**24) + np.arange(16, 16 * (count + 1)).astype(np.uint64)
+    words = philox(
+        (blocks & word, blocks >> 32, epoch & word, (epoch >> 32) & word),
+        (seed & word, (seed >> 32) & word),
+    )
+    parts = [[one.reshape(count, 16) >> (8 * k) & 255 for one in words] for k in range(4)]
+    return np.array(parts, np.float64).transpose(2, 0, 1, 3).reshape(-1)[:size]
+
+
+def gaussian(sigma):
+    """Weights from -round(2.5 sigma) to round(2.5 sigma), whose sum is 1."""
+    reach = int(np.floor(2.5 * sigma + 0.5))
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(sigma, 1e-3)) ** 2)
+    return weights / weights.sum()
+
+
+def displacements(height, width, place, seed, epoch, sigma):
+    """The smoothed field: (2, height, width), down and right, for alpha 1."""
+    weights = gaussian(sigma)
+    side = width + len(weights) - 1
+    wide = -(-2 * side // 32) * 32  # a row of both fields, side by side, in whole pairs of vectors
+    rows = height + len(weights) - 1
+    drawn = random_bytes(rows * wide, place, seed, epoch).reshape(rows, wide)
+    fields = np.stack([drawn[:, :side], drawn[:, side : 2 * side]])
+    for axis in (1, 2):
+        windows = np.lib.stride_tricks.sliding_window_view(fields, len(weights), axis)
+        fields = windows @ weights
+    return (2 * fields - 255) / 255
+
+
+def affine_map(place, seed, epoch, rotate, shear, scale, shift):
+    """An image's matrix, scale * shear * rotation, and its shift; down first."""
+    word = 0xFFFFFFFF
+    key = seed & word, (seed >> 32) & word
+    counters = (place * 2**24 + i for i in range(6))
+    drawn = [
+        philox((c & word, c >> 32, epoch & word, (epoch >> 32) & word), key)[0] / 2**31 - 1
+        for c in counters
+    ]
+    angle, slant = rotate * drawn[0], shear * drawn[1]
+    turned = [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
+    slanted = np.array([[1, 0], [np.tan(slant), 1]]) @ turned
+    scaled = np.diag([1 + scale * drawn[2], 1 + scale * drawn[3]]) @ slanted
+    return scaled, shift * np.array(drawn[4:])
+
+
+def read_between(image, y, x):
+    """The image at places between its pixels, 0 outside."""
+    height, width = image.shape
+    padded = np.zeros((height + 3, width + 3))
+    padded[1:-2, 1:-2] = image
+    y, x = np.clip(y + 1, 0, height + 1), np.clip(x + 1, 0, width + 1)
+    i, j = np.floor(y).astype(int), np.floor(x).astype(int)
+    y, x = y - i, x - j
+    above = (1 - x) * padded[i, j] + x * padded[i, j + 1]
+    below = (1 - x) * padded[i + 1, j] + x * padded[i + 1, j + 1]
+    return (1 - y) * above + y * below
+
+
+def distort(images, index, key, alpha, sigma, rotate=0, shear=0, scale=0, shift=0):
+    """`images[index]` distorted, not rounded."""
+    seed, epoch, width = map(int, key)
+    out = np.zeros((len(index), images.shape[1]))
+    for row, place in enumerate(map(int, index)):
+        image = images[place].reshape(-1, width)
+        centre = (np.array(image.shape).reshape(2, 1, 1) - 1) / 2
+        matrix, moved = affine_map(place, seed, epoch, rotate, shear, scale, shift)
+        offsets = np.indices(image.shape) - centre
+        at = centre + np.einsum("ab,bij->aij", matrix, offsets) + moved.reshape(2, 1, 1)
+        at += alpha * displacements(*image.shape, place, seed, epoch, sigma)
+        out[row] = read_between(image, *at).reshape(-1)
+    return out

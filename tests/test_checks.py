@@ -105,6 +105,11 @@ def arguments(name, dtype=np.float32):
         "gather": {
             "images": rng.integers(0, 256, (7, n), np.uint8), "index": labels, "out": x,
         },
+        "distort": {
+            "images": rng.integers(0, 256, (7, n), np.uint8), "index": labels,
+            "key": np.array([7, 8, 2]), "alpha": 3.0, "sigma": 1.0, "rotate": 0.1, "shear": 0.1,
+            "scale": 0.1, "shift": 1.0, "out": np.zeros((batch, n), np.uint8),
+        },
         "zero": {"out": row},
         "weigh": {"x": y, "weights": floats(batch), "out": x},
         "share": {"weights": floats(batch), "out": np.zeros(1)},
@@ -163,7 +168,7 @@ NAMES = (
     "mean_squared_error_fprop", "mean_squared_error_bprop",
     "sigmoid_cross_entropy", "poisson_loss",
     "gather_rows", "gather_labels", "next_index", "misses", "tally", "weigh", "share", "zero",
-    "squares", "pixels_of",
+    "squares", "pixels_of", "distort",
     "sparse_linear_fprop", "sparse_linear_tanh_fprop", "sparse_rows_fprop",
     "sparse_rows_tanh_fprop", "sparse_tn", "sparse_tn_sgd", "sparse_tn_momentum",
     "csr_linear_fprop", "csr_tn", "csr_tn_sgd", "csr_gather",
@@ -223,6 +228,7 @@ def test_the_calls_work(name):
 FREE = {
     "zero": [("out", 0)], "share": [("weights", 0)], "next_numbers": [("table", 0)],
     "gather": [("images", 0)], "gather_rows": [("x", 0)], "gather_labels": [("labels", 0)],
+    "distort": [("images", 0)],
     "next_index": [("order", 0), ("index", 0)], "misses": [("z", 1)],
     "squares": [("w", 0), ("out", 0)],
     "tally": [("losses", 0), ("misses", 0), ("history", 0)],
@@ -580,6 +586,8 @@ def shared_calls(dtype):
     huge = np.full(n, 2**62 + 2**40)
     yield "gather", (images, "places", big(BATCH, k)), 2
     yield "gather_rows", (big(n, k), "places", big(BATCH, k)), 2
+    still = np.array([1, 2, k]), 0, 1, 0, 0, 0, 0
+    yield "distort", (images, "places", *still, np.zeros((BATCH, k), np.uint8)), 9
     yield "gather_labels", (huge, "places", np.zeros(BATCH, int)), 2
     yield "concatenate_fprop", (big(k, BATCH), "places", big(k, n)), 2
     yield "concatenate_bprop", (big(k, n), "places", big(k, BATCH)), 2

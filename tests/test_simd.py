@@ -4,6 +4,10 @@ The functions below are run twice, by numba and by Python: one source, two meani
 """
 
 import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -12,7 +16,7 @@ import reference
 from reference import assert_same_bits
 
 from jitprop.kernels.compiler.inline import FLAGS
-from jitprop.kernels.compiler.permute import ENTRIES, append, lookup
+from jitprop.kernels.compiler.permute import ENTRIES, append, lookup, pick
 from jitprop.kernels.compiler.simd import (
     LANES,
     absolute,
@@ -26,6 +30,7 @@ from jitprop.kernels.compiler.simd import (
     lanes_max,
     lanes_sum,
     load,
+    low_bytes,
     polynomial,
     prefetch,
     sqrt,
@@ -144,6 +149,14 @@ def look_up(table, row, index, out):
     store(out, 0, lookup(table, row, bits(load(index, 0))))
 
 
+def picked(table, index, out):
+    store(out, 0, pick(table, load(index, 0)))
+
+
+def lowest(x, out):
+    store(out, 0, low_bytes(load(x, 0)))
+
+
 def chosen(x, out):
     """Write to `out`, behind the first, the places where x is not 0, from 1; return their end."""
     scratch = stack_array(ENTRIES, np.int32)
@@ -155,7 +168,7 @@ def chosen(x, out):
 
 COMPILED = {
     function: numba.njit(**FLAGS)(function)
-    for function in (arithmetic, integers, scalars, masked, fused, look_up, chosen)
+    for function in (arithmetic, integers, scalars, masked, fused, look_up, picked, lowest, chosen)
 }
 
 
@@ -268,6 +281,60 @@ def test_lookup():
             look_up(table, row, index.view(np.float32), plain)
             assert_same_bits(out, table[row, index % ENTRIES])
             assert_same_bits(plain, out)
+
+
+@pytest.mark.parametrize("function", [picked, COMPILED[picked]])
+def test_pick(function, fenced):
+    """Nothing beside the table is read."""
+    values = np.random.default_rng(6).integers(-(2**31), 2**31, (3, 7), np.int32)
+    for before in (False, True):
+        table = fenced(values, before)
+        for index in (
+            np.arange(LANES),
+            20 - np.arange(LANES),
+            np.arange(LANES) * 5 % 21,
+            [20, 0] * 8,
+        ):
+            index, out = np.array(index, np.int32), np.empty(LANES, np.int32)
+            function(table, index, out)
+            np.testing.assert_array_equal(out, values.ravel()[index])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("index", [-1, 21, 2**31 - 1, -(2**31)])
+def test_pick_outside_ends_the_process_where_bounds_are_checked(index):
+    code = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import numpy as np
+from test_simd import COMPILED, LANES, picked
+table, index, out = np.ones((3, 7), np.int32), np.full(LANES, 20, np.int32), np.zeros(16, np.int32)
+COMPILED[picked](table, index, out)
+print(out.sum(), flush=True)
+index[7] = {index}
+COMPILED[picked](table, index, out)
+print("not reached")
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"NUMBA_BOUNDSCHECK": "1"},
+        capture_output=True,
+        text=True,
+        timeout=3000,
+        check=False,
+    )
+    assert run.stdout == "16\n", run.stderr
+    assert run.returncode != 0
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+@pytest.mark.parametrize("function", [lowest, COMPILED[lowest]])
+def test_low_bytes(function, dtype):
+    info, out = np.iinfo(dtype), np.empty(LANES, np.uint8)
+    values = [0, 1, 127, 128, 255, 256, 257, -1, -128, -129, -256, 2**16 - 1, info.min, info.max]
+    function(np.array([*values, 0x1234567, -0x1234567], dtype), out)
+    expected = [value % 256 for value in [*values, 0x1234567, -0x1234567]]
+    np.testing.assert_array_equal(out, expected)
 
 
 @pytest.mark.parametrize("function", [chosen, COMPILED[chosen]])

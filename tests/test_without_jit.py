@@ -20,7 +20,7 @@ TESTS = (
     "update", "scale", "zero", "gather", "tally", "tape", "checks", "kernel", "sigmoid",
     "relu", "log_softmax", "add", "subtract", "multiply", "concatenate", "dropout",
     "mean_squared_error", "sigmoid_cross_entropy", "poisson_loss", "sparse", "fuse", "memory",
-    "weigh", "csr",
+    "weigh", "csr", "distort",
 )  # fmt: skip
 
 # All of these are covered, each line and each branch, but for what is named here.
@@ -31,6 +31,7 @@ COVERED = {
     "constants.py": 100,
     "cross_entropy.py": 100,
     "csr.py": 100,
+    "distort.py": 100,
     "dropout.py": 100,
     "functions.py": 100,
     "fuse.py": 100,

@@ -1,10 +1,11 @@
-"""Lanes that move: each one looks up its entry in a table, or the chosen ones close ranks."""
+"""Lanes that move: each looks up its entry in a table or an array, or the chosen close ranks."""
 
 from llvmlite import ir
 from numba import types
 
 from jitprop.kernels.compiler.cpu import INSTRUCTIONS
 from jitprop.kernels.compiler.lanes import (
+    I1,
     I32,
     I64,
     LANES,
@@ -73,6 +74,36 @@ def _choose_of_four(emit, entries, index):
             for low, high in zip(found[::2], found[1::2], strict=True)
         ]
     return found[0]
+
+
+def pick(x, index):
+    """`x[index]` lane by lane; `x` and `index` are int32, and every index lies in `x`."""
+    return x.reshape(-1)[index]
+
+
+@lowers(
+    pick,
+    lambda x, index: (
+        (index, (x, index))
+        if is_array(x) and x.dtype == types.int32 and index == Lanes(types.int32)
+        else None
+    ),
+)
+def _pick(emit, result, kinds, args):
+    builder = emit.builder
+    x, index = args
+    # With NUMBA_BOUNDSCHECK=1 the largest is looked at; one below 0 is larger than any, unsigned.
+    largest = emit.intrinsic("llvm.vector.reduce.umax.v16i32", I32, index)
+    emit.pointer(kinds[0], x, builder.zext(largest, I64), I64(1))
+    start = builder.ptrtoint(emit.pointer(kinds[0], x, I64(0)), I64)
+    wide = ir.VectorType(I64, LANES)
+    places = builder.mul(builder.sext(index, wide), emit.splat(I64(4), wide))
+    addresses = builder.add(places, emit.splat(start, wide))
+    pointers = builder.inttoptr(addresses, ir.VectorType(I32.as_pointer(), LANES))
+    whole = ir.Constant(ir.VectorType(I1, LANES), [1] * LANES)
+    nothing = ir.Constant(index.type, ir.Undefined)
+    name = "llvm.masked.gather.v16i32.v16p0"
+    return emit.intrinsic(name, index.type, pointers, I32(4), whole, nothing)
 
 
 def append(x, at, lanes, mask):

@@ -381,81 +381,42 @@ def as_float(x, like):
     return x.astype(like.dtype)
 
 
-@lowers(
-    as_float,
-    lambda x, like: (Lanes(like.dtype), (x, like)) if x == Lanes(types.uint8) else None,
-)
-def _as_float(emit, result, kinds, args):
-    return emit.builder.uitofp(args[0], ir.VectorType(llvm_element(result.dtype), LANES))
-
-
 def low_bytes(x):
     """The lowest byte of each integer."""
     return (x & 255).astype(np.uint8)
 
 
-@lowers(
-    low_bytes,
-    lambda x: (Lanes(types.uint8), (x,)) if x in (Lanes(types.int32), Lanes(types.int64)) else None,
-)
-def _low_bytes(emit, result, kinds, args):
-    return emit.builder.trunc(args[0], ir.VectorType(llvm_element(result.dtype), LANES))
-
-
-def pick(x, index):
-    """`x[index]` lane by lane; `x` and `index` are int32, and every index lies in `x`."""
-    return x.reshape(-1)[index]
-
-
-@lowers(
-    pick,
-    lambda x, index: (
-        (Lanes(types.int32), (x, index))
-        if is_array(x) and x.dtype == types.int32 and index == Lanes(types.int32)
-        else None
-    ),
-)
-def _pick(emit, result, kinds, args):
-    builder = emit.builder
-    start = builder.ptrtoint(emit.pointer(kinds[0], args[0], I64(0)), ir.IntType(64))
-    wide = ir.VectorType(ir.IntType(64), LANES)
-    places = builder.mul(builder.sext(args[1], wide), emit.splat(I64(4), wide))
-    addresses = builder.add(places, emit.splat(start, wide))
-    vector = ir.VectorType(ir.IntType(32), LANES)
-    pointers = builder.inttoptr(addresses, ir.VectorType(ir.IntType(32).as_pointer(), LANES))
-    whole = ir.Constant(ir.VectorType(ir.IntType(1), LANES), [1] * LANES)
-    nothing = ir.Constant(vector, ir.Undefined)
-    return emit.intrinsic(
-        "llvm.masked.gather.v16i32.v16p0", vector, pointers, I32(4), whole, nothing
-    )
-
-
 def _floats_to_integers(x):
-    if isinstance(x, Lanes) and isinstance(x.dtype, types.Float):
-        return Lanes(integer_like(x.dtype)), (x,)
-    return None
+    floats = isinstance(x, Lanes) and isinstance(x.dtype, types.Float)
+    return (Lanes(integer_like(x.dtype)), (x,)) if floats else None
 
 
 def _integers_to_floats(x):
-    if isinstance(x, Lanes) and x.dtype in (types.int32, types.int64):
-        return Lanes(types.float32 if x.dtype == types.int32 else types.float64), (x,)
-    return None
+    floats = {Lanes(types.int32): types.float32, Lanes(types.int64): types.float64}
+    return (Lanes(floats[x]), (x,)) if x in floats else None
 
 
-@lowers(bits, _floats_to_integers)
-@lowers(from_bits, _integers_to_floats)
-def _bits(emit, result, kinds, args):
-    return emit.builder.bitcast(args[0], ir.VectorType(llvm_element(result.dtype), LANES))
+def _bytes_to_floats(x, like):
+    return (Lanes(like.dtype), (x, like)) if x == Lanes(types.uint8) else None
 
 
-@lowers(to_integer, _floats_to_integers)
-def _to_integer(emit, result, kinds, args):
-    return emit.builder.fptosi(args[0], ir.VectorType(llvm_element(result.dtype), LANES))
+def _integers_to_bytes(x):
+    return _integers_to_floats(x) and (Lanes(types.uint8), (x,))
 
 
-@lowers(to_float, _integers_to_floats)
-def _to_float(emit, result, kinds, args):
-    return emit.builder.sitofp(args[0], ir.VectorType(llvm_element(result.dtype), LANES))
+def _lower_conversion(function, resolve, instruction):
+    @lowers(function, resolve)
+    def convert(emit, result, kinds, args):
+        vector = ir.VectorType(llvm_element(result.dtype), LANES)
+        return getattr(emit.builder, instruction)(args[0], vector)
+
+
+_lower_conversion(bits, _floats_to_integers, "bitcast")
+_lower_conversion(from_bits, _integers_to_floats, "bitcast")
+_lower_conversion(to_integer, _floats_to_integers, "fptosi")
+_lower_conversion(to_float, _integers_to_floats, "sitofp")
+_lower_conversion(as_float, _bytes_to_floats, "uitofp")
+_lower_conversion(low_bytes, _integers_to_bytes, "trunc")
 
 
 # --- Across lanes --------------------------------------------------------------------------------
