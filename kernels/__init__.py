@@ -55,6 +55,7 @@ from jitprop.kernels.tally import misses, squares, tally
 from jitprop.kernels.tanh import tanh_bprop, tanh_fprop
 from jitprop.kernels.update import (
     adam_update,
+    adam_update_above,
     adamw_update,
     momentum_update,
     nesterov_update,
@@ -67,6 +68,7 @@ from jitprop.kernels.zero import zero
 __all__ = [
     "Tape",
     "adam_update",
+    "adam_update_above",
     "adamw_update",
     "add",
     "aligned_zeros",

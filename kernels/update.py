@@ -17,7 +17,7 @@ weight_decay / 2 * w^2. Multiply-adds are fused.
 """
 
 from jitprop.kernels.compiler.inline import inline
-from jitprop.kernels.compiler.simd import LANES, fma, load, sqrt, store
+from jitprop.kernels.compiler.simd import LANES, absolute, fma, load, sqrt, store, where
 from jitprop.kernels.runtime.kernel import kernel, once
 
 
@@ -37,6 +37,8 @@ def next_numbers(table, place, out, start, stop):
             out[i] = table[row, i]
         place[0] = row + 1
 
+
+ROOT = 2.0**10  # how much larger than `least` a root of v is that counts
 
 # Each rule is written once: for the lanes of a parameter from `at` on, `count` or LANES of them,
 # and the lanes `g` of its gradient.
@@ -90,9 +92,14 @@ def _mean_square(old, g, beta):
 
 
 @inline
-def _adam_step(w, at, count, x, g, m, v, step, root, beta1, beta2, eps):
+def _adam_step(w, at, count, x, g, m, v, step, root, beta1, beta2, eps, least):
+    if least > 0:
+        g = where(absolute(g) < least, 0, g)
     new_m = _mean(load(m, at, count), g, beta1)
     new_v = _mean_square(load(v, at, count), g, beta2)
+    if least > 0:
+        new_m = where(absolute(new_m) < least, 0, new_m)
+        new_v = where(new_v < (least * ROOT) * (least * ROOT), 0, new_v)
     store(m, at, new_m, count)
     store(v, at, new_v, count)
     store(w, at, fma(new_m / fma(sqrt(new_v), root, eps), -step, x), count)
@@ -167,10 +174,30 @@ def adam_update(w, dw, m, v, step, root, beta1, beta2, eps, weight_decay, start,
     for i in range(start, whole, LANES):
         x = load(w, i)
         g = _decayed(load(dw, i), x, weight_decay)
-        _adam_step(w, i, LANES, x, g, m, v, step, root, beta1, beta2, eps)
+        _adam_step(w, i, LANES, x, g, m, v, step, root, beta1, beta2, eps, 0)
     x = load(w, whole, rest)
     g = _decayed(load(dw, whole, rest), x, weight_decay)
-    _adam_step(w, whole, rest, x, g, m, v, step, root, beta1, beta2, eps)
+    _adam_step(w, whole, rest, x, g, m, v, step, root, beta1, beta2, eps, 0)
+
+
+@kernel("w!(...), dw(...), m!(...), v!(...), step, root, beta1, beta2, eps, weight_decay, least")
+def adam_update_above(w, dw, m, v, step, root, beta1, beta2, eps, weight_decay, least, start, stop):
+    """As `adam_update`, but gradients and m below `least`, roots of v below 2^10 least count as 0.
+
+    Where a gradient is 0, weight_decay makes w, m and v fall to subnormal numbers, and m stays
+    there: 0.9 of the smallest is rounded to itself. A step with such numbers takes a hundred times
+    as long. Far below eps, what is left out changes no weight.
+
+    Parameters
+    ----------
+    w, dw, m, v, step, root, beta1, beta2, eps, weight_decay : as of `adam_update`
+    least : number, at least 0
+    """
+    for i in range(start, stop, LANES):
+        rest = stop - i
+        x = load(w, i, rest)
+        g = _decayed(load(dw, i, rest), x, weight_decay)
+        _adam_step(w, i, rest, x, g, m, v, step, root, beta1, beta2, eps, least)
 
 
 @kernel("w!(...), dw(...), m!(...), v!(...), step, root, decay, beta1, beta2, eps")
@@ -187,7 +214,8 @@ def adamw_update(w, dw, m, v, step, root, decay, beta1, beta2, eps, start, stop)
     for i in range(start, whole, LANES):
         x = load(w, i)
         x = fma(x, -decay, x)
-        _adam_step(w, i, LANES, x, load(dw, i), m, v, step, root, beta1, beta2, eps)
+        _adam_step(w, i, LANES, x, load(dw, i), m, v, step, root, beta1, beta2, eps, 0)
     x = load(w, whole, rest)
     x = fma(x, -decay, x)
-    _adam_step(w, whole, rest, x, load(dw, whole, rest), m, v, step, root, beta1, beta2, eps)
+    g = load(dw, whole, rest)
+    _adam_step(w, whole, rest, x, g, m, v, step, root, beta1, beta2, eps, 0)

@@ -108,7 +108,11 @@ def call(module: Any, nodes: Sequence[Node]) -> Any:
 
 def what(thing: object) -> str:
     """Return what something is that should be something else."""
-    return "a class" if isinstance(thing, type) else f"of type {type(thing).__name__}"
+    if isinstance(thing, type):
+        return "a class"
+    # An estimator is taken for its network.
+    inner = ", whose network is its network_" if hasattr(thing, "network_") else ""
+    return f"of type {type(thing).__name__}{inner}"
 
 
 @cache

@@ -91,6 +91,11 @@ def arguments(name, dtype=np.float32):
             "step": 0.5, "root": 2.0, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8,
             "weight_decay": 0.01,
         },
+        "adam_update_above": {
+            "w": x, "dw": floats(batch, n), "m": floats(batch, n), "v": np.abs(floats(batch, n)),
+            "step": 0.5, "root": 2.0, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8,
+            "weight_decay": 0.01, "least": 0.1,
+        },
         "adamw_update": {
             "w": x, "dw": floats(batch, n), "m": floats(batch, n), "v": np.abs(floats(batch, n)),
             "step": 0.5, "root": 2.0, "decay": 0.01, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8,
@@ -162,6 +167,7 @@ NAMES = (
     "linear_tanh_fprop", "bias_fprop", "bias_bprop", "tanh_fprop", "tanh_bprop", "softmax_fprop",
     "softmax_bprop", *WITH_TARGETS,
     "sgd_update", "momentum_update", "nesterov_update", "adam_update", "adamw_update",
+    "adam_update_above",
     "next_numbers", "smoothed_cross_entropy", "scale", "gather", "sigmoid_fprop", "sigmoid_bprop",
     "relu_fprop", "relu_bprop", "log_softmax_fprop", "log_softmax_bprop", "add", "subtract",
     "multiply", "concatenate_fprop", "concatenate_bprop", "dropout_step", "dropout",
@@ -176,7 +182,8 @@ NAMES = (
 WRITTEN = {
     "sgd_update": ("w",), "momentum_update": ("w", "velocity"), "cross_entropy_fprop": ("losses",),
     "nesterov_update": ("w", "velocity"), "adam_update": ("w", "m", "v"),
-    "adamw_update": ("w", "m", "v"), "smoothed_cross_entropy": ("out", "losses"),
+    "adamw_update": ("w", "m", "v"), "adam_update_above": ("w", "m", "v"),
+    "smoothed_cross_entropy": ("out", "losses"),
     "softmax_cross_entropy": ("out", "losses"), "mean_squared_error_fprop": ("losses",),
     "sigmoid_cross_entropy": ("out", "losses"), "poisson_loss": ("out", "losses"),
     "dropout_step": ("state", "key"),

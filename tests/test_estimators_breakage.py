@@ -1,16 +1,20 @@
 """estimators/: what somebody may do in an unusual order, or with unusual data."""
 
+import warnings
+
 import numpy as np
 import pytest
 
 pytest.importorskip("sklearn")
 from scipy import sparse
 from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier as Theirs
 from sklearn.preprocessing import StandardScaler
 
+import jitprop
 from jitprop import MLPClassifier, MLPRegressor
-from jitprop.layers import Linear, Tanh
+from jitprop.layers import Linear, Sequential, Softmax, Tanh
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -169,3 +173,52 @@ def test_targets_that_make_no_sense():
             kind(**HOW).fit(X, y)
         assert "\n" not in str(caught.value)
     assert MLPClassifier(label_smoothing=True, **HOW).fit(X, SPECIES).n_iter_ == 4
+
+
+def test_the_network_answers_as_the_estimator_does(tmp_path):
+    """Of two classes, too: one logit gets a sigmoid, not a softmax."""
+    for y in (SPECIES, SPECIES > 0):
+        model = MLPClassifier(**HOW).fit(X, y)
+        jitprop.save(tmp_path / "net", model.network_)
+        p = jitprop.probabilities(jitprop.load(tmp_path / "net"), X.astype("f"))
+        np.testing.assert_allclose(p[:, -1], model.predict_proba(X)[:, -1], rtol=1e-6)
+    with pytest.raises(TypeError, match="net is of type MLPClassifier, whose network is its netw"):
+        jitprop.save(tmp_path / "other", model)
+    assert not (tmp_path / "other").exists()
+
+
+def test_networks_that_are_none_or_give_probabilities():
+    for network, error, match in (
+        (Linear(4, 3, 0), TypeError, "network is of type Linear, expected a function"),
+        (Sequential, TypeError, "network is a class, expected a function"),
+        (
+            lambda n, k, rng: Sequential(Linear(n, k, rng), Softmax()),
+            ValueError,
+            "gives probabilities, expected logits",
+        ),
+    ):
+        with pytest.raises(error, match=match):
+            MLPClassifier(network=network, **HOW).fit(X, SPECIES)
+
+
+def test_dropout_is_not_for_lbfgs():
+    with pytest.raises(ValueError, match="dropout is for solvers with batches"):
+        MLPClassifier(solver="lbfgs", dropout=0.5, **HOW).fit(X, SPECIES)
+
+
+def test_a_rate_that_came_down_has_no_more_to_do():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        MLPClassifier(learning_rate="cosine", **HOW).fit(X, SPECIES)
+    with pytest.warns(ConvergenceWarning):
+        MLPClassifier(**HOW).fit(X, SPECIES)
+
+
+def test_a_long_fit_has_no_subnormal_numbers():
+    """A column of zeros has weights that only alpha moves; they would make each step slow."""
+    x = np.hstack([X, np.zeros((150, 3))])
+    model = MLPClassifier(alpha=1.0, max_iter=3000, tol=0, n_iter_no_change=3000, random_state=0)
+    model.fit(x, SPECIES)
+    arrays = [*model.coefs_, *model._optimizer.arrays().values()]
+    least = np.finfo(np.float32).tiny
+    assert not any((np.abs(array[array != 0]) < least).any() for array in arrays)

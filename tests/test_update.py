@@ -228,3 +228,43 @@ def test_biases_have_one_dimension(dtype):
     kernels.sgd_update(once, dw, 0.5)
     kernels.momentum_update(twice, dw, velocity, 0.5, 0.0, 0)
     assert_same_bits(once, twice)
+
+
+@every_dtype
+def test_adam_above(dtype):
+    """With 0, it is adam_update; else what is below counts as 0, and what is not, as there."""
+    rng = np.random.default_rng(8)
+    w, dw, m = (rng.standard_normal(500).astype(dtype) for _ in range(3))
+    v, how = m * m, (0.01, 1.5, 0.9, 0.999, 1e-8, 0.01)
+    expected, found = [w.copy(), m.copy(), v.copy()], [w.copy(), m.copy(), v.copy()]
+    kernels.adam_update(expected[0], dw, *expected[1:], *how)
+    kernels.adam_update_above(found[0], dw, *found[1:], *how, 0)
+    assert all(map(np.array_equal, found, expected))
+    small = np.arange(500) % 3 == 0
+    for array in (w, dw, m):
+        array[small] *= dtype(1e-12)
+    v = m * m
+    found, zeroed = [w.copy(), m.copy(), v.copy()], np.where(small, 0, dw).astype(dtype)
+    kernels.adam_update_above(found[0], dw, *found[1:], *how, 1e-10)
+    expected = [w.copy(), m.copy(), v.copy()]
+    how = *how[:-1], 0.0  # of the small ones, weight decay is small, too
+    kernels.adam_update(expected[0], zeroed, *expected[1:], *how)
+    assert np.array_equal(found[0][small], np.where(small, w, 0)[small])
+    assert not found[1][small].any()
+    assert not found[2][small].any()
+    again = [w.copy(), m.copy(), m * m]
+    kernels.adam_update(again[0], dw, *again[1:], *how[:-1], 0.01)
+    for one, other in zip(found, again, strict=True):
+        assert np.array_equal(one[~small], other[~small])
+
+
+@pytest.mark.parametrize("kind", ["zero gradient", "weight decay"])
+def test_no_mean_stays_at_subnormal_numbers(kind):
+    w, v = np.full(16, 1e-3, np.float32), np.full(16, 1e-6, np.float32)
+    dw, m = np.zeros(16, np.float32), np.full(16, 1e-3, np.float32)
+    decay = 0.0 if kind == "zero gradient" else 1e-7
+    for _ in range(3000):
+        kernels.adam_update_above(w, dw, m, v, 1e-3, 1.0, 0.9, 0.99, 1e-8, decay, 2**-40 * 1e-8)
+        for array in (w, m, v):
+            assert not (np.abs(array[array != 0]) < np.finfo(np.float32).tiny).any()
+    assert kind == "weight decay" or not m.any()

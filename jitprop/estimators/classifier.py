@@ -75,7 +75,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
     epsilon : float
         Of adam and adamw: added to the root of the latter.
     n_iter_no_change : int
-        Epochs without anything better that end training when there is one more.
+        How many epochs in a row may bring nothing better; with one more, training ends.
     max_fun : int
         Of lbfgs: how often the loss is computed at most.
     weight_decay : float
@@ -87,7 +87,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
     dropout : float
         The probability that a number of a hidden layer is set to 0 in training.
     restore_best : bool
-        Whether to end with the weights of the best epoch, by the loss on `fit`'s `validation`.
+        Whether to end with the weights of the best epoch: by the loss on `fit`'s `validation`, or
+        with early stopping by the score. `loss_` stays that of the last epoch.
     callbacks : function, list of functions, or None
         Each is called with a `jitprop.Epoch` after each epoch; training ends if one returns True.
     network : function or None
@@ -428,7 +429,10 @@ def _factors(given: dict[Any, float], classes: Array) -> Array:
     known = [label for label in classes if label in given]
     if len(known) < len(classes) and len(known) < len(given):
         missing = [label for label in classes.tolist() if label not in given]
-        raise ValueError(f"The classes, {missing}, are not in class_weight")
+        strange = [label for label in given if label not in classes.tolist()]
+        raise ValueError(
+            f"The classes, {missing}, are not in class_weight, whose {strange} are no classes"
+        )
     for label, weight in given.items():
         if not (isinstance(weight, Real) and 0 <= weight < np.inf):
             raise ValueError(

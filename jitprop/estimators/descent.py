@@ -258,7 +258,10 @@ def descend(mlp: Any, task: Task, validation: Task | None, incremental: bool, ho
                         reason = "A callback asked to stop."
             if reason:
                 show(reason)
-        if not reason and not incremental:
+        planned = mlp.solver != "lbfgs" and mlp.learning_rate in ("linear", "cosine")
+        if not (
+            reason or incremental or planned
+        ):  # a rate that has come down to 0 has no more to do
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({mlp.max_iter}) reached and the "
                 "optimization hasn't converged yet.",
@@ -317,7 +320,8 @@ def shown(mlp: Any, epochs: int) -> Iterator[Callable[[Epoch | str], None]]:
     elif kind is None:
         yield _print
     else:
-        with kind(total=epochs, desc=type(mlp).__name__, unit="epoch", leave=False) as bar:
+        bar_format = "{desc} {n_fmt}/{total_fmt} {bar:20} {remaining} left"
+        with kind(total=epochs, bar_format=bar_format, leave=False, dynamic_ncols=True) as bar:
             yield lambda news: _move(bar, news)
 
 
@@ -334,8 +338,10 @@ def _move(bar: Any, news: Epoch | str) -> None:
     if isinstance(news, str):
         bar.write(news)
         return
-    values = {"loss": f"{news.train_loss:.4g}"}
+    words = f"loss {news.train_loss:#.3g}"
     if news.validation_loss is not None:
-        values["validation loss"] = f"{news.validation_loss:.4g}"
-    bar.set_postfix(values, refresh=False)
+        words += f", validation {news.validation_loss:#.3g}"
+    bar.set_description_str(words, refresh=False)
     bar.update()
+    if bar.n == bar.total:
+        bar.write(f"{bar.n} epochs, {words}")

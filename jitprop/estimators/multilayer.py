@@ -167,6 +167,11 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
             raise ValueError(
                 "restore_best=True needs early_stopping=True or fit(..., validation=(X, y))"
             )
+        if self.solver == "lbfgs" and self.dropout:
+            raise ValueError(
+                "dropout is for solvers with batches, such as solver='adam': lbfgs needs the same "
+                "loss each time"
+            )
         if self.solver == "lbfgs" and validation is not None:
             raise ValueError(
                 "validation is for solvers with epochs, such as solver='adam', not for 'lbfgs'"
@@ -206,7 +211,11 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
             self.loss_curve_: list[float] = []
             if self.network is not None:
                 self.network_ = networks.own(
-                    self.network, n_features, self.n_outputs_, self._random_state
+                    self.network,
+                    n_features,
+                    self.n_outputs_,
+                    self._random_state,
+                    classes=hasattr(self, "classes_"),
                 )
             else:
                 self.network_ = networks.multilayer(

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jitprop.layers import Dropout, Linear, Module, ReLU, Sequential, Sigmoid, Tanh
+from jitprop.layers import Dropout, Linear, Module, ReLU, Sequential, Sigmoid, Softmax, Tanh
 from jitprop.layers.copies import copied
 from jitprop.layers.node import what
+from jitprop.training.asking import last_module
 from jitprop.training.examples import given_off
 
 ACTIVATIONS: dict[str, type[Module] | None] = {
@@ -57,8 +58,14 @@ def own(
     n_features: int,
     n_outputs: int,
     random_state: np.random.RandomState,
+    classes: bool,
 ) -> Module:
     """Return the network that a person's function makes, if it fits the table."""
+    if isinstance(function, Module | type):
+        raise TypeError(
+            f"network is {what(function)}, expected a function network(n_features, n_outputs, rng) "
+            "that makes a module"
+        )
     net = function(n_features, n_outputs, np.random.default_rng(random_state.randint(2**31)))
     if not isinstance(net, Module):
         raise TypeError(
@@ -75,6 +82,11 @@ def own(
         raise ValueError(
             f"network(n_features, n_outputs, rng) returned {net!r} with {given}, expected "
             f"{n_outputs}"
+        )
+    if isinstance(last_module(net), Softmax | Sigmoid) and classes:
+        raise ValueError(
+            f"network(n_features, n_outputs, rng) returned {net!r}, which gives probabilities, "
+            "expected logits: the loss has the softmax in it"
         )
     return copied(net)  # the function may give the same one again
 

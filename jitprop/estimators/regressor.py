@@ -69,7 +69,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
     epsilon : float
         Of adam and adamw: added to the root of the latter.
     n_iter_no_change : int
-        Epochs without anything better that end training when there is one more.
+        How many epochs in a row may bring nothing better; with one more, training ends.
     max_fun : int
         Of lbfgs: how often the loss is computed at most.
     weight_decay : float
@@ -81,7 +81,8 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
     dropout : float
         The probability that a number of a hidden layer is set to 0 in training.
     restore_best : bool
-        Whether to end with the weights of the best epoch, by the loss on `fit`'s `validation`.
+        Whether to end with the weights of the best epoch: by the loss on `fit`'s `validation`, or
+        with early stopping by the score. `loss_` stays that of the last epoch.
     callbacks : function, list of functions, or None
         Each is called with a `jitprop.Epoch` after each epoch; training ends if one returns True.
     network : function or None

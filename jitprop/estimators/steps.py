@@ -27,6 +27,7 @@ from jitprop.training.examples import Array
 from jitprop.training.optimisers import AdamW, Optimiser, corrections
 
 BLOCK = 4096  # steps whose factors are computed together
+UNSEEN = 2.0**-40  # of eps: a gradient below moves no weight
 PART = 2048  # weights whose squares one chain of sums takes
 
 
@@ -163,7 +164,10 @@ class AdamSteps(Penalised):
     def _rule(self, *arrays: Array, weight: bool) -> None:
         step, decay = self._numbers
         eps = self.eps / self.gain
-        kernels.adam_update(*arrays, step, 1.0, *self.betas, eps, decay if weight else 0.0)
+        # In float32, which has few small numbers; float64 shall be scikit-learn's to the end.
+        least = UNSEEN * eps if arrays[0].dtype == np.float32 else 0.0
+        decay = decay if weight else 0.0
+        kernels.adam_update_above(*arrays, step, 1.0, *self.betas, eps, decay, least)
 
 
 class SGDSteps(Penalised):

@@ -25,7 +25,10 @@ def write_estimator(model: Any, path: AnyPath) -> None:
     net = getattr(model, "network_", None)
     if not isinstance(net, Module):
         if not hasattr(type(model), "coefs_"):
-            raise TypeError(f"net is {what(model)}, expected a module or an estimator of jitprop")
+            last = " (of a Pipeline, that is pipeline[-1])" if hasattr(model, "steps") else ""
+            raise TypeError(
+                f"net is {what(model)}, expected a module or an estimator of jitprop{last}"
+            )
         raise ValueError(f"this {type(model).__name__} is not fitted yet: call fit before")
     lines = begin(net, path)
     (z,) = append(net, ["X"], lines)

@@ -19,8 +19,8 @@ def to_onnx(net: Any, path: AnyPath, softmax: bool = False, seed: int | None = N
     `y`, or `y0`, `y1`, ..., as `predict` does. It takes floats alone: pixels are to be divided by
     255 before. It is of opset 17 and IR version 8, and of float64 if the network is.
 
-    That of an estimator takes `X` and gives what skl2onnx's would: `label` and `probabilities`, one
-    column for each of `classes_`, or for a regression `variable`.
+    The file of an estimator takes `X` and gives what skl2onnx's would: `label` and `probabilities`,
+    one column for each of `classes_`, or for a regression `variable`.
 
     Parameters
     ----------
@@ -28,8 +28,9 @@ def to_onnx(net: Any, path: AnyPath, softmax: bool = False, seed: int | None = N
     path : path
         The file.
     softmax : bool
-        Whether each output that is logits gets a softmax, so that it gives probabilities. One that
-        Softmax or Sigmoid makes is none. Not for an estimator, which always gives them.
+        Whether each output that is logits gets a softmax, or a single one a sigmoid, so that it
+        gives probabilities. One that Softmax or Sigmoid makes is none. Not for an estimator, which
+        always gives them.
     seed : int or None
         What the network was made and trained from, for the file's metadata. These have the SHA-256
         of the weights in any case.
@@ -54,11 +55,15 @@ def to_onnx(net: Any, path: AnyPath, softmax: bool = False, seed: int | None = N
     widths = taken(net)
     inputs = _numbered("x", len(widths), isinstance(net, Graph) and net._many)
     results = append(net, inputs, lines)
+    known = [width for width in widths if width is not None]
+    gives = given_off(net, known) if len(known) == len(widths) else (None,) * len(results)
     if softmax:
-        results = [_probabilities(lines, name) for name in results]
+        results = [
+            _probabilities(lines, name, gives[at] if at < len(gives) else None)
+            for at, name in enumerate(results)
+        ]
     outputs = _numbered("y", len(results), isinstance(net, Graph) and net.outputs is not None)
     _finish(lines, results, outputs, inputs)
-    gives = (None,) * len(outputs) if None in widths else given_off(net, [w for w in widths if w])
     notes = {DIGEST: weights_sha256(net)}
     if seed is not None:
         notes[SEED] = str(seed)
@@ -78,12 +83,16 @@ def _numbered(letter: str, count: int, several: bool) -> list[str]:
     return [f"{letter}{at}" for at in range(count)] if several or count > 1 else [letter]
 
 
-def _probabilities(lines: Lines, result: str) -> str:
+def _probabilities(lines: Lines, result: str, width: int | None) -> str:
     """Append a softmax, unless a result is probabilities by itself; return their name."""
     if lines.maker(result) in ("Softmax", "Sigmoid"):
         return result
-    name = f"{result}.softmax"
-    if not lines.maker(name):  # it is no output twice
+    name = f"{result}.probabilities"
+    if lines.maker(name):  # it is an output twice
+        return name
+    if width == 1:
+        lines.add("Sigmoid", [result], [name])
+    else:
         lines.add("Softmax", [result], [name], axis=-1)
     return name
 

@@ -243,7 +243,7 @@ def probabilities(net: Module, x: Rows) -> Any:
     """Return the probability of each class.
 
     A network that ends in Softmax or Sigmoid gives probabilities by itself. The outputs of others
-    get one softmax.
+    get one softmax; a single output, the logit of the second of two classes, gets a sigmoid.
 
     Parameters
     ----------
@@ -261,7 +261,8 @@ def probabilities(net: Module, x: Rows) -> Any:
     for place, z in enumerate(y if several else (y,)):
         if not _gives_probabilities(net, place, z):
             logits, z = np.ascontiguousarray(z), np.empty_like(z, order="C")
-            kernels.softmax_fprop(logits, z)
+            kernel = kernels.softmax_fprop if z.shape[1] > 1 else kernels.sigmoid_fprop
+            kernel(logits, z)
         found.append(z)
     return tuple(found) if several else found[0]
 
@@ -338,7 +339,18 @@ def _parameters(net: Module) -> list[tuple[dict[str, Any], str, Any]]:
 
 
 def _gives_probabilities(net: Module, place: int, z: Array) -> bool:
-    """Whether an output, `z`, is probabilities: by the module that gives it."""
+    """Whether an output, `z`, is probabilities: by the module that gives it, or its numbers."""
+    module = last_module(net, place)
+    if module is not None and own_part(module) is not None:  # only its numbers tell
+        return bool((z >= 0).all() and np.allclose(z.sum(axis=1), 1, atol=1e-4))
+    return isinstance(module, Softmax | Sigmoid)
+
+
+def last_module(net: Module, place: int = 0) -> Module | None:
+    """Return the module that gives an output, behind which there is Dropout at most.
+
+    None for an output that is an input.
+    """
     module = net
     while isinstance(module, Graph):
         value = module.results[place]
@@ -347,8 +359,6 @@ def _gives_probabilities(net: Module, place: int, z: Array) -> bool:
             value = step.takes[0]
             step = next((step for step in module.steps if value in step.gives), None)
         if step is None:
-            return False
+            return None
         module, place = step.module, step.gives.index(value)
-    if own_part(module) is not None:  # only its numbers tell
-        return bool((z >= 0).all() and np.allclose(z.sum(axis=1), 1, atol=1e-4))
-    return isinstance(module, Softmax | Sigmoid)
+    return module

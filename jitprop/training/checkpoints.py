@@ -184,10 +184,15 @@ def save(path: AnyPath, net: "Module", training: "Training | None" = None, **abo
     CheckpointError
         The file cannot be written, or weights are not finite; then a file that was there stays as
         it is.
+    TypeError
+        `net` is no module.
     """
-    from jitprop.layers import blueprint
+    from jitprop.layers import Module, blueprint
+    from jitprop.layers.node import what
     from jitprop.training.metrics import versions
 
+    if not isinstance(net, Module):
+        raise TypeError(f"net is {what(net)}, expected a module such as Sequential(...)")
     arrays = _of_network(path, net)
     _expect_finite(path, arrays)
     parts: dict[str, Any] = {"graph": blueprint.describe(net), "versions": versions()}
