@@ -218,7 +218,7 @@ class Batches:
         images = source.images if isinstance(source, SparseImages) else source.array
         if len(self._x) > 1 or images.dtype != np.uint8:
             raise ValueError("distort is for one input of images that are bytes, uint8")
-        key = np.array([rng.integers(2**63), 0, width_of(np.shape(x))])
+        key = np.array([rng.integers(2**63), 0, width_of(np.asarray(x).shape)])
         self._x[0] = distorted = Distorted(images, how, key, self.size)
         if isinstance(source, SparseImages):
             distorted.source = SparseImages(distorted.batch, source.dtype)
