@@ -155,7 +155,7 @@ def _place(x, size):
     integer, since it may be none.
     """
     place, last = fma(x, FRACTION, FRACTION + 0.5), (size + 1) * FRACTION
-    place = where(place > 0, place, 0)
+    place = where(place > 0.5, place, 0.5)  # 0 would be no maximum on AVX2, but two instructions
     return to_integer(where(place < last, place, last))
 
 
