@@ -117,7 +117,7 @@ def compare(threads):
     try:
         calls["scipy"] = scipy_distort(), FEW
     except ImportError:
-        print("SciPy is not installed: pip install scipy")
+        print("SciPy is not installed: pip install 'jitprop[sklearn]'")
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(ROUNDS):
         for name, (call, count) in calls.items():

@@ -166,6 +166,10 @@ def test_what_is_repeated_is_the_same_code():
 
 
 @x86
+# They sum in float64, once a batch, or draw a map in it, once an image.
+IN_DOUBLE = ("tally.tally", "weigh.share", "distort.distort")
+
+
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=pytest.mark.ci) if name in REPEATED else name for name in KERNELS],
@@ -178,7 +182,7 @@ def test_float32_kernels(name):
         double = [i for i in mnemonics(code) if DOUBLE.match(i)]
         if name.startswith("update.adam"):  # which makes some numbers of its betas, once a call
             double = [i for i in double if i.endswith("pd")]
-        if name not in ("tally.tally", "weigh.share"):  # they sum in float64, once a batch
+        if name not in IN_DOUBLE:
             assert not double
         assert not [line for line in code if LIBM_CALL.search(line)]
         assert not [line for line in code if ALLOCATION.search(line)]

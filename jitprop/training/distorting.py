@@ -19,11 +19,9 @@ class Distorted:
     Parameters
     ----------
     images : (n, pixels) uint8
-    width : int
-        Pixels in a row of an image.
     how : Distortion
     key : (3,) int64
-        The seed, the epoch, which changes from one to the next, and `width`.
+        The seed, the epoch, which changes from one to the next, and the pixels in a row.
     size : int
         Images in a batch.
     """

@@ -51,9 +51,9 @@ class Training:
     rng : Generator, int or None
     validation, test : tuple of arrays or None
     sample_weight : (n,) of numbers or None
-    distort : Distortion or None
     input : str
     pixels : bool or None
+    distort : Distortion or None
     on_epoch, on_batch : callable or None
         As for `fit`.
 
