@@ -43,8 +43,8 @@ from jitprop.kernels.runtime.threads import SCRATCH
 
 DRAWN = 16 * LANES  # random bytes that one call of philox makes
 MOST = 256  # weights of a Gaussian, and zeros beside them
-RPIECE = 5  # images that share the weights of the Gaussian
-EACH = float(MOST // 2 - 2 * LANES)  # at most, to either side
+PIECE = 5  # images that share the weights of the Gaussian
+REACH = float(MOST // 2 - 2 * LANES)  # at most, to either side
 CUT = 2.5  # sigmas to either side: beyond lies a hundredth of the weight
 EACH = 2**24  # counters of an image
 FRACTION = 256  # parts of a pixel: where an image is read between its pixels

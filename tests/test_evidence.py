@@ -165,11 +165,11 @@ def test_what_is_repeated_is_the_same_code():
     assert {KERNELS[name].shared for name in dense} == {matmul.product}
 
 
-@x86
 # They sum in float64, once a batch, or draw a map in it, once an image.
 IN_DOUBLE = ("tally.tally", "weigh.share", "distort.distort")
 
 
+@x86
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=pytest.mark.ci) if name in REPEATED else name for name in KERNELS],
