@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from runs import folder
 
 import jitprop
 from jitprop import (
@@ -167,10 +168,17 @@ def test_it_teaches():
     assert errors[1] < 0.8 * errors[0]
 
 
-def test_the_command_line(tmp_path, capsys):
+def test_the_command_line(folder, tmp_path, capsys):
     """It says what it does, and a run that goes on does the same, with no word about it."""
     whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
-    common = ["--hidden=5", "--rotate=20", "--elastic-alpha=8", "--shift", "0.5"]
+    common = [
+        f"--data={folder}",
+        "--hidden=5",
+        "--rotate=20",
+        "--elastic-alpha=8",
+        "--shift",
+        "0.5",
+    ]
     assert (
         train.main([*common, "--epochs=2", f"--save={whole}", f"--metrics={tmp_path / 'm'}"]) == 0
     )

@@ -406,7 +406,7 @@ def test_help_needs_no_numba():
         assert word in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
     headings = [line for line in done.stdout.splitlines() if re.fullmatch(r"[a-z ]+:", line)]
-    assert len(headings) == 10
+    assert len(headings) == 11
     assert done.stdout.count(":\n  python train.py ") == len(headings) - 1  # all but "options:"
 
 

@@ -245,7 +245,7 @@ LEARNING = [
         ],
     ),
     Group(
-        "distorted images, in each epoch others",
+        "distorted images",
         "{command} --distort --epochs 30 --schedule linear\n"
         "{command} --rotate 10 --shift 1                    nothing but these",
         [
