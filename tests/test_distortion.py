@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from runs import folder
+from runs import folder, write_idx
 
 import jitprop
 from jitprop import (
@@ -140,8 +140,32 @@ def test_what_makes_no_sense():
         net = Linear(int(np.prod(x.shape[1:])), 10, 0)
         with pytest.raises(error, match=match):
             training(net, how, x, pixels=True)
-    with pytest.raises(TypeError, match="images are float64, expected bytes"):
-        distorted(IMAGES / 255.0, HOW)
+    for arguments, error, match in (
+        ((IMAGES / 255.0, HOW), TypeError, "images are float64, expected bytes"),
+        ((IMAGES, None), TypeError, "distortion is of type NoneType, expected Distortion"),
+        ((IMAGES, HOW, "a"), TypeError, "distorted: seed is 'a', expected an integer"),
+        ((IMAGES, HOW, 1, 2**63), ValueError, "distorted: epoch is .*, expected 0 to"),
+        ((np.uint8(3), HOW), ValueError, "distort takes images"),
+    ):
+        with pytest.raises(error, match=match):
+            distorted(*arguments)
+
+
+def test_a_sparse_matrix_has_no_images():
+    table = pytest.importorskip("scipy.sparse").csr_matrix(IMAGES.reshape(300, 784) / 255)
+    with pytest.raises(ValueError, match="one input of images that are bytes, uint8"):
+        training(network(), x=table)
+
+
+def test_images_too_large_are_one_line(tmp_path, capsys):
+    for split, n in (("train", 20), ("t10k", 10)):
+        write_idx(tmp_path / f"{split}-images-idx3-ubyte", np.ones((n, 65, 65), np.uint8))
+        write_idx(tmp_path / f"{split}-labels-idx1-ubyte", np.arange(n, dtype=np.uint8) % 3)
+    with pytest.raises(SystemExit, match="2"):
+        train.main([f"--data={tmp_path}", "--distort"])
+    error = capsys.readouterr().err
+    assert error.startswith("train.py: error: distort takes images of at most 64 pixels")
+    assert error.count("\n") == 1
 
 
 def test_it_teaches():

@@ -252,7 +252,7 @@ LEARNING = [
             arg(
                 "--distort",
                 action="store_true",
-                help="all of the following, as far as does good to MNIST's digits: "
+                help="all of the following at once: "
                 + ", ".join(
                     f"{flag} {getattr(Distortion, name):g}" for flag, name in MOVES.items()
                 ),

@@ -54,6 +54,13 @@ def read_sets(request: Request) -> "tuple[Dataset, Sets]":
     args, parser = request.args, request.parser
     dataset = read_dataset(request)
     images, labels = dataset.train_images, dataset.train_labels
+    if request.distortion:
+        from jitprop.training.distorting import width_of
+
+        try:
+            width_of(images.shape)
+        except ValueError as error:
+            parser.error(str(error))
     if request.settings.early_stopping and not args.validation:
         parser.error("early stopping needs images to validate on: --validation N")
     kept = len(images) - args.validation

@@ -1,13 +1,10 @@
 """What a run prints before it trains."""
 
-import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from jitprop.cli.arguments import distortion_of
 from jitprop.cli.request import Request
 from jitprop.cli.sets import titled
-from jitprop.training.settings import Settings
 
 if TYPE_CHECKING:
     from jitprop.cli.sets import Sets
@@ -34,7 +31,7 @@ def describe(request: Request, dataset: "Dataset", session: "Training", sets: "S
     lines = [
         titled(dataset, split),
         f"network   {widths}{', tanh' if request.hidden else ''}, {parameters} parameters",
-        f"training  {', '.join(summary(request.args, settings, size))}",
+        f"training  {', '.join(summary(request, size))}",
         f"input     {used(session)}{share}",
         f"machine   {training.cpu_model()}, threads {kernels.get_num_threads()}",
     ]
@@ -61,15 +58,15 @@ def _going_on(request: Request, checkpoint: "Checkpoint", session: "Training") -
     return f"goes on   {args.resume}: epoch {session.epoch}, after batch {session.batch}"
 
 
-def summary(args: argparse.Namespace, settings: Settings, size: int) -> list[str]:
+def summary(request: Request, size: int) -> list[str]:
     """Return the settings of the training, without those that are switched off."""
-    words = settings.in_words(size)
+    args, words = request.args, request.settings.in_words(size)
     for name, value in (
         ("dropout", args.dropout),
         ("label smoothing", args.label_smoothing),
     ):
         words += [f"{name} {value:g}"] if value else []
-    distortion = distortion_of(args)
-    if distortion is not None:
-        words += [f"{name} {value:g}" for name, value in asdict(distortion).items() if value]
+    if request.distortion:
+        moves = asdict(request.distortion)
+        words += [f"{name} {value:g}" for name, value in moves.items() if value]
     return [*words, f"seed {args.seed}"]

@@ -391,7 +391,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         hits = hits.all(axis=1) if hits.ndim == 2 else hits
         return float(np.average(hits, weights=task.weights))
 
-    def _weighted(self, y: Array, weights: Array | None, incremental: bool) -> Array | None:
+    def _weighted(self, y: Array, weights: Array | None) -> Array | None:
         if self.class_weight is None:
             return weights
         if self._multilabel:

@@ -55,7 +55,7 @@ class Descent:
         self.mlp, self.task = mlp, task
         self.stops_early = mlp.early_stopping  # a callback may change it
         self.size = _batch_size(mlp.batch_size, len(task))
-        self.key = self._key(task, self.size)
+        self.key = self._key(task)
         batches = task.batches(self.size)
         self.ahead = self._most_ahead(followed, validation is not None)
         self.plan = Plan(task.net, task.loss, batches, mlp._optimizer, self.ahead)
@@ -113,20 +113,19 @@ class Descent:
 
     def takes(self, task: Task) -> bool:
         """Whether another task is of the same shape; then it learns that from now on."""
-        own, size = self.task, _batch_size(self.mlp.batch_size, len(task))
-        if self.key != self._key(task, size):
+        if self.key != self._key(task):
             return False
-        if not isinstance(own.x, np.ndarray) or own.weights is not None or self.ahead > 1:
+        if not isinstance(task.x, np.ndarray) or task.weights is not None:
             return False
         self.plan.batches.refill(task.x, task.t)
         self.order[:] = self.orders[:] = np.arange(len(task))
         return True
 
-    def _key(self, task: Task, size: int) -> Any:
+    def _key(self, task: Task) -> Any:
         """Return what must be equal for two tasks to run the same kernels on the same memory."""
         mlp = self.mlp
         rules = mlp._optimizer, mlp.alpha > 0, mlp.shuffle
-        shapes = type(task.x), task.x.shape, task.x.dtype, task.t.shape, size
+        shapes = type(task.x), task.x.shape, task.x.dtype, task.t.shape, mlp.batch_size
         return shapes, task.net, repr(task.loss), task.weights is None, rules
 
     def look(self, loss: float) -> Epoch:
@@ -258,10 +257,8 @@ def descend(mlp: Any, task: Task, validation: Task | None, incremental: bool, ho
                         reason = "A callback asked to stop."
             if reason:
                 show(reason)
-        planned = mlp.solver != "lbfgs" and mlp.learning_rate in ("linear", "cosine")
-        if not (
-            reason or incremental or planned
-        ):  # a rate that has come down to 0 has no more to do
+        planned = mlp.learning_rate in ("linear", "cosine")  # down to 0: there is no more to do
+        if not (reason or incremental or planned):
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({mlp.max_iter}) reached and the "
                 "optimization hasn't converged yet.",

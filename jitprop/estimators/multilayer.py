@@ -141,7 +141,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
         X, y, sample_weight = _present(X, y, sample_weight)
-        X, y, sample_weight = _present(X, y, self._weighted(y, sample_weight, incremental))
+        X, y, sample_weight = _present(X, y, self._weighted(y, sample_weight))
         self._random_state = check_random_state(self.random_state)
         self._make_network(X.shape[1], dtype, first)
         table = X if incremental else as_pixels(X)
@@ -340,7 +340,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
         """Return targets as a person gives them, for numbers of `_encoded`."""
         return y
 
-    def _weighted(self, y: Array, weights: Array | None, incremental: bool) -> Array | None:
+    def _weighted(self, y: Array, weights: Array | None) -> Array | None:
         """Return how much each row counts, classes and all."""
         return weights
 

@@ -58,7 +58,6 @@ class Objective:
         # The kernel subtracts the rate times the gradient, that of the mean over a batch.
         self.shares = -amounts * (task.gain / self.amount)
         self.parameters = task.net.parameters()
-        self.last = np.inf  # the loss of the last call
 
     def start(self) -> Array:
         """Return the parameters as they are, one after another."""

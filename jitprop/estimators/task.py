@@ -35,7 +35,7 @@ class Task:
     weights : (n,) float64 or None
         How much each row counts, above 0; None: all the same.
     y : (n,) or (n, outputs)
-        The targets as a person gave them, for scores.
+        The targets for scores: numbers, or classes as `_encoded` numbers them.
     """
 
     net: Module

@@ -215,9 +215,9 @@ class Batches:
         if not isinstance(how, Distortion):
             raise TypeError(f"distort is {what(how)}, expected Distortion(...) or None")
         source = self._x[0]
-        images = source.images if isinstance(source, SparseImages) else source.array
-        if len(self._x) > 1 or images.dtype != np.uint8:
+        if len(self._x) > 1 or not isinstance(source, SparseImages | _Images):
             raise ValueError("distort is for one input of images that are bytes, uint8")
+        images = source.images if isinstance(source, SparseImages) else source.array
         key = np.array([rng.integers(2**63), 0, width_of(np.asarray(x).shape)])
         self._x[0] = distorted = Distorted(images, how, key, self.size)
         if isinstance(source, SparseImages):

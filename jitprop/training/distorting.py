@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from jitprop import kernels
+from jitprop.layers.batch import as_integer
+from jitprop.layers.node import what
 from jitprop.training.distortion import Distortion
 from jitprop.training.examples import Array
 
@@ -79,13 +81,20 @@ def distorted(
     Raises
     ------
     ValueError, TypeError
-        They are no images.
+        They are no images, or another argument makes no sense.
     """
+    if not isinstance(distortion, Distortion):
+        raise TypeError(f"distortion is {what(distortion)}, expected Distortion(...)")
+    numbers = {"seed": seed, "epoch": epoch}
+    for name, number in numbers.items():
+        numbers[name] = as_integer("distorted", name, number)
+        if not 0 <= numbers[name] < 2**63:
+            raise ValueError(f"distorted: {name} is {number}, expected 0 to 2^63 - 1")
     x = np.ascontiguousarray(images)
     if x.dtype != np.uint8:
         raise TypeError(f"images are {x.dtype}, expected bytes, uint8")
     width = width_of(x.shape)
     flat = x.reshape(len(x), math.prod(x.shape[1:]))
-    found, key = np.empty_like(flat), np.array([seed, epoch, width])
+    found, key = np.empty_like(flat), np.array([*numbers.values(), width])
     kernels.distort(flat, np.arange(len(x)), key, *distortion.numbers(), found)
     return found.reshape(x.shape)
