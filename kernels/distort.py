@@ -4,9 +4,10 @@
     out(i, j)     = image at source(i, j), between its four pixels, 0 outside
 
 c is the centre of the image. A = scale * shear * rotation, drawn for each image. The field has two
-numbers for each pixel, how far to look down and right: random bytes b as (2 b - 255) / 255, then
+numbers for each pixel, how far to look down and right. Each is one of 16 levels, four random bits k
+as (k - 7.5) / 8: of the mean and the variance of a uniform number from -1 to 1, to 0.4 %. They are
 smoothed both ways by a Gaussian of `sigma` pixels that is cut off at 2.5 sigma, at 96 pixels at
-most. It is drawn beyond the borders as far as the Gaussian reaches, so that borders move as the
+most. They are drawn beyond the borders as far as the Gaussian reaches, so that borders move as the
 middle does. Places are rounded to 1/256 of a pixel.
 
 The random numbers of an image depend on the seed, the epoch and the place of the image in the set,
@@ -41,7 +42,8 @@ from jitprop.kernels.functions import exp
 from jitprop.kernels.runtime.kernel import kernel
 from jitprop.kernels.runtime.threads import SCRATCH
 
-DRAWN = 16 * LANES  # random bytes that one call of philox makes
+BYTES = 16 * LANES  # that one call of philox makes
+LEVELS, MIDDLE, UNIT = 16, 7.5, 8  # of a random number: level k is (k - MIDDLE) / UNIT
 MOST = 256  # weights of a Gaussian, and zeros beside them
 PIECE = 5  # images that share the weights of the Gaussian
 REACH = float(MOST // 2 - 2 * LANES)  # at most, to either side
@@ -97,17 +99,20 @@ def _gaussian(sigma, taps):
 
 @inline
 def _draw(random, field, count, block, key):
-    """Fill a field with random bytes, as floats."""
-    for at in range(0, count, DRAWN):
+    """Fill a field with levels: both halves of random bytes, as floats."""
+    for start in range(0, count, 2 * BYTES):
         c0, c1, c2, c3 = philox(block, key[1], key[0], key)
         block += LANES
         for k in range(4):
-            store(random, at + (4 * k) * LANES, low_bytes(c0 >> (8 * k)))
-            store(random, at + (4 * k + 1) * LANES, low_bytes(c1 >> (8 * k)))
-            store(random, at + (4 * k + 2) * LANES, low_bytes(c2 >> (8 * k)))
-            store(random, at + (4 * k + 3) * LANES, low_bytes(c3 >> (8 * k)))
-    for at in range(0, count, LANES):
-        store(field, at, as_float(load(random, at), field))
+            store(random, (4 * k) * LANES, low_bytes(c0 >> (8 * k)))
+            store(random, (4 * k + 1) * LANES, low_bytes(c1 >> (8 * k)))
+            store(random, (4 * k + 2) * LANES, low_bytes(c2 >> (8 * k)))
+            store(random, (4 * k + 3) * LANES, low_bytes(c3 >> (8 * k)))
+        for at in range(0, BYTES, LANES):
+            both = as_float(load(random, at), field)
+            low = to_float(to_integer(both) & (LEVELS - 1))
+            store(field, start + 2 * at, low)
+            store(field, start + 2 * at + LANES, (both - low) / LEVELS)
 
 
 @inline
@@ -219,7 +224,7 @@ def distort(
     """`out = images[index]`, each distorted in a way of its own.
 
     They come back as they are where `key[2]` does not divide their pixels, and where one of them
-    with its field does not fit into a thread's scratch memory (from some 180 by 180 pixels on).
+    with its field does not fit into a thread's scratch memory (from some 190 by 190 pixels on).
 
     Parameters
     ----------
@@ -235,12 +240,12 @@ def distort(
     width = max(1, min(key[2], out.shape[1]))
     height = out.shape[1] // width
     taps, numbers = stack_array(MOST, np.float32), stack_array(LANES, np.float64)
-    words = stack_array(LANES, np.int32)
+    words, random = stack_array(LANES, np.int32), stack_array(BYTES, np.uint8)
     count = _gaussian(sigma, taps)
     side, rows = width + count - 1, height + (height & 1)
     wide = -(-2 * side // (2 * LANES)) * 2 * LANES
     across = width + 3
-    drawn = -(-(rows + count) * wide // DRAWN) * DRAWN
+    drawn = -(-(rows + count) * wide // (2 * BYTES)) * 2 * BYTES
     smoothed, places = rows * wide + 2 * LANES + MOST, (height + 4) * across + 2 * LANES
     field = scratch_array(scratch, drawn, taps)
     between = scratch_array(scratch + 4 * drawn, smoothed, taps)
@@ -248,9 +253,9 @@ def distort(
     padded = scratch_array(scratch + used, places, words)
     quads = scratch_array(scratch + used + 4 * places, places, words)
     used += 8 * places
-    random = scratch_array(scratch + used, drawn, out)
-    fits = used + drawn <= SCRATCH and width == key[2] and height * width == out.shape[1]
-    cy, cx, factor = (height - 1) / 2, (width - 1) / 2, alpha * 2 / 255
+    fits = used <= SCRATCH and width == key[2] and height * width == out.shape[1]
+    middle = alpha * MIDDLE / UNIT
+    cy, cx, factor = (height - 1) / 2, (width - 1) / 2, alpha / UNIT
     for unit in range(start, stop):
         image = within(index[unit], len(images))
         if not fits:
@@ -263,8 +268,8 @@ def distort(
         _smooth_down(field, taps, count, rows, wide, between)
         _quads(images, image, height, width, across, padded, quads, taps)
         for i in range(height):
-            y0 = cy + ty + yy * (i - cy) - yx * cx - alpha
-            x0 = cx + tx + xy * (i - cy) - xx * cx - alpha
+            y0 = cy + ty + yy * (i - cy) - yx * cx - middle
+            x0 = cx + tx + xy * (i - cy) - xx * cx - middle
             for j in range(0, width, 2 * LANES):
                 at, pixel = i * wide + j, unit * out.shape[1] + i * width + j
                 a, b, c, d = _smooth_along(between, at, at + side, taps, count)

@@ -323,20 +323,24 @@ def dropout_bits(size, seed, step):
     return np.array(words[:size], np.int64)
 
 
-def random_bytes(size, place, seed, epoch):
-    """The bytes of an image's field: 16 counters give 256, the lowest byte of each word first.
+def levels(size, place, seed, epoch):
+    """An image's field, from -15/16 to 15/16: 16 counters give 256 bytes, those 512 numbers.
+
+    The lowest byte of each word comes first; of 16 bytes, first the lower halves, then the upper.
 
     The image has 2^24 counters of its own, and leaves the first 16 to its affine map.
     """
     word = 0xFFFFFFFF
-    count = -(-size // 256)
+    count = -(-size // 512)
     blocks = np.uint64(place * 2**24) + np.arange(16, 16 * (count + 1)).astype(np.uint64)
     words = philox(
         (blocks & word, blocks >> 32, epoch & word, (epoch >> 32) & word),
         (seed & word, (seed >> 32) & word),
     )
     parts = [[one.reshape(count, 16) >> (8 * k) & 255 for one in words] for k in range(4)]
-    return np.array(parts, np.float64).transpose(2, 0, 1, 3).reshape(-1)[:size]
+    drawn = np.array(parts).transpose(2, 0, 1, 3).reshape(-1, 1, 16)
+    halves = np.concatenate([drawn & 15, drawn >> 4], axis=1)
+    return (halves.reshape(-1)[:size] - 7.5) / 8
 
 
 def gaussian(sigma):
@@ -352,12 +356,12 @@ def displacements(height, width, place, seed, epoch, sigma):
     side = width + len(weights) - 1
     wide = -(-2 * side // 32) * 32  # a row of both fields, side by side, in whole pairs of vectors
     rows = height + len(weights) - 1
-    drawn = random_bytes(rows * wide, place, seed, epoch).reshape(rows, wide)
+    drawn = levels(rows * wide, place, seed, epoch).reshape(rows, wide)
     fields = np.stack([drawn[:, :side], drawn[:, side : 2 * side]])
     for axis in (1, 2):
         windows = np.lib.stride_tricks.sliding_window_view(fields, len(weights), axis)
         fields = windows @ weights
-    return (2 * fields - 255) / 255
+    return fields
 
 
 def affine_map(place, seed, epoch, rotate, shear, scale, shift):
