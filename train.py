@@ -74,7 +74,7 @@ def train(request: "Request") -> int:
     with use_threads(args.threads):
         rng = np.random.default_rng(args.seed)
         pixels, classes = images[0].size, dataset.classes
-        net = jitprop.mlp(pixels, request.hidden, classes, rng, dropout=args.dropout)
+        net = jitprop.mlp(pixels, request.hidden, classes, rng, **request.layers)
         loss = jitprop.SoftmaxCrossEntropy(args.label_smoothing)
         session = jitprop.Training(
             net,

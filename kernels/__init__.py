@@ -11,6 +11,7 @@ if __name__ != "jitprop.kernels":
     raise ImportError(f"this is jitprop.kernels, not {__name__}: write `import jitprop.kernels`")
 
 from jitprop.kernels.add import add
+from jitprop.kernels.average import average
 from jitprop.kernels.bias import bias_bprop, bias_fprop
 from jitprop.kernels.compiler.jit import on_compile
 from jitprop.kernels.concatenate import concatenate_bprop, concatenate_fprop
@@ -29,6 +30,7 @@ from jitprop.kernels.matmul import (
     matmul_nt_tanh_bprop,
     matmul_tn,
 )
+from jitprop.kernels.max_norm import max_norm
 from jitprop.kernels.mean_squared_error import mean_squared_error_bprop, mean_squared_error_fprop
 from jitprop.kernels.multiply import multiply
 from jitprop.kernels.poisson_loss import poisson_loss
@@ -72,6 +74,7 @@ __all__ = [
     "adamw_update",
     "add",
     "aligned_zeros",
+    "average",
     "bias_bprop",
     "bias_fprop",
     "concatenate_bprop",
@@ -97,6 +100,7 @@ __all__ = [
     "matmul_nt",
     "matmul_nt_tanh_bprop",
     "matmul_tn",
+    "max_norm",
     "mean_squared_error_bprop",
     "mean_squared_error_fprop",
     "misses",

@@ -72,7 +72,7 @@ def _nesterov_step(w, at, count, g, velocity, rate, momentum, weight_decay):
 
 
 @inline
-def _mean(old, new, beta):
+def running_mean(old, new, beta):
     """`beta * old + (1 - beta) * new`, by the smaller share, which float32 holds more finely."""
     return fma(new - old, 1 - beta, old) if beta >= 0.5 else fma(old - new, beta, new)
 
@@ -95,7 +95,7 @@ def _mean_square(old, g, beta):
 def _adam_step(w, at, count, x, g, m, v, step, root, beta1, beta2, eps, least):
     if least > 0:
         g = where(absolute(g) < least, 0, g)
-    new_m = _mean(load(m, at, count), g, beta1)
+    new_m = running_mean(load(m, at, count), g, beta1)
     new_v = _mean_square(load(v, at, count), g, beta2)
     if least > 0:
         new_m = where(absolute(new_m) < least, 0, new_m)

@@ -118,7 +118,7 @@ def _built_in(kind: Any) -> type[Module] | None:
 
 def _arguments(kind: type[Module]) -> list[str]:
     """Return the names of what a module is made from; its weights are random no more."""
-    return [name for name in inspect.signature(kind).parameters if name != "rng"]
+    return [name for name in inspect.signature(kind).parameters if name not in ("rng", "init")]
 
 
 def _build(entries: list[Entry], elements: Mapping[str, int]) -> Module:

@@ -42,13 +42,16 @@ class Linear(Module):
         share a Generator: the same seed twice draws the same numbers twice.
     dtype : float32 or float64
         Of the parameters and of every array that passes through.
+    init : str
+        How `w` is drawn: "glorot", or "he" for a layer before a ReLU, which halves what it passes.
 
     Attributes
     ----------
     w : (in_features, out_features) of `dtype`
         Drawn from N(0, sqrt(2 / (in_features + out_features))), as on slide 14 of the exercise
-        (Glorot and Bengio 2010). Drawn in float64 and rounded to `dtype`, so that both precisions
-        start from the same network.
+        (Glorot and Bengio 2010), or from N(0, sqrt(2 / in_features)) (He, Zhang, Ren and Sun,
+        "Delving deep into rectifiers", 2015, equation 10). Drawn in float64 and rounded to
+        `dtype`, so that both precisions start from the same network.
     b : (out_features,) of `dtype`
         Zeros at first.
     dw, db : arrays of the shapes and dtype of `w` and `b`
@@ -57,7 +60,7 @@ class Linear(Module):
     Raises
     ------
     ValueError
-        A width is below 1.
+        A width is below 1, or `init` is another.
     TypeError
         A width is no integer, or the dtype is another.
     """
@@ -71,6 +74,7 @@ class Linear(Module):
         out_features: int,
         rng: np.random.Generator | int | None = None,
         dtype: npt.DTypeLike = np.float32,
+        init: str = "glorot",
     ) -> None:
         self.in_features = as_integer("Linear", "in_features", in_features)
         self.out_features = as_integer("Linear", "out_features", out_features)
@@ -79,7 +83,9 @@ class Linear(Module):
         dtype = np.dtype(dtype)
         if dtype not in (np.float32, np.float64):
             raise TypeError(f"{self!r}: dtype is {dtype}, expected float32 or float64")
-        deviation = sqrt(2 / (self.in_features + self.out_features))
+        if init not in ("glorot", "he"):
+            raise ValueError(f"{self!r}: init is {init!r}, expected glorot or he")
+        deviation = sqrt(2 / (self.in_features + (self.out_features if init == "glorot" else 0)))
         normal = as_generator("Linear", rng).standard_normal((self.in_features, self.out_features))
         self.w = kernels.aligned_zeros(normal.shape, dtype)
         self.w[...] = normal * deviation

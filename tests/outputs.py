@@ -112,6 +112,8 @@ def calls(dtype, products=PRODUCTS, shapes=SHAPES):
         yield "adam_update_above", [x.copy(), dy, *moments, 0.1, 1.5, 0.9, 0.999, 1e-8, 0.01, 0.3]
         moments = [draw(batch, n), np.abs(draw(batch, n))]
         yield "adamw_update", [x.copy(), dy, *moments, 0.1, 1.5, 0.01, 0.9, 0.999, 1e-8]
+        yield "average", [x, dy.copy(), 0.7]
+        yield "max_norm", [dy.copy(), 2.0]
         yield "next_numbers", [np.arange(4.0 * n).reshape(4, n), np.array([2]), np.zeros(n)]
         yield "scale", [x, 0.1, out(batch, n)]
         yield "add", [x, dy, out(batch, n)]

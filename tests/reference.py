@@ -281,6 +281,17 @@ def sgd(w, gradients, rates, momentum=0.0, nesterov=False, weight_decay=0.0):
         yield w
 
 
+def average(w, mean, keep):
+    """Some of the old mean, the rest of the new weights."""
+    return keep * mean.astype(np.float64) + (1 - keep) * w.astype(np.float64)
+
+
+def max_norm(w, most):
+    """Each column as it is, or of the length `most` where it is longer."""
+    norms = np.sqrt((w.astype(np.float64) ** 2).sum(axis=0))
+    return w * np.where(norms > most, most / np.maximum(norms, most), 1.0)
+
+
 def adam(w, gradients, rates, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, decoupled=False):
     """The weights after each step: Kingma and Ba, "Adam", 2015, algorithm 1.
 

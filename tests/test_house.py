@@ -46,7 +46,7 @@ LAYERS = {
     "scale": "multiply",
     "softmax_cross_entropy": "cross_entropy",
     "weigh": "weighted",
-} | dict.fromkeys(("distort", "gather", "tally", "update", "zero"))
+} | dict.fromkeys(("average", "distort", "gather", "max_norm", "tally", "update", "zero"))
 UNMEASURED = {"tally", "zero"}  # a thousandth of an epoch
 
 

@@ -10,7 +10,8 @@ from reference import assert_same_bits, assert_within, eps
 from jitprop import kernels
 from jitprop.layers import Linear
 from jitprop.training import SGD, Adam, AdamW, Settings
-from jitprop.training.optimisers import corrections, optimiser
+from jitprop.training.optimisers import optimiser
+from jitprop.training.schedules import corrections
 
 STEPS = 100
 RATES = 0.05 * np.random.default_rng(1).random(STEPS)  # another one for each step
@@ -190,7 +191,7 @@ def test_a_large_gradient_is_forgotten_as_fast_as_the_betas_say(betas, expected,
 
 @pytest.mark.parametrize("beta", [0, 1e-9, 0.3, 0.5, 0.9, 0.999, 0.9999999, 1 - 2**-40])
 @pytest.mark.parametrize("before", [0, 1, 7, 1000])
-def testcorrections_against_exact_arithmetic(beta, before):
+def test_corrections_against_exact_arithmetic(beta, before):
     found = corrections(beta, before, 200)
     power = Fraction(beta) ** before
     for step, value in enumerate(found, before + 1):

@@ -2,7 +2,6 @@
 
 import argparse
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from jitprop.cli.parser import Parser
 from jitprop.cli.values import a_path, batch_size, hidden_widths, integer, share, two_numbers
 from jitprop.training.distortion import Distortion
 from jitprop.training.settings import (
+    ACTIVATIONS,
     ARCHITECTURES,
     DEFAULTS,
     OPTIMIZERS,
@@ -72,6 +72,12 @@ LEARNING = [
                 type=hidden_widths,
                 metavar="N,N,...",
                 help="hidden layers of your own, such as 300,100, with the defaults of mlp200",
+            ),
+            arg(
+                "--activation",
+                choices=ACTIVATIONS,
+                default="tanh",
+                help="of the hidden layers (default: tanh)",
             ),
         ],
     ),
@@ -221,6 +227,30 @@ LEARNING = [
                 help="outputs of hidden layers are set to 0 with this probability in training, 0 "
                 "to below "
                 "1, typically 0.1 to 0.5 (default: 0)",
+            ),
+            arg(
+                "--input-dropout",
+                type=share(below_one=True),
+                default=0.0,
+                metavar="P",
+                help="the same for pixels, typically 0.2 (default: 0)",
+            ),
+            arg(
+                "--max-norm",
+                type=float,
+                default=UNSET,
+                metavar="N",
+                help="after each step, the weights that lead to one unit are pulled back where "
+                "their norm is above this, typically 2 to 4; 0 for none (default: 0)",
+            ),
+            arg(
+                "--average",
+                type=float,
+                default=UNSET,
+                metavar="EPOCHS|SHARE",
+                help="evaluate and save the mean of the weights: from 1 on, over the last so many "
+                "epochs; below 1, over all steps, of which an older one counts this much less for "
+                "each step after it, typically 0.999; 0 for none (default: 0)",
             ),
             arg(
                 "--label-smoothing",
@@ -394,8 +424,13 @@ class WithPresets(Parser):
         """Return the arguments."""
         found = super().parse_args(args, namespace)
         if namespace is None and getattr(found, "preset", None):
-            given = sys.argv[1:] if args is None else args
-            found = super().parse_args([*PRESETS[found.preset].split(), *given])
+            brought = super().parse_args(PRESETS[found.preset].split())
+            arch, brought.arch = brought.arch, None
+            found = super().parse_args(args, brought)
+            if found.arch:  # in place of the network that the preset brings
+                found.hidden = None
+            else:
+                found.arch = arch
         return found
 
 
@@ -408,9 +443,9 @@ def make_parser(prog: str = "train.py") -> Parser:
     )
     parser = WithPresets(
         prog=prog,
-        description="Train a network of linear layers, with tanh between them, on handwritten\n"
-        "digits by gradient descent on the cross-entropy, and count its errors on the\n"
-        "test set after every epoch.",
+        description="Train a network of linear layers, with tanh or another function between\n"
+        "them, on handwritten digits by gradient descent on the cross-entropy, and\n"
+        "count its errors on the test set after every epoch.",
         epilog=f"defaults    epochs  batch size      lr  momentum   schedule\n{rows}",
     )
     _add(parser, LEARNING + RUNNING)
@@ -420,10 +455,10 @@ def make_parser(prog: str = "train.py") -> Parser:
 def _add(parser: Parser, groups: list[Group]) -> None:
     for title, examples, arguments in groups:
         group: Any = parser.add_argument_group(title, examples.format(command=parser.command))
-        if title == "network":
-            group = group.add_mutually_exclusive_group()
+        either = group.add_mutually_exclusive_group()
         for flag, options in arguments:
-            group.add_argument(flag, **options)
+            place = either if flag in ("--arch", "--hidden") else group
+            place.add_argument(flag, **options)
 
 
 def _ways_to_run() -> Parser:

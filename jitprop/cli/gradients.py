@@ -28,7 +28,7 @@ def check(request: Request, progress: "Progress") -> str:
     from jitprop.training.architectures import gradcheck_layers
 
     args = request.args
-    rows = gradcheck_layers(len(request.hidden), args.dropout, args.label_smoothing)
+    rows = gradcheck_layers(len(request.hidden), args.label_smoothing, **request.layers)
     progress.line(table(rows))
     for row in rows:
         if not row.result:

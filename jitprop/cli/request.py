@@ -41,6 +41,8 @@ class Request:
         Of the training images.
     hidden : tuple of int
         Widths of the hidden layers.
+    layers : dict
+        What else makes a network, as `jitprop.mlp` takes it.
     checkpoint : Checkpoint or None
         The file that --resume or --evaluate named.
     command : list of str
@@ -65,6 +67,8 @@ class Request:
         except (TypeError, ValueError) as error:
             self.parser.error(str(error))
         self.hidden = self.args.hidden or ARCHITECTURES[self.args.arch]
+        names = ("dropout", "input_dropout", "activation")
+        self.layers = {name: getattr(self.args, name) for name in names}
         if self.args.dropout and not self.hidden:
             self.parser.error("argument --dropout: there is no hidden layer to drop from")
         if self.args.checkpoint_every and not self.args.save:
@@ -128,7 +132,7 @@ class Request:
             "hidden": self.hidden,
             "data": dataset.name,
             "transposed": dataset.transposed,
-            "dropout": args.dropout,
+            **self.layers,
             "label_smoothing": args.label_smoothing,
             **({"distort": asdict(self.distortion)} if self.distortion else {}),
             "validation": args.validation,

@@ -26,11 +26,12 @@ def describe(request: Request, dataset: "Dataset", session: "Training", sets: "S
     split = ", ".join(f"{len(labels)} {name}" for name, (_, labels) in sets.items())
     widths = "-".join(map(str, (dataset.train_images[0].size, *request.hidden, dataset.classes)))
     parameters = sum(parameter.value.size for parameter in session.net.parameters())
+    activation = f", {request.args.activation}" if request.hidden else ""
     settings, images = request.settings, len(sets["train"][0])
     size = min(settings.batch_size or images, images)
     lines = [
         titled(dataset, split),
-        f"network   {widths}{', tanh' if request.hidden else ''}, {parameters} parameters",
+        f"network   {widths}{activation}, {parameters} parameters",
         f"training  {', '.join(summary(request, size))}",
         f"input     {used(session)}{share}",
         f"machine   {training.cpu_model()}, threads {kernels.get_num_threads()}",
@@ -62,6 +63,7 @@ def summary(request: Request, size: int) -> list[str]:
     """Return the settings of the training, without those that are switched off."""
     args, words = request.args, request.settings.in_words(size)
     for name, value in (
+        ("input dropout", args.input_dropout),
         ("dropout", args.dropout),
         ("label smoothing", args.label_smoothing),
     ):

@@ -24,7 +24,8 @@ from jitprop import kernels
 from jitprop.layers import Module
 from jitprop.layers.module import Parameter
 from jitprop.training.examples import Array
-from jitprop.training.optimisers import AdamW, Optimiser, corrections
+from jitprop.training.optimisers import AdamW, Optimiser
+from jitprop.training.schedules import corrections
 
 BLOCK = 4096  # steps whose factors are computed together
 UNSEEN = 2.0**-40  # of eps: a gradient below moves no weight

@@ -1,4 +1,4 @@
-"""Networks of the exercise: linear layers with a tanh between each two."""
+"""Networks of the exercise: linear layers with a tanh, or another function, between each two."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -12,12 +12,21 @@ from jitprop.layers import (
     GradCheckResult,
     Linear,
     Module,
+    ReLU,
     Sequential,
+    Sigmoid,
     SoftmaxCrossEntropy,
     Tanh,
     gradcheck,
 )
 from jitprop.layers.batch import as_generator, as_integer, as_number
+
+# Of the hidden layers, with how the weights before each are drawn.
+FUNCTIONS: dict[str, tuple[type[Module], str]] = {
+    "tanh": (Tanh, "glorot"),
+    "relu": (ReLU, "he"),
+    "sigmoid": (Sigmoid, "glorot"),
+}
 
 
 def mlp(
@@ -27,6 +36,9 @@ def mlp(
     rng: np.random.Generator | int | None = None,
     dtype: npt.DTypeLike = np.float32,
     dropout: float = 0.0,
+    *,
+    activation: str = "tanh",
+    input_dropout: float = 0.0,
 ) -> Sequential:
     """Return Linear, Tanh, ..., Linear: from images to logits, over layers of `hidden` widths.
 
@@ -47,6 +59,11 @@ def mlp(
         Of the parameters.
     dropout : float
         The probability of a zero: above 0, a Dropout follows each Tanh.
+    activation : str
+        What stands in place of Tanh: "tanh", "relu" or "sigmoid". Weights that lead to a ReLU are
+        drawn as He and others have it, the rest as Glorot and Bengio.
+    input_dropout : float
+        The probability of a zero in the input: above 0, a Dropout comes first.
 
     Returns
     -------
@@ -56,20 +73,32 @@ def mlp(
     Raises
     ------
     ValueError
-        A width is below 1, or `dropout` is out of range.
+        A width is below 1, a dropout is out of range, or there is no such activation.
     TypeError
         A width is no integer, or the dtype is another.
     """
     rng = as_generator("mlp", rng)
     widths = _widths(in_features, hidden, classes)
-    dropout = as_number("mlp", "dropout", dropout)
-    if not 0 <= dropout < 1:
-        raise ValueError(f"mlp: dropout is {dropout}, expected at least 0 and below 1")
-    linears = [Linear(n, m, rng, dtype) for n, m in pairwise(widths)]
-    modules: list[Module] = [linears[0]]
-    for linear in linears[1:]:
-        modules += [Tanh(), Dropout(dropout, rng), linear] if dropout else [Tanh(), linear]
-    return Sequential(*modules)
+    dropout = _share("dropout", dropout)
+    input_dropout = _share("input_dropout", input_dropout)
+    if activation not in FUNCTIONS:
+        expected = ", ".join(FUNCTIONS)
+        raise ValueError(f"mlp: activation is {activation!r}, expected one of {expected}")
+    function, init = FUNCTIONS[activation]
+    *inner, last = pairwise(widths)
+    linears = [Linear(n, m, rng, dtype, init) for n, m in inner] + [Linear(*last, rng, dtype)]
+    modules: list[Module] = [Dropout(input_dropout, rng)] if input_dropout else []
+    for linear in linears[:-1]:
+        modules += [linear, function(), *([Dropout(dropout, rng)] if dropout else [])]
+    return Sequential(*modules, linears[-1])
+
+
+def _share(name: str, value: Any) -> float:
+    """Return a probability of dropout."""
+    p = as_number("mlp", name, value)
+    if not 0 <= p < 1:
+        raise ValueError(f"mlp: {name} is {p}, expected at least 0 and below 1")
+    return p
 
 
 def _widths(in_features: Any, hidden: Any, classes: Any) -> list[int]:
@@ -121,7 +150,7 @@ def gradcheck_mlp(hidden_layers: int) -> GradCheckResult:
 
 
 def gradcheck_layers(
-    hidden_layers: int, dropout: float = 0.0, label_smoothing: float = 0.0
+    hidden_layers: int, label_smoothing: float = 0.0, **how: Any
 ) -> list[LayerCheck]:
     """Run the gradient check on each layer of a small `mlp`, on its loss and on all of it.
 
@@ -131,10 +160,10 @@ def gradcheck_layers(
     ----------
     hidden_layers : int
         How many there are.
-    dropout : float
-        As for `mlp`.
     label_smoothing : float
         As for `SoftmaxCrossEntropy`.
+    **how
+        As for `mlp`: dropout, input_dropout, activation.
 
     Returns
     -------
@@ -143,7 +172,7 @@ def gradcheck_layers(
     """
     rng = np.random.default_rng(0)
     widths = [5 + layer % 2 for layer in range(hidden_layers)]
-    net = mlp(6, widths, 4, rng, np.float64, dropout)
+    net = mlp(6, widths, 4, rng, np.float64, **how)
     loss = SoftmaxCrossEntropy(label_smoothing)
     first = x = rng.standard_normal((3, 6))
     t = rng.integers(4, size=3)

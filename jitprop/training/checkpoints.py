@@ -27,6 +27,7 @@ import numpy.typing as npt
 import safetensors.numpy
 
 from jitprop.training.files import AnyPath, FileError, check_writable, write_bytes
+from jitprop.training.settings import Settings
 
 if TYPE_CHECKING:  # which load numba; writing and reading arrays does not need it
     from jitprop.layers import Module
@@ -137,7 +138,8 @@ class Checkpoint:
         # Early stopping ends with the best weights, not with those to go on from.
         free = () if training.settings.early_stopping else ("epochs",)
         for name in sorted(ours.keys() | self.settings.keys()):
-            saved, given = self.settings.get(name), ours.get(name)
+            # What was saved before there was a setting was trained with its default.
+            saved, given = self.settings.get(name, getattr(Settings, name, None)), ours.get(name)
             if name not in free and saved != given:
                 raise CheckpointError(self.path, f"trained with {name} {saved}, not {given}")
         given = training.net.pixels

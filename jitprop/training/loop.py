@@ -17,6 +17,7 @@ from jitprop.layers.batch import as_generator
 from jitprop.layers.mode import undisturbed
 from jitprop.layers.node import what
 from jitprop.training import schedules
+from jitprop.training.average import keeps
 from jitprop.training.batches import Batches
 from jitprop.training.distortion import Distortion
 from jitprop.training.epoch import Epoch
@@ -225,6 +226,9 @@ class Training:
         batches = len(plan.history)
         rates = schedules.rates(self.settings, epoch, batches)
         self._optimiser.prepare(rates, (epoch - 1) * batches, done)
+        average = self._optimiser.average
+        if average:
+            average.begin(keeps(self.settings, epoch, batches), done)
         order = self._draw_order() if self._order is None else self._order
         if self._key is not None:
             self._key[1] = epoch
@@ -242,6 +246,8 @@ class Training:
                     self._tell(self._on_batch, epoch, plan.done, plan.last_loss)
         finally:
             self._seconds += perf_counter() - start
+            if average:
+                average.end()
         found = summary(plan)
         result = Epoch(epoch, found.loss, found.errors, self._seconds)
         for name, evaluation in self._evaluations.items():
@@ -279,14 +285,19 @@ class Training:
         kept = {f"optimiser.{name}": array for name, array in self._optimiser.arrays().items()}
         if self._key is not None:
             kept["distortion"] = self._key
+        if self._optimiser.average:
+            kept |= self._optimiser.average.arrays()
         return {**kept, **self._best_weights, "epoch.history": self._plan.history}
 
     def record(self) -> dict[str, Any]:
         """Return where the training stands, for JSON."""
         begun = self._order is not None
-        weighted = {} if self._plan.batches.weights is None else {"weighted": True}
+        more: dict[str, Any] = {} if self._plan.batches.weights is None else {"weighted": True}
+        average = self._optimiser.average
+        if average:
+            more["average"] = {"begun": average.begun, "inside": average.inside}
         return {
-            **weighted,
+            **more,
             "epoch": self.epoch,
             "batch": self.batch,
             "seconds": self._seconds,
@@ -326,6 +337,10 @@ class Training:
         epoch, batch = record["epoch"], record["batch"]
         if not (1 <= epoch == len(record["history"]) + 1 and 0 <= batch <= len(self._plan.history)):
             raise ValueError(f"there is no batch {batch} in epoch {epoch} of this training")
+        average = self._optimiser.average
+        if average:
+            stood = record["average"]
+            average.begun, average.inside = bool(stood["begun"]), bool(stood["inside"])
         self._rng.bit_generator.state = _from_json(record["rng"])
         for name, array in own.items():
             array[...] = arrays[name]

@@ -12,7 +12,9 @@ import numpy as np
 
 from jitprop import kernels
 from jitprop.layers import Module
+from jitprop.training.average import Average
 from jitprop.training.examples import Array
+from jitprop.training.schedules import corrections
 from jitprop.training.settings import Settings
 
 STEPS = 100  # of a table that an optimiser makes by itself
@@ -36,6 +38,13 @@ class Optimiser(ABC):
         How many numbers a step reads.
     memories : tuple of str
         Names of the arrays that the rule keeps for each parameter.
+
+    Attributes
+    ----------
+    max_norm : float
+        How long the weights of a unit may be after a step; 0 for any length.
+    average : Average or None
+        What counts the weights after each step in.
     """
 
     def __init__(
@@ -50,6 +59,8 @@ class Optimiser(ABC):
         self.net = net
         self.rate = rate
         self.weight_decay = weight_decay
+        self.max_norm = 0.0
+        self.average: Average | None = None
         self._table = np.zeros((0, numbers))
         self._before = 0
         self._place = np.zeros(1, np.int64)
@@ -109,6 +120,12 @@ class Optimiser(ABC):
             self.prepare(np.full(STEPS, self.rate), self._before + len(self._table))
         kernels.next_numbers(self._table, self._place, self._now)
         self._step()
+        if self.max_norm:
+            for parameter in self.net.parameters():
+                if parameter.value.ndim == 2:
+                    kernels.max_norm(parameter.value, self.max_norm)
+        if self.average:
+            self.average.update()
 
     def _rows(self, rates: Array, before: int) -> Array:
         """Return what each step reads: here its rate."""
@@ -260,25 +277,12 @@ class AdamW(Adam):
 def optimiser(net: Module, settings: Settings) -> Optimiser:
     """Return what updates `net` with these settings."""
     rate, decay = settings.rate, settings.weight_decay
+    made: Optimiser
     if settings.optimizer == "sgd":
-        return SGD(net, rate, settings.momentum, decay, settings.nesterov)
-    kind = {"adam": Adam, "adamw": AdamW}[settings.optimizer]
-    return kind(net, rate, settings.betas, settings.eps, decay)
-
-
-def corrections(beta: float, before: int, steps: int) -> Array:
-    """Return 1 - beta^t for t = before + 1, ..., as (1 - beta) (1 + beta + ...).
-
-    For a beta close to 1 this keeps the digits that a difference from 1 loses. All is + and *, the
-    same bits everywhere.
-    """
-    done, power, left = 0.0, 1.0, before  # 1 - power, power
-    square, rest = beta, 1 - beta  # beta^1, 2, 4, ... and 1 less that
-    while left:
-        if left & 1:
-            done += power * rest
-            power *= square
-        rest *= 1 + square
-        square *= square
-        left >>= 1
-    return done + np.cumsum((1 - beta) * np.cumprod([power] + [beta] * (steps - 1)))
+        made = SGD(net, rate, settings.momentum, decay, settings.nesterov)
+    else:
+        kind = {"adam": Adam, "adamw": AdamW}[settings.optimizer]
+        made = kind(net, rate, settings.betas, settings.eps, decay)
+    made.max_norm = settings.max_norm
+    made.average = Average(net) if settings.average else None
+    return made

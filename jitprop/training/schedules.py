@@ -38,6 +38,24 @@ def rates(settings: Settings, epoch: int, batches: int) -> Array:
     return settings.rate * factor
 
 
+def corrections(beta: float, before: int, steps: int) -> Array:
+    """Return 1 - beta^t for t = before + 1, ..., as (1 - beta) (1 + beta + ...).
+
+    For a beta close to 1 this keeps the digits that a difference from 1 loses. All is + and *, the
+    same bits everywhere.
+    """
+    done, power, left = 0.0, 1.0, before  # 1 - power, power
+    square, rest = beta, 1 - beta  # beta^1, 2, 4, ... and 1 less that
+    while left:
+        if left & 1:
+            done += power * rest
+            power *= square
+        rest *= 1 + square
+        square *= square
+        left >>= 1
+    return done + np.cumsum((1 - beta) * np.cumprod([power] + [beta] * (steps - 1)))
+
+
 def _cos_pi(x: Array) -> Array:
     """cos(pi x) for x from 0 to 1, as the series of sin(pi (1/2 - x)), to 1e-16."""
     y = pi * (0.5 - x)

@@ -6,7 +6,9 @@ from dataclasses import dataclass, fields, replace
 from operator import index
 from typing import Any
 
-# Widths of the hidden layers; a tanh follows each.
+ACTIVATIONS = ("tanh", "relu", "sigmoid")
+
+# Widths of the hidden layers; an activation follows each.
 ARCHITECTURES: dict[str, tuple[int, ...]] = {
     "linear": (),
     "mlp200": (200,),
@@ -57,6 +59,13 @@ class Settings:
     weight_decay : float
         How much weights, not biases, are drawn to 0, at least 0. sgd and adam add weight_decay * w
         to the gradient; adamw takes rate * weight_decay * w off the weights.
+    max_norm : float
+        How long the weights that lead to one unit may be, the root of the sum of their squares;
+        after each step, longer ones are pulled back. 0 for any length.
+    average : float
+        From 1: the network ends with the mean of its weights over the last so many epochs, or parts
+        of one. Below 1: with a mean of all steps, an older one counts this much less for each step
+        after it. Evaluated and saved is this mean. 0 for the weights of the last step.
     schedule : str
         "constant", "linear", "cosine" or "step", see `jitprop.training.schedules`.
     warmup : float
@@ -86,6 +95,8 @@ class Settings:
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
+    max_norm: float = 0.0
+    average: float = 0.0
     schedule: str = "constant"
     warmup: float = 0.0
     step_size: int = 5
@@ -105,6 +116,13 @@ class Settings:
             raise ValueError(f"the learning rate must be above 0 and finite, not {self.rate}")
         self._check_optimizer()
         self._check_schedule()
+        if not 0 <= self.average <= MOST_EPOCHS:
+            raise ValueError(f"average must be from 0 to {MOST_EPOCHS}, not {self.average}")
+        if self.average >= 1 and self.early_stopping:
+            raise ValueError(
+                f"average {self.average:g} is over the last epochs, but with early stopping nobody "
+                "knows which these are; below 1 it is over all steps"
+            )
         if self.patience < 1:
             raise ValueError(f"patience must be at least 1, not {self.patience}")
         if self.patience != Settings.patience and not self.early_stopping:
@@ -131,6 +149,8 @@ class Settings:
             words.append(f"early stopping with patience {self.patience}")
         words += [f"warm-up {self.warmup:g}"] if self.warmup else []
         words += [f"weight decay {self.weight_decay:g}"] if self.weight_decay else []
+        words += [f"max norm {self.max_norm:g}"] if self.max_norm else []
+        words += [f"average {self.average:g}"] if self.average else []
         return words
 
     def _check_optimizer(self) -> None:
@@ -145,6 +165,8 @@ class Settings:
             raise ValueError(f"eps must be above 0 and finite, not {self.eps}")
         if not (self.weight_decay >= 0 and math.isfinite(self.weight_decay)):
             raise ValueError(f"weight decay must be 0 or more and finite, not {self.weight_decay}")
+        if not (self.max_norm >= 0 and math.isfinite(self.max_norm)):
+            raise ValueError(f"max norm must be 0 or more and finite, not {self.max_norm}")
 
     def _check_schedule(self) -> None:
         if self.schedule not in SCHEDULES:
@@ -169,6 +191,8 @@ _ELSEWHERE = {
     **dict.fromkeys(("wd", "l2", "decay", "weight_regularization"), "weight_decay"),
     **dict.fromkeys(("lr_schedule", "scheduler", "lr_scheduler"), "schedule"),
     **dict.fromkeys(("beta", "beta_1", "beta_2", "beta1", "beta2"), "betas"),
+    **dict.fromkeys(("max_col_norm", "maxnorm", "max_weight_norm", "renorm"), "max_norm"),
+    **dict.fromkeys(("swa", "ema", "polyak", "averaging", "ema_decay"), "average"),
     **dict.fromkeys(("warmup_epochs", "warm_up"), "warmup"),
     **dict.fromkeys(("n_iter_no_change",), "patience"),
     **dict.fromkeys(("epsilon",), "eps"),
@@ -267,6 +291,8 @@ _KINDS: dict[str, Callable[[str, Any], Any]] = {
     "betas": _numbers,
     "eps": a_number,
     "weight_decay": a_number,
+    "max_norm": a_number,
+    "average": a_number,
     "schedule": _text,
     "warmup": a_number,
     "step_size": _integer,
