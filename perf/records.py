@@ -1,0 +1,289 @@
+"""Records: how few errors on MNIST's test images, how soon.
+
+    python -m perf.records sweep '--preset errors100 --lr 0.1' ...    errors on held-out images
+    python -m perf.records run errors100 ensemble                     with the test images
+    python -m perf.records table                                      RECORDS.md
+
+`sweep` trains on the first 50,000 training images and counts errors on the last 10,000: it is how
+settings are chosen. Arguments are those of train.py; `-` reads a line for each setting. `run`
+trains on all 60,000, seed after seed. Both append a line to a CSV in results/ for each run and go
+on where they stopped, with a run from its last checkpoint. `table` writes what the lines say.
+
+Seconds are those of the training by the clock, without reading, compiling and evaluating. Let
+nothing else run meanwhile.
+"""
+
+import argparse
+import csv
+import json
+import math
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from perf import machine, report
+from perf.figures import KEPT, ROOT
+
+RESULTS = ROOT / "perf" / "results"
+PAGE = ROOT / "RECORDS.md"
+COLUMNS = (
+    "record", "arguments", "seed", "test_errors", "seconds", "epochs", "weights_sha256",
+    "peak_gflops", "threads", "version", "cpu", "python", "numpy", "commit", "date",
+)  # fmt: skip
+SWEPT = ("arguments", "seed", "held_out_errors", "train_errors", "seconds", "epochs", "version")
+BEGIN, END = "<!-- table -->", "<!-- end of table -->"
+CERTAIN = 0.01  # how likely the mean of all seeds may be at or above the target
+PEAK_ROUNDS = 20
+
+
+@dataclass(frozen=True)
+class Record:
+    """A target, and what reaches it.
+
+    Attributes
+    ----------
+    target : float
+        Of the mean of the test errors over all seeds.
+    arguments : str
+        Of train.py.
+    seeds : int
+        How many runs it is the mean of: 0, 1, ...
+    rules : str
+        What the network may be.
+    of : str
+        The record whose networks are members of this one, an ensemble; else "".
+    """
+
+    target: float
+    arguments: str
+    seeds: int = 10
+    rules: str = "any"
+    of: str = ""
+
+
+RECORDS: dict[str, Record] = {}
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """The lines of a CSV, if it is there."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def append(path: Path, columns: Sequence[str], line: dict[str, object]) -> None:
+    """Write one more line."""
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(line)
+
+
+def train(arguments: Sequence[str]) -> dict[str, Any]:
+    """Run train.py; return its metrics."""
+    with tempfile.TemporaryDirectory() as folder:
+        metrics = Path(folder) / "metrics.json"
+        command = [sys.executable, "train.py", *arguments, "--quiet", "--metrics", str(metrics)]
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        return json.loads(metrics.read_text())
+
+
+def seconds(metrics: dict[str, Any]) -> float:
+    return sum(epoch["train_seconds"] for epoch in metrics["epochs"])
+
+
+def sweep(settings: Iterable[str], seeds: int, path: Path) -> None:
+    """Append and print what is not there yet."""
+    done = {(line["arguments"], int(line["seed"])) for line in read(path)}
+    for arguments in settings:
+        for seed in range(seeds):
+            if (arguments, seed) in done:
+                continue
+            given = [*arguments.split(), "--validation", str(KEPT), "--seed", str(seed)]
+            metrics = train(given)
+            last = metrics["epochs"][-1]
+            line = (
+                *(arguments, seed, last["validation_errors"], last["train_errors"]),
+                *(f"{seconds(metrics):.3g}", len(metrics["epochs"])),
+                metrics["versions"]["jitprop"],
+            )
+            append(path, SWEPT, dict(zip(SWEPT, line, strict=True)))
+            print(f"{last['validation_errors']:5}{seconds(metrics):9.2f} s  {seed:2}  {arguments}")
+            sys.stdout.flush()
+
+
+def peak() -> float:
+    """GFLOP/s of multiply-adds in registers, the most of some tries."""
+    from jitprop import kernels
+
+    found = []
+    for chains in machine.CHAINS:
+        case = machine.peak(chains)
+        arguments = case.arguments(np.dtype(np.float32))
+        call = machine.PEAKS[chains]
+        call(*arguments)
+        for _ in range(PEAK_ROUNDS):
+            start = time.perf_counter()
+            call(*arguments)
+            found.append(case.flops / (time.perf_counter() - start) / 1e9)
+    assert kernels.get_num_threads()
+    return max(found)
+
+
+def kept(name: str, seed: int, folder: Path) -> Path:
+    """Where a run keeps its network."""
+    return folder / f"{name}-{seed}.safetensors"
+
+
+def run(name: str, seeds: int, path: Path, folder: Path) -> None:
+    """Append and print the runs of a record that are not there yet."""
+    record = RECORDS[name]
+    done = {int(line["seed"]) for line in read(path) if line["record"] == name}
+    for seed in range(seeds or record.seeds):
+        if seed in done:
+            continue
+        gflops = peak()
+        if record.of:
+            files = [kept(record.of, member, folder) for member in range(int(record.arguments))]
+            given = [word for file in files for word in ("--evaluate", str(file))]
+        else:
+            file = str(kept(name, seed, folder))
+            begun = Path(file).exists()
+            words = (
+                ["--resume", file] if begun else record.arguments.split() + ["--seed", str(seed)]
+            )
+            given = [*words, "--save", file, "--checkpoint-every", "10"]
+        metrics = train(given)
+        about = report.circumstances("")
+        line = {
+            **{key: about[key] for key in COLUMNS if key in about},
+            "record": name,
+            "arguments": record.arguments,
+            "seed": seed,
+            "test_errors": metrics["test_errors"],
+            "seconds": "" if record.of else f"{seconds(metrics):.4g}",
+            "epochs": "" if record.of else len(metrics["epochs"]),
+            "weights_sha256": "" if record.of else metrics["weights_sha256"],
+            "peak_gflops": f"{gflops:.0f}",
+            "threads": metrics["threads"],
+            "version": metrics["versions"]["jitprop"],
+        }
+        append(path, COLUMNS, line)
+        print(f"{name:12}{seed:4}{line['test_errors']:6}  {line['seconds']:>8} s", flush=True)
+
+
+def likelihood(errors: Sequence[float], target: float) -> float:
+    """How likely such a mean is if that of all seeds were at the target: Student's t, one-sided.
+
+    1 where there is but one.
+    """
+    if len(errors) < 2:
+        return 1.0
+    from scipy.stats import t as student
+
+    deviation = statistics.stdev(errors) or 1e-9
+    return float(
+        student.sf(
+            (target - statistics.mean(errors)) / deviation * math.sqrt(len(errors)), len(errors) - 1
+        )
+    )
+
+
+def rows(lines: Sequence[dict[str, str]]) -> list[str]:
+    """The table: a row for each record that has runs."""
+    found = [
+        "| rules | target | mean errors | runs | seconds, mean | peak | record |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, record in RECORDS.items():
+        runs = [line for line in lines if line["record"] == name]
+        if not runs:
+            continue
+        errors = [int(line["test_errors"]) for line in runs]
+        mean = statistics.mean(errors)
+        spread = f" ({min(errors)} to {max(errors)})" if len(errors) > 1 else ""
+        p = likelihood(errors, record.target)
+        certain = "" if len(errors) == 1 else f", p {p:.0e}" if p < CERTAIN else ", not certain"
+        reached = "" if mean < record.target else ", missed"
+        times = [float(line["seconds"]) for line in runs if line["seconds"]]
+        taken = f"{statistics.mean(times):.3g}" if times else ""
+        gflops = statistics.median(float(line["peak_gflops"]) for line in runs)
+        found.append(
+            f"| {record.rules} | {record.target:g}{reached} | {mean:.1f}{spread} | {len(runs)}{certain} "
+            f"| {taken} | {gflops:.0f} GFLOP/s | `{name}` |"
+        )
+    return found
+
+
+def commands() -> list[str]:
+    """What each record runs."""
+    found = ["| record | command |", "|---|---|"]
+    for name, record in RECORDS.items():
+        what = f"`python train.py {record.arguments}`"
+        if record.of:
+            what = f"the networks of `{record.of}`, seeds 0 to {int(record.arguments) - 1}"
+        found.append(f"| `{name}` | {what} |")
+    return found
+
+
+def table(path: Path, page: Path) -> None:
+    """Put both tables into the page, between its marks."""
+    text = page.read_text()
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    middle = "\n".join([*rows(read(path)), "", *commands()])
+    page.write_text(f"{before}{BEGIN}\n{middle}\n{END}{after}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    description, _, more = (__doc__ or "").partition("\n")
+    parser = argparse.ArgumentParser(
+        prog="python -m perf.records",
+        description=description,
+        epilog=more,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR", help="of the CSVs")
+    parts = parser.add_subparsers(dest="what", required=True)
+    part = parts.add_parser("sweep")
+    part.add_argument("settings", nargs="+", metavar="ARGUMENTS", help="of train.py, in quotes")
+    part.add_argument("--seeds", type=int, default=1, metavar="N")
+    part = parts.add_parser("run")
+    part.add_argument(
+        "records", nargs="+", choices=RECORDS, metavar="RECORD", help=", ".join(RECORDS)
+    )
+    part.add_argument("--seeds", type=int, default=0, metavar="N", help="default: the record's")
+    part.add_argument(
+        "--folder",
+        type=Path,
+        default=ROOT / "build" / "records",
+        help="of networks and checkpoints",
+    )
+    parts.add_parser("table")
+    args = parser.parse_args(arguments)
+    if args.what == "sweep":
+        lines = sys.stdin if args.settings == ["-"] else args.settings
+        settings = (line.strip() for line in lines)
+        sweep((line for line in settings if line), args.seeds, args.out / "records_sweep.csv")
+    elif args.what == "run":
+        args.folder.mkdir(parents=True, exist_ok=True)
+        for name in args.records:
+            run(name, args.seeds, args.out / "records.csv", args.folder)
+    else:
+        table(args.out / "records.csv", PAGE)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
