@@ -327,8 +327,11 @@ RUNNING = [
             arg(
                 "--evaluate",
                 type=a_path,
+                action="append",
                 metavar="FILE",
-                help="train nothing, but count its errors on the test set, class by class",
+                help="train nothing, but count its errors on the test set, class by class; given "
+                "several times, those of the networks together, by the mean of their "
+                "probabilities, on the data of the first",
             ),
         ],
     ),
