@@ -330,7 +330,7 @@ RUNNING = [
                 action="append",
                 metavar="FILE",
                 help="train nothing, but count its errors on the test set, class by class; given "
-                "several times, those of the networks together, by the mean of their "
+                "again for other files, the errors of all together, by the mean of their "
                 "probabilities, on the data of the first",
             ),
         ],

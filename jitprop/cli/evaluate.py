@@ -45,8 +45,8 @@ def evaluate(request: Request) -> int:
     errors = int(len(labels) - found.sum())
     if loss is not None:
         for path, alone in zip(args.evaluate, each, strict=True):
-            progress.line(f"{path}: {errors_line(alone, len(labels))}")
-        progress.line(f"test loss of the mean of their probabilities: {loss:.4g}")
+            progress.line(f"alone     {path}: {alone} errors ({alone / len(labels):.2%})")
+        progress.line(f"together  loss {loss:.4g}, of the mean of their probabilities")
     progress.always(errors_line(errors, len(labels)))
     if args.metrics:
         digests = [training.weights_sha256(net) for net in nets]

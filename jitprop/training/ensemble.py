@@ -38,7 +38,8 @@ def members(net: Any) -> list[Any]:
         for verb, ours, first in zip(("takes", "gives"), _ends(one), _ends(net[0]), strict=True):
             known = ours != (None,) != first
             if known and len(ours) != len(first):
-                raise ValueError(f"net[{place}] {verb} {len(ours)} arrays, net[0] {len(first)}")
+                count = f"{len(ours)} array{'s' * (len(ours) > 1)}"
+                raise ValueError(f"net[{place}] {verb} {count}, net[0] {len(first)}")
             for width, other in zip(ours, first, strict=False):
                 if None not in (width, other) and width != other:
                     raise ValueError(f"net[{place}] {verb} {width} features, net[0] {other}")
