@@ -357,8 +357,11 @@ RUNNING = [
             arg(
                 "--evaluate",
                 type=a_path,
+                action="append",
                 metavar="FILE",
-                help="train nothing, but count its errors on the test set, class by class",
+                help="train nothing, but count its errors on the test set, class by class; given "
+                "again for other files, the errors of all together, by the mean of their "
+                "probabilities, on the data of the first",
             ),
         ],
     ),

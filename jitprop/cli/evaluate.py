@@ -11,66 +11,127 @@ from jitprop.cli.sets import lies_otherwise, read_dataset
 if TYPE_CHECKING:
     import numpy as np
 
+    from jitprop.data import Dataset
+    from jitprop.layers import Module
 
 MOST_COLUMNS = 20  # of a table that a terminal shows; --metrics has all counts of any
 
 
 def evaluate(request: Request) -> int:
-    """Report what the network of a checkpoint takes the test images for; return the exit code."""
+    """Report what networks of checkpoints take the test images for; return the exit code."""
     from jitprop import training
-    from jitprop.training.evaluation import NotFiniteError
     from jitprop.training.progress import Progress
 
-    args, parser, checkpoint = request.args, request.parser, request.checkpoint
-    assert checkpoint is not None
+    args, parser = request.args, request.parser
     dataset = read_dataset(request)
-    try:
-        net = checkpoint.net()
-    except training.CheckpointError as error:
-        parser.error(str(error))
-    # Of EMNIST alone: others lie as they always did.
-    if dataset.transposed and not args.transpose and (why := lies_otherwise(request, dataset)):
-        parser.error(why)
-    inputs = [("--evaluate", args.evaluate), *(("--data", file) for file in dataset.files)]
+    nets = networks(request, dataset)
+    inputs = [("--evaluate", path) for path in args.evaluate]
+    inputs += [("--data", file) for file in dataset.files]
     parser.check_files(inputs, [("--metrics", args.metrics)])
     check_metrics(request)
     labels = dataset.test_labels
     progress = Progress(args.quiet)
     turned = ", turned upright" if dataset.transposed else ""
-    progress.line(
-        f"data      {dataset.name}: {len(labels)} test{turned}\n"
-        f"network   {args.evaluate}: {net!r}\n"
-    )
-    try:
-        with use_threads(args.threads), progress:
-            counts = training.confusion(net, dataset.test_images, labels)
-    except NotFiniteError as error:
-        lost = f"{error.lost} of {len(labels)}"
-        parser.fail(f"{args.evaluate}: its output for {lost} images is not finite")
-    except (TypeError, ValueError) as error:
-        parser.error(f"{args.evaluate}: does not take {dataset.name}: {error}")
+    progress.line(f"data      {dataset.name}: {len(labels)} test{turned}")
+    for path, net in zip(args.evaluate, nets, strict=True):
+        progress.line(f"network   {path}: {net!r}")
+    progress.line("")
+    with use_threads(args.threads), progress:
+        counts, each, loss = counted(request, nets, dataset)
     images = counts.sum(axis=1)
     found = counts.diagonal()
     recall = [n / of if of else math.nan for n, of in zip(found, images, strict=True)]
     progress.line(table(counts, recall))
     errors = int(len(labels) - found.sum())
+    if loss is not None:
+        for path, alone in zip(args.evaluate, each, strict=True):
+            progress.line(f"alone     {path}: {alone} errors ({alone / len(labels):.2%})")
+        progress.line(f"together  loss {loss:.4g}, of the mean of their probabilities")
     progress.always(errors_line(errors, len(labels)))
     if args.metrics:
+        digests = [training.weights_sha256(net) for net in nets]
         record = {
-            "evaluated": args.evaluate,
+            "evaluated": args.evaluate[0],
             "data": dataset.name,
             "transposed": dataset.transposed,
             "test_errors": errors,
             "test_images": len(labels),
             "confusion": counts.tolist(),
             "recall": [None if math.isnan(share) else share for share in recall],
-            "weights_sha256": training.weights_sha256(net),
+            "weights_sha256": digests[0],
             "versions": training.versions(),
         }
+        if loss is not None:
+            record |= {"evaluated": args.evaluate, "weights_sha256": digests}
+            record |= {"test_errors_of_each": each, "test_loss": loss}
         write_metrics(request, record)
     if progress.lost:
         raise progress.lost
     return 0
+
+
+def networks(request: Request, dataset: "Dataset") -> "list[Module]":
+    """Return the networks of all files; end where one was trained on other images."""
+    from jitprop import training
+
+    args, parser, first = request.args, request.parser, request.checkpoint
+    assert first is not None
+    nets: list[Module] = []
+    for path in args.evaluate:
+        try:
+            checkpoint = training.read(path) if nets else first
+            nets.append(checkpoint.net())
+        except training.CheckpointError as error:
+            parser.error(str(error))
+        # Of EMNIST alone: others lie as they always did.
+        if (
+            dataset.transposed
+            and not args.transpose
+            and (why := lies_otherwise(checkpoint, dataset))
+        ):
+            parser.error(why)
+        there, here = (one.about.get("data_sha256") for one in (checkpoint, first))
+        if None not in (there, here) and there != here:
+            parser.warn(f"{path}: trained on other data than {first.path}")
+    return nets
+
+
+def counted(
+    request: Request, nets: "list[Module]", dataset: "Dataset"
+) -> "tuple[np.ndarray, list[int], float | None]":
+    """Return what the test images are taken for, the errors of each network, the loss of several.
+
+    Ends, with the name of the file, where a network does not fit.
+    """
+    from jitprop.training.asking import as_probabilities
+    from jitprop.training.ensemble import mean
+    from jitprop.training.evaluation import (
+        NotFiniteError,
+        confusion_of,
+        evaluate_probabilities,
+        outputs,
+    )
+
+    parser, paths, labels = request.parser, request.args.evaluate, dataset.test_labels
+    tables, answers = [], []
+    for path, net in zip(paths, nets, strict=True):
+        try:
+            z = outputs(net, dataset.test_images)
+            tables.append(confusion_of(net, z, labels))
+        except NotFiniteError as error:
+            parser.fail(
+                f"{path}: its output for {error.lost} of {len(labels)} images is not finite"
+            )
+        except (TypeError, ValueError) as error:
+            parser.error(f"{path}: does not take {dataset.name}: {error}")
+        if z.shape[1] != tables[0].shape[1]:
+            parser.error(f"{path}: has {z.shape[1]} outputs, {paths[0]} {tables[0].shape[1]}")
+        answers.append(as_probabilities(net, z) if nets[1:] else z)
+    each = [int(len(labels) - counts.trace()) for counts in tables]
+    if not nets[1:]:
+        return tables[0], each, None
+    p = mean(answers)
+    return confusion_of(nets, p, labels), each, evaluate_probabilities(p, labels).loss
 
 
 @contextlib.contextmanager

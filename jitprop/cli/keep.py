@@ -45,7 +45,7 @@ class Keeper:
         checkpoint = self.request.checkpoint
         if checkpoint and checkpoint.about.get("data_sha256") != self.about["data_sha256"]:
             other = f"{args.resume}: trained on other data than {self.dataset.name}"
-            parser.error(lies_otherwise(self.request, self.dataset) or other)
+            parser.error(lies_otherwise(checkpoint, self.dataset) or other)
         goes_on = args.resume and args.save and same_file(args.resume, args.save)
         inputs = [("--data", file) for file in self.dataset.files]
         outputs = [("--save", args.save), ("--metrics", args.metrics)]

@@ -34,6 +34,7 @@ examples:
   {command} seven.png photo.jpg
   {command} scans/ --show seen.png
   cat seven.png | {command} --json -
+  {command} seven.png --model a.safetensors --model b.safetensors
 """
 
 
@@ -58,16 +59,18 @@ def run(args: argparse.Namespace, parser: "Parser") -> int:
     import numpy as np
 
     try:
-        from jitprop.data.image import FIELD, ImageError, normalise, read_image
+        from jitprop.data.image import ImageError, normalise, read_image
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "PIL":
             raise
         parser.error("reading images needs Pillow: pip install 'jitprop[images]'")
     from jitprop.training import check_writable
+    from jitprop.training.ensemble import mean
 
+    models: list[str] = args.model or [str(MODEL)]
     found = list(images(args.images))
     inputs: list[tuple[str, Any]] = [
-        ("--model", args.model),
+        *(("--model", path) for path in models),
         *(("IMAGE", p) for _, p in found if isinstance(p, Path)),
     ]
     if "-" in args.images and os.path.exists("/dev/stdin"):
@@ -78,11 +81,7 @@ def run(args: argparse.Namespace, parser: "Parser") -> int:
             check_writable(args.show)
         except OSError as error:
             parser.error(f"argument --show: {printable(args.show)}: {error.strerror}")
-    try:
-        net = load_network(args.model)
-        predict(net, np.zeros((1, FIELD, FIELD), np.uint8))  # whether it takes such images
-    except (OSError, TypeError, ValueError) as error:
-        parser.error(f"argument --model: {described(error, args.model)}")
+    nets = networks(models, parser)
 
     entries: list[dict[str, Any]] = []
     digits: list[np.ndarray] = []
@@ -102,9 +101,14 @@ def run(args: argparse.Namespace, parser: "Parser") -> int:
             given.append(thumbnail(grey))
     read = [entry for entry in entries if "error" not in entry]
     if digits:
-        for entry, probabilities in zip(read, predict(net, np.stack(digits)).tolist(), strict=True):
-            if not np.isfinite(probabilities).all():
-                entry["error"] = f"{printable(entry['file'])}: what the network gives is not finite"
+        answers = [predict(net, np.stack(digits)) for net in nets]
+        for row, (entry, probabilities) in enumerate(
+            zip(read, mean(answers).tolist(), strict=True)
+        ):
+            finite = [bool(np.isfinite(answer[row]).all()) for answer in answers]
+            if not all(finite):
+                what = printable(models[finite.index(False)]) if len(nets) > 1 else "the network"
+                entry["error"] = f"{printable(entry['file'])}: what {what} gives is not finite"
                 parser.say(f"error: {entry['error']}")
                 continue
             entry[kind(probabilities)] = int(np.argmax(probabilities))
@@ -129,6 +133,27 @@ def load_network(path: str | Path) -> "Module":
     from jitprop import training
 
     return training.load(path)
+
+
+def networks(models: Sequence[str], parser: Parser) -> "list[Module]":
+    """Load the networks of all files; end where one takes no digits, or tells others apart."""
+    import numpy as np
+
+    from jitprop.data.image import FIELD
+
+    nets, classes = [], []
+    for path in models:
+        try:
+            nets.append(load_network(path))
+            blank = np.zeros((1, FIELD, FIELD), np.uint8)
+            classes.append(predict(nets[-1], blank).shape[1])
+        except (OSError, TypeError, ValueError) as error:
+            parser.error(f"argument --model: {described(error, path)}")
+        if classes[-1] != classes[0]:
+            parser.error(
+                f"argument --model: {path}: has {classes[-1]} outputs, {models[0]} {classes[0]}"
+            )
+    return nets
 
 
 def predict(net: "Module", digits: "np.ndarray") -> "np.ndarray":
@@ -258,9 +283,10 @@ def make_parser(prog: str) -> Parser:
     parser.add_argument(
         "--model",
         type=a_path,
-        default=str(MODEL),
+        action="append",
         metavar="FILE",
-        help="network that train.py saved, of digits or of other classes "
+        help="network that train.py saved, of digits or of other classes; several, each with "
+        "--model, answer by the mean of their probabilities "
         "(default: an mlp200, trained on MNIST)",
     )
     parser.add_argument(

@@ -44,7 +44,7 @@ class Request:
     layers : dict
         What else makes a network, as `jitprop.mlp` takes it.
     checkpoint : Checkpoint or None
-        The file that --resume or --evaluate named.
+        The file that --resume or the first --evaluate named.
     command : list of str
         All words that say what is trained, for a checkpoint to hold.
     typed : str
@@ -79,7 +79,7 @@ class Request:
         from jitprop.training import CheckpointError, read
 
         args, parser = self.args, self.parser
-        path = args.resume or args.evaluate
+        path = args.evaluate[0] if args.evaluate else args.resume
         for flag in ("save", "resume", "gradcheck", "report"):
             if args.evaluate and getattr(args, flag):
                 parser.error(f"argument --evaluate: not allowed with --{flag}")

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from jitprop.data import Dataset
+    from jitprop.training import Checkpoint
 
     Sets = dict[str, tuple[np.ndarray, np.ndarray]]
 
@@ -36,10 +37,8 @@ def titled(dataset: "Dataset", counts: str) -> str:
     return f"data      {dataset.name}: {counts}, {', '.join(words)}"
 
 
-def lies_otherwise(request: Request, dataset: "Dataset") -> str | None:
+def lies_otherwise(checkpoint: "Checkpoint", dataset: "Dataset") -> str | None:
     """Return what to say of a checkpoint that was trained on the transposes of these images."""
-    checkpoint = request.checkpoint
-    assert checkpoint is not None
     if checkpoint.about.get("data_sha256") != dataset.transpose().sha256():
         return None
     how, flag = ("as they lie in the files", "no") if dataset.transposed else ("transposed", "yes")

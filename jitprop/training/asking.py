@@ -9,7 +9,7 @@ with it.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from jitprop.training.batches import (
     check_output,
     into_linear,
 )
+from jitprop.training.ensemble import mean, members
 from jitprop.training.examples import Array, Rows, all_finite, dtype_of, inputs
 from jitprop.training.plan import ALONE, own_part
 
@@ -239,23 +240,36 @@ def predict(net: Module, x: Rows) -> Any:
     return Predictor(net)(x)
 
 
-def probabilities(net: Module, x: Rows) -> Any:
-    """Return the probability of each class.
+def probabilities(net: Module | Sequence[Module], x: Rows) -> Any:
+    """Return the probability of each class; of several networks, the mean of theirs.
 
     A network that ends in Softmax or Sigmoid gives probabilities by itself. The outputs of others
     get one softmax; a single output, the logit of the second of two classes, gets a sigmoid.
 
     Parameters
     ----------
-    net : Module
+    net : Module, or list or tuple of Modules
+        Several networks take the same inputs and tell the same classes apart; all else may differ.
     x : array, or tuple of arrays for several inputs
         As for `predict`, which raises the same errors.
 
     Returns
     -------
     (n, classes) array of the network's dtype, or a tuple of them for several outputs
+        Of several networks, of the wider dtype.
+
+    Raises
+    ------
+    ValueError
+        There is no network, or several do not go together; as `predict`.
+    TypeError
+        One of them is no module; as `predict`.
     """
-    y = predict(net, x)
+    return mean([as_probabilities(one, predict(one, x)) for one in members(net)])
+
+
+def as_probabilities(net: Module, y: Any) -> Any:
+    """Return what a network gave, `y`, an array or a tuple of them, as probabilities."""
     several = isinstance(y, tuple)
     found = []
     for place, z in enumerate(y if several else (y,)):

@@ -1,16 +1,18 @@
 """How well a network does on labelled images."""
 
+from collections.abc import Sequence
 from contextlib import closing
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from jitprop.layers import Loss, Module
+from jitprop.layers import Bias, CrossEntropy, Loss, Module, SoftmaxCrossEntropy
 from jitprop.layers.copies import copied
 from jitprop.layers.mode import one_at_a_time
-from jitprop.training.asking import BATCH, predict, twin
+from jitprop.training.asking import BATCH, predict, probabilities, twin
 from jitprop.training.batches import Batches
+from jitprop.training.ensemble import members
 from jitprop.training.examples import Array, Rows, check_loss, labels
 from jitprop.training.plan import Plan, own_part
 
@@ -44,15 +46,21 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    net: Module, loss: Loss, x: Rows, t: Rows, sample_weight: npt.ArrayLike | None = None
+    net: Module | Sequence[Module],
+    loss: Loss,
+    x: Rows,
+    t: Rows,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> Evaluation:
     """Run `net` in evaluation over examples, and compare with their targets.
 
     Parameters
     ----------
-    net : Module
+    net : Module, or list or tuple of Modules
+        Several answer together, by the mean of their `probabilities`.
     loss : Loss
-        Of its output.
+        Of its output. Of several networks, `SoftmaxCrossEntropy()` or `CrossEntropy()`: either is
+        the cross-entropy of that mean, infinite where all give the right class 0.
     x, t : arrays
         Examples and targets, as `Batches` takes them.
     sample_weight : (n,) of any numbers, at least 0, or None
@@ -67,29 +75,55 @@ def evaluate(
     Raises
     ------
     ValueError, TypeError
-        The arrays do not fit together or to the network.
+        The arrays do not fit together or to the network; several networks do not go together, what
+        they give is not finite, or the loss is none for them.
     """
     check_loss(loss)
-    batches = Batches(net, x, t, BATCH, loss=loss, weights=sample_weight)
-    if own_part(net) or own_part(loss):
+    one, *others = nets = members(net)
+    batches = Batches(one, x, t, BATCH, loss=loss, weights=sample_weight)
+    if others:
+        smoothing = getattr(loss, "label_smoothing", 0)
+        if type(loss) not in (CrossEntropy, SoftmaxCrossEntropy) or smoothing:
+            raise ValueError(
+                f"loss is {loss!r}, expected SoftmaxCrossEntropy() or CrossEntropy(): of several "
+                "networks, the loss is the cross-entropy of their mean probabilities"
+            )
+        return evaluate_probabilities(probabilities(nets, x), t, sample_weight)
+    if own_part(one) or own_part(loss):
         with one_at_a_time:
-            return evaluate_plan(Plan(net, loss, batches))
-    return evaluate_plan(Plan(twin(net), copied(loss), batches))
+            return evaluate_plan(Plan(one, loss, batches))
+    return evaluate_plan(Plan(twin(one), copied(loss), batches))
 
 
-def outputs(net: Module, x: Rows) -> Array:
-    """Return what `net` gives for examples; of several outputs, the first."""
-    y = predict(net, x)
+def evaluate_probabilities(
+    p: Array, t: Rows, sample_weight: npt.ArrayLike | None = None
+) -> Evaluation:
+    """Return the errors and the cross-entropy of probabilities, (n, classes); see `evaluate`."""
+    expect_finite(p)
+    given = Bias(p.shape[1], p.dtype)  # a network that gives what it is given: it adds 0
+    return evaluate(given, CrossEntropy(), p, t, sample_weight)
+
+
+def outputs(net: Module | Sequence[Module], x: Rows) -> Array:
+    """Return what `net` gives for examples; of several outputs, the first.
+
+    Several networks give the mean of their probabilities.
+    """
+    one, *others = nets = members(net)
+    y = probabilities(nets, x) if others else predict(one, x)
     return y[0] if isinstance(y, tuple) else y
 
 
-def confusion(net: Module, x: npt.ArrayLike, t: npt.ArrayLike) -> npt.NDArray[np.int64]:
+def confusion(
+    net: Module | Sequence[Module], x: npt.ArrayLike, t: npt.ArrayLike
+) -> npt.NDArray[np.int64]:
     """Count how many images of each class the network takes for each class.
 
     Parameters
     ----------
-    net : Module
-        Of several outputs the first counts.
+    net : Module, or list or tuple of Modules
+        Of several outputs the first counts. Several networks answer together, by the mean of their
+        `probabilities`.
     x : arrays
         Examples, as `predict` takes them.
     t : (n,) of integers, or (n, classes)
@@ -103,24 +137,34 @@ def confusion(net: Module, x: npt.ArrayLike, t: npt.ArrayLike) -> npt.NDArray[np
     Raises
     ------
     ValueError
-        There are too many classes, or more than the network has outputs; or these are not finite.
+        There are too many classes, or more than the network has outputs; or these are not finite;
+        or several networks do not go together.
     """
     truth = labels("t", t)
     if not len(truth):
         raise ValueError(f"t has shape {np.shape(t)}, expected (n,), n at least 1")
-    classes = int(truth.max()) + 1
-    if classes > MOST_CLASSES:
+    if (classes := int(truth.max()) + 1) > MOST_CLASSES:
         raise ValueError(f"{classes} classes, expected at most {MOST_CLASSES} to compare")
-    z = outputs(net, x)
+    return confusion_of(net, outputs(net, x), truth)
+
+
+def confusion_of(net: object, z: Array, truth: Array) -> npt.NDArray[np.int64]:
+    """Return what `confusion` does, of the outputs `z` of a network."""
+    classes = int(truth.max()) + 1
     if len(truth) != len(z):
         raise ValueError(f"t has {len(truth)} rows, x {len(z)}")
     if z.shape[1] < classes:
         raise ValueError(f"{net!r} has no outputs for {classes} classes")
-    if lost := int((~np.isfinite(z)).any(axis=1).sum()):
-        raise NotFiniteError(lost, len(z))
+    expect_finite(z)
     counts = np.zeros((classes, z.shape[1]), np.int64)
     np.add.at(counts, (truth, z.argmax(axis=1)), 1)
     return counts
+
+
+def expect_finite(z: Array) -> None:
+    """Raise NotFiniteError if the outputs of a network are not finite for some examples."""
+    if lost := int((~np.isfinite(z)).any(axis=1).sum()):
+        raise NotFiniteError(lost, len(z))
 
 
 def evaluate_plan(plan: Plan) -> Evaluation:

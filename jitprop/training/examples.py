@@ -210,7 +210,7 @@ def taken(net: Module) -> tuple[int | None, ...]:
     return tuple(widths)
 
 
-def given_off(net: Module, widths: list[int], of: str = "") -> tuple[int | None, ...]:
+def given_off(net: Module, widths: Sequence[int | None], of: str = "") -> tuple[int | None, ...]:
     """Return the width of each output, for inputs of these widths; None where it is not known."""
     sources = [f"x{place}" if len(widths) > 1 else "x" for place in range(len(widths))]
     try:
