@@ -29,6 +29,8 @@ from typing import Any
 
 import numpy as np
 
+import jitprop
+
 from perf import machine, report
 from perf.figures import KEPT, ROOT
 
@@ -38,7 +40,7 @@ COLUMNS = (
     "record", "arguments", "seed", "test_errors", "seconds", "epochs", "weights_sha256",
     "peak_gflops", "threads", "version", "cpu", "python", "numpy", "commit", "date",
 )  # fmt: skip
-SWEPT = ("arguments", "seed", "held_out_errors", "train_errors", "seconds", "epochs", "version")
+SWEPT = ("arguments", "seed", "held_out_errors", "train_errors", "seconds", "epochs")
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 CERTAIN = 0.01  # how likely the mean of all seeds may be at or above the target
 PEAK_ROUNDS = 20
@@ -116,7 +118,6 @@ def sweep(settings: Iterable[str], seeds: int, path: Path) -> None:
             line = (
                 *(arguments, seed, last["validation_errors"], last["train_errors"]),
                 *(f"{seconds(metrics):.3g}", len(metrics["epochs"])),
-                metrics["versions"]["jitprop"],
             )
             append(path, SWEPT, dict(zip(SWEPT, line, strict=True)))
             print(f"{last['validation_errors']:5}{seconds(metrics):9.2f} s  {seed:2}  {arguments}")
@@ -160,10 +161,14 @@ def run(name: str, seeds: int, path: Path, folder: Path) -> None:
         else:
             file = str(kept(name, seed, folder))
             begun = Path(file).exists()
-            words = (
-                ["--resume", file] if begun else record.arguments.split() + ["--seed", str(seed)]
-            )
-            given = [*words, "--save", file, "--checkpoint-every", "10"]
+            anew = [*record.arguments.split(), "--seed", str(seed)]
+            given = [
+                *(["--resume", file] if begun else anew),
+                "--save",
+                file,
+                "--checkpoint-every",
+                "10",
+            ]
         metrics = train(given)
         about = report.circumstances("")
         line = {
@@ -177,7 +182,6 @@ def run(name: str, seeds: int, path: Path, folder: Path) -> None:
             "weights_sha256": "" if record.of else metrics["weights_sha256"],
             "peak_gflops": f"{gflops:.0f}",
             "threads": metrics["threads"],
-            "version": metrics["versions"]["jitprop"],
         }
         append(path, COLUMNS, line)
         print(f"{name:12}{seed:4}{line['test_errors']:6}  {line['seconds']:>8} s", flush=True)
@@ -219,10 +223,11 @@ def rows(lines: Sequence[dict[str, str]]) -> list[str]:
         times = [float(line["seconds"]) for line in runs if line["seconds"]]
         taken = f"{statistics.mean(times):.3g}" if times else ""
         gflops = statistics.median(float(line["peak_gflops"]) for line in runs)
-        found.append(
-            f"| {record.rules} | {record.target:g}{reached} | {mean:.1f}{spread} | {len(runs)}{certain} "
-            f"| {taken} | {gflops:.0f} GFLOP/s | `{name}` |"
+        cells = (
+            *(record.rules, f"{record.target:g}{reached}", f"{mean:.1f}{spread}"),
+            *(f"{len(runs)}{certain}", taken, f"{gflops:.0f} GFLOP/s", f"`{name}`"),
         )
+        found.append(f"| {' | '.join(cells)} |")
     return found
 
 
