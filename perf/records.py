@@ -30,7 +30,6 @@ from typing import Any
 import numpy as np
 
 import jitprop
-
 from perf import machine, report
 from perf.figures import KEPT, ROOT
 
@@ -182,6 +181,7 @@ def run(name: str, seeds: int, path: Path, folder: Path) -> None:
             "weights_sha256": "" if record.of else metrics["weights_sha256"],
             "peak_gflops": f"{gflops:.0f}",
             "threads": metrics["threads"],
+            "version": jitprop.__version__,
         }
         append(path, COLUMNS, line)
         print(f"{name:12}{seed:4}{line['test_errors']:6}  {line['seconds']:>8} s", flush=True)
