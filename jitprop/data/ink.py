@@ -11,6 +11,7 @@ the columns, are those in which the picture, summed up along lines, varies most.
 Fourier transform along a ray (the central slice theorem), so one transform tells all directions.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,20 +21,41 @@ from scipy import fft, ndimage
 
 Array = npt.NDArray[Any]
 
-FAINTEST = 12.0  # grey levels, of 255, between paper and ink
+FAINTEST = 18.0  # grey levels, of 255, between paper and ink
 NOISE = 7.0  # standard deviations of the paper that are not ink
+DIM = 60.0  # grey levels of paper; darker paper shows too little of its noise
 STROKE = 0.22  # of the shorter side of a picture: what is wider is no stroke
 PAPER = 160  # pixels of the longer side on which paper is looked for
-GLANCE = 40  # pixels of the longer side that tell whether ink is darker or lighter
+GLANCE = 28  # pixels of the longer side that tell whether ink is darker or lighter
 FEW = 64  # pixels of the longer side, at most, of a picture without noise and lines
 STEEPEST = 0.3  # of lines, to the rows or the columns: 16.7 degrees
-LIGHTER = 0.3  # of a line's pixels, at most, are lighter than it
-CROSSED = 300  # columns, at most, in which lines are looked at
+LIGHTER = 0.3  # of a line's pixels, at most, are lighter than where it is seen ...
+TYPICAL = 0.6  # ... and of these, at least, are lighter than what is taken away
+CROSSED = 200  # columns, at most, in which lines are looked at
 PRINTED = 0.35  # of full ink, above which nothing counts when directions are looked for
 
 
-def ink_of(grey: Array) -> Array | None:
-    """Return how much of each pixel is ink.
+@dataclass
+class Ink:
+    """What is ink on a picture.
+
+    Attributes
+    ----------
+    share : (rows, columns) float32
+        0 paper, 1 full ink.
+    levels : (rows, columns) float32
+        Grey levels of the picture; those of ink are lower than those of paper.
+    full : float
+        The share of the light that full ink takes away.
+    """
+
+    share: Array
+    levels: Array
+    full: float
+
+
+def ink_of(grey: Array) -> Ink | None:
+    """Return what is ink on a picture, or None if nothing is.
 
     Parameters
     ----------
@@ -42,12 +64,11 @@ def ink_of(grey: Array) -> Array | None:
 
     Returns
     -------
-    (rows, columns) float32 or None
-        0 paper, 1 ink. None if there is no ink.
+    Ink or None
     """
     levels = 255 - grey if _lighter(grey) else grey
     paper = _paper(levels)
-    ink = 1 - levels / np.maximum(paper, 1)
+    ink = (paper - levels) / np.maximum(paper, DIM)
     least = FAINTEST / float(np.median(paper[::8, ::8]))
     if max(grey.shape) > FEW:
         if _noise(ink) > 0.01:
@@ -57,7 +78,7 @@ def ink_of(grey: Array) -> Array | None:
     full = _full(ink)
     if full < least:
         return None
-    return np.clip(ink * np.float32(1 / full), 0, 1)
+    return Ink(np.clip(ink * np.float32(1 / full), 0, 1), levels, full)
 
 
 def _reduced(grey: Array, side: int) -> tuple[Array, int]:
@@ -79,18 +100,16 @@ def _paper(levels: Array) -> Array:
     small, step = _reduced(levels, PAPER)
     if step > 1:
         small = ndimage.gaussian_filter(small, 1.0)
-    radius = max(1.0, STROKE / 2 * min(small.shape))
-    reach = int(radius)
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    paper = ndimage.grey_closing(small, footprint=np.hypot(x, y) <= radius, mode="nearest")
-    # The corners of a shadow, into which the disc does not fit, belong to the shadow.
-    for _ in range(reach):
-        paper = np.maximum(small, ndimage.grey_erosion(paper, (3, 3), mode="nearest"))
+    size = max(3, 1 + round(STROKE * min(small.shape)))
+    paper = ndimage.grey_closing(small, (size, size), mode="nearest")
+    # The corners of a shadow, into which the square does not fit, belong to the shadow.
+    for _ in range(size):
+        paper = np.maximum(small, ndimage.minimum_filter(paper, 3, mode="nearest"))
     paper -= np.median(paper - small)  # a closing of noise is that of its highest peaks
     if step == 1:
         return paper.astype(np.float32)
     # At the edge of a shadow, what is between two pixels here is as dark as the darker one.
-    paper = ndimage.grey_erosion(paper, (3, 3), mode="nearest")
+    paper = ndimage.minimum_filter(paper, 3, mode="nearest")
     rows, columns = levels.shape
     large = Image.fromarray(paper.astype(np.float32)).resize(
         (columns, rows), Image.Resampling.BILINEAR, (0, 0, columns / step, rows / step)
@@ -148,39 +167,47 @@ def _slope(power: Array) -> float:
 def _lines(ink: Array, clipped: Array, slope: float, full: float) -> tuple[Array | None, float]:
     """Return lines of about that slope, as dark as they are, all else 0; and their darkness."""
     rows, columns = ink.shape
-    step = -(-columns // CROSSED)
-    some = np.arange(step // 2, columns, step)
-    ramp = np.arange(columns) - columns / 2
-    reach = int(np.ceil((STEEPEST + 0.02) * columns / 2)) + 1
-    place = np.arange(-reach, rows + reach)[:, None]
+    some = np.arange(0, columns, -(-columns // CROSSED))
+    ramp = np.arange(columns, dtype=np.float32) - columns / 2
+    reach = int((STEEPEST + 0.02) * columns / 2) + 2
+    place = np.arange(rows + 2 * reach)[:, None]
 
-    def sheared(values: Array, slope: float, outside: float) -> tuple[Array, Array]:
-        index = place + np.rint(slope * ramp[some]).astype(int)
-        inside = (index >= 0) & (index < rows)
-        values = values[index.clip(0, rows - 1), some]
-        return np.where(inside, values, np.float32(outside)), inside.sum(axis=1)
+    def sheared(values: Array, slope: float, outside: float) -> Array:
+        padded = np.full((rows + 4 * reach, values.shape[1]), outside, np.float32)
+        padded[2 * reach : 2 * reach + rows] = values
+        index = reach + np.rint(slope * ramp[some]).astype(int)
+        return padded[place + index, np.arange(len(some))]
 
-    best = -1.0
+    best, half = -1.0, some[::2]
+    thinned = clipped[:, half]
     for near in slope + np.arange(-3, 4) * (0.4 / columns):
-        sums = sheared(clipped, near, 0)[0].sum(axis=1)
+        some, kept = half, some
+        sums = sheared(thinned, near, 0).sum(axis=1)
+        some = kept
         score = float(sums @ sums)
         if score > best:
             best, slope = score, near
-    values, count = sheared(ink, slope, np.inf)
+    values = sheared(ink[:, some], slope, np.inf)
+    count = np.isfinite(values).sum(axis=1)
+    eighth = max(1, len(some) // 8)
+    ends = [np.median(part, axis=1) for part in (values[:, :eighth], values[:, -eighth:])]
     values.sort(axis=1)
-    profile = values[np.arange(len(values)), (LIGHTER * count).astype(int).clip(0, len(some) - 1)]
-    profile[count == 0] = 0
+    at = [(share * count).astype(int).clip(0, len(some) - 1) for share in (LIGHTER, TYPICAL)]
+    profile, amount = (values[np.arange(len(values)), index] for index in at)
+    profile = np.minimum(profile, np.minimum(*ends))  # a line leaves the picture on both sides
+    few = count <= 0.03 * len(some)
+    profile[few] = amount[few] = 0
     long = count > 0.4 * len(some)
+    base = np.median(amount[long])
     profile = np.clip(profile - np.median(profile[long]), 0, None)
     thin = max(5, min(ink.shape) // 60)
     profile -= ndimage.grey_opening(profile, thin)
     darkest = float(profile[long].max())
     if darkest < 0.02:
         return None, 0.0
-    humps = np.count_nonzero(np.diff((profile > darkest / 2).astype(np.int8)) > 0)
-    if humps < 3 and darkest > 0.7 * full:  # a stroke
-        return None, 0.0
-    profile = np.where(count > 0.15 * len(some), np.minimum(profile, darkest), 0)
-    profile = ndimage.maximum_filter1d(profile, 3).astype(np.float32)
-    index = np.arange(rows)[:, None] - np.rint(slope * ramp).astype(int)
-    return profile[index + reach], darkest
+    seen = profile > max(0.01, darkest / 8)
+    amount = np.where(seen, amount - base, 0).astype(np.float32)
+    darkest = float(amount[long].max())
+    profile = ndimage.maximum_filter1d(amount.clip(0, darkest), 3)
+    shift = reach - np.rint(slope * ramp).astype(np.int32)
+    return profile[np.arange(rows, dtype=np.int32)[:, None] + shift], darkest

@@ -20,6 +20,8 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
+from jitprop.data.ink import FEW, Ink
+
 Array = npt.NDArray[Any]
 Box = tuple[int, int, int, int]
 
@@ -27,6 +29,7 @@ FIELD, BOX, CENTRE = 28, 20, 14
 SEED = 0.55  # of full ink: a piece without it is none
 EDGE = 0.35  # of full ink, where a piece ends
 SPECK = 0.05  # of the largest piece of ink; smaller ones are dust
+SMALLEST = 0.02  # of the longer side of a picture; a smaller digit is none
 FINE = 100  # pixels of the longer side of a digit, of which 20 are made
 THIN = 2.0  # pixels, of 20: a stroke of less is made as wide
 
@@ -53,18 +56,18 @@ class Shape:
     signs: list[str]
 
 
-def shapes_of(ink: Array) -> list[Shape]:
+def shapes_of(picture: Ink) -> list[Shape]:
     """Return the digits of a picture, rows from top to bottom, each from left to right.
 
     Parameters
     ----------
-    ink : (rows, columns) float32
-        0 paper, 1 ink.
+    picture : Ink
 
     Returns
     -------
     list of Shape
     """
+    ink = picture.share
     edge = EDGE if max(ink.shape) > 3 * BOX else 0.02
     labels, count = ndimage.label(ink > edge, np.ones((3, 3)))
     if not count:
@@ -80,13 +83,52 @@ def shapes_of(ink: Array) -> list[Shape]:
         for n in kept
         for r, c in [slices[n - 1]]
     ]
-    groups = _joined(groups)
+    smallest = SMALLEST * max(ink.shape)
+    groups = [
+        g for g in _joined(groups) if _is_large(g[1], smallest) and _stands_out(picture, labels, *g)
+    ]
     found = []
     for row in _rows([box for _, box in groups]):
         for i in row:
             members, box = groups[i]
             found.append(_shape(ink, labels, members, box, len(members) > 1))
     return found
+
+
+def _is_large(box: Box, smallest: float) -> bool:
+    width, height = box[2] - box[0], box[3] - box[1]
+    return max(width, height) >= smallest and width <= 4 * height
+
+
+def _stands_out(picture: Ink, labels: Array, members: list[int], box: Box) -> bool:
+    """Whether ink is darker than what is around it, on all sides, and close by; not so shadows."""
+    if max(labels.shape) <= FEW:
+        return True
+    side = max(box[2] - box[0], box[3] - box[1])
+    margin = side // 8 + 3
+    y = slice(max(0, box[1] - margin), box[3] + margin)
+    x = slice(max(0, box[0] - margin), box[2] + margin)
+    step = max(1, side // 60)
+    own = np.isin(labels[y, x], members)
+    levels, some, other = (
+        np.asarray(Image.fromarray(part).reduce(step)) if step > 1 else part
+        for part in (
+            np.ascontiguousarray(picture.levels[y, x]),
+            np.ascontiguousarray(own.astype(np.float32)),
+            np.ascontiguousarray((picture.share[y, x] > EDGE).astype(np.float32)),
+        )
+    )
+    away = 1 + max(1, side // step // 15)
+    if step == 1:
+        levels = ndimage.gaussian_filter(levels, 1.0)
+    near = ndimage.maximum_filter(some > 0, 2 * away + 1)
+    ring = ndimage.maximum_filter(near, 3) & ~near & (other == 0)
+    if ring.sum() < 10:
+        return True
+    ink = np.where(some >= min(0.5, some.max()), levels, np.float32(255))
+    ink = ndimage.minimum_filter(ink, 2 * away + 5)
+    dark = (levels - ink)[ring] >= 0.35 * picture.full * np.maximum(levels[ring], 60)
+    return bool(dark.mean() >= 0.75)
 
 
 def _joined(groups: list[Any]) -> list[Any]:
