@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jitprop.estimators import *
     from jitprop.interop import *
     from jitprop.layers import *
+    from jitprop.reading import *
     from jitprop.reporting import *
     from jitprop.training import *
 
@@ -34,6 +35,7 @@ __all__ = [
     "CheckpointError",
     "Concatenate",
     "CrossEntropy",
+    "Digit",
     "Distortion",
     "DivergedError",
     "Dropout",
@@ -92,6 +94,7 @@ __all__ = [
     "predict",
     "probabilities",
     "read",
+    "read_digits",
     "reporting",
     "resume",
     "save",
@@ -146,7 +149,7 @@ if not TYPE_CHECKING:  # to a type checker, a name that is not above is an error
             return import_module(f"{__name__}.{name}")
         rooms = (
             import_module(f"{__name__}.{room}")
-            for room in ("training", "reporting", "interop", "layers")
+            for room in ("training", "reporting", "interop", "layers", "reading")
         )
         return getattr(next(room for room in rooms if name in room.__all__), name)
 

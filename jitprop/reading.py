@@ -1,38 +1,177 @@
-"""Read digits."""
+"""Digits and numbers on pictures: `read_digits`, and the command `jitprop predict` over it."""
+
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from jitprop.data.image import Picture
+    from jitprop.data.pieces import Shape
+    from jitprop.layers import Module
+
+__all__ = ["Digit", "read_digits"]
+
+Array = npt.NDArray[Any]
+Ask = Callable[[Array], Array]  # (n, 28, 28) uint8 -> (n, classes) probabilities
 
 MODEL = Path(__file__).parent / "data" / "mnist_mlp200.safetensors"
-SURE = 0.9
+SURE = 0.9  # a lower probability is doubtful ...
+SIGNED = 0.95  # ... and so is one lower than this where there are signs
+WHOLE, CUT = 0.7, 0.9  # less of a wide shape, and more of both its parts: it is two digits
+
 
 @dataclass(frozen=True)
 class Digit:
+    """A digit that was read.
+
+    Attributes
+    ----------
+    digit : int
+        0 to 9; of a network that tells other classes apart, the class.
+    probability : float
+        The network's, of that digit.
+    probabilities : tuple of float
+        Of each digit.
+    box : (left, top, right, bottom)
+        In pixels of the picture, held upright; right and bottom are those behind the last.
+    doubt : str or None
+        If the answer is not sure: "unsure", and why, as far as the picture tells.
+    """
+
     digit: int
     probability: float
-    probabilities: list
-    box: tuple
+    probabilities: tuple[float, ...]
+    box: tuple[int, int, int, int]
     doubt: str | None
 
 
-def load_networks(models):
-    from jitprop import training
-    return [training.load(m) for m in (models or [str(MODEL)])]
+def read_digits(
+    image: "str | os.PathLike[str] | BinaryIO | npt.ArrayLike",
+    net: "Module | Sequence[Module] | None" = None,
+) -> list[Digit]:
+    """Read the digits on a picture.
 
+    Parameters
+    ----------
+    image : path, binary file, or (rows, columns) of numbers
+        A file that Pillow opens, or grey levels of 0 to 255. Ink is darker or lighter than paper.
+    net : Module, list of Modules, or None
+        It takes images of 28 x 28 pixels. Several answer by the mean of their probabilities. None
+        for the network that comes with the package.
 
-def read_digits(image, net):
-    from jitprop.data.image import read_image, ImageError
-    from jitprop.data.ink import ink_of
-    from jitprop.data.pieces import shapes_of
+    Returns
+    -------
+    list of Digit
+        In reading order: rows from top to bottom, each from left to right. Empty if nothing is to
+        be seen.
+
+    Raises
+    ------
+    jitprop.data.DataError
+        The file is no image, damaged or too large.
+    ValueError, TypeError
+        The array does not hold grey levels, or `net` does not take images of 28 x 28 pixels.
+    ModuleNotFoundError
+        Pillow or SciPy is not installed: `pip install 'jitprop[images]'`.
+    """
+    check_installed()
+    from jitprop.data.image import picture_of
     from jitprop.training import probabilities
-    ink = ink_of(read_image(image))
-    shapes = shapes_of(ink) if ink is not None else []
+
+    picture = picture_of(image)
+    nets = shipped() if net is None else net
+
+    def ask(digits: Array) -> Array:
+        p = probabilities(nets, digits)
+        return p[0] if isinstance(p, tuple) else p
+
+    return [digit for digit, _ in recognised(picture, ask)]
+
+
+def check_installed() -> None:
+    """Refuse to go on without the packages that pictures need.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        One line says what is missing, and what to type.
+    """
+    for package, name in (("PIL", "Pillow"), ("scipy", "SciPy")):
+        try:
+            __import__(package)
+        except ModuleNotFoundError as error:
+            if error.name != package:
+                raise
+            message = f"reading images needs {name}: pip install 'jitprop[images]'"
+            raise ModuleNotFoundError(message, name=package) from None
+
+
+@cache
+def shipped() -> "Module":
+    """Return the network that comes with the package."""
+    from jitprop import training
+
+    return training.load(MODEL)
+
+
+def recognised(picture: "Picture", ask: Ask) -> list[tuple[Digit, Array]]:
+    """Return the digits on a picture, each with what the network saw, (28, 28) uint8.
+
+    Parameters
+    ----------
+    picture : jitprop.data.image.Picture
+    ask : function
+        Takes (n, 28, 28) uint8, gives (n, classes) probabilities.
+
+    Returns
+    -------
+    list of (Digit, array)
+    """
+    from jitprop.data.pieces import shapes_of
+
+    shapes = shapes_of(picture.grey)
     if not shapes:
-        raise ImageError("nothing")
-    p = probabilities(net, np.stack([s.pixels for s in shapes]))
-    out = []
-    for s, q in zip(shapes, p):
-        out.append(Digit(int(q.argmax()), float(q.max()), q.tolist(), s.box, "unsure" if q.max() < SURE else None))
-    return out
+        return []
+    answers = ask(np.stack([shape.pixels for shape in shapes]))
+    found = []
+    for shape, p in zip(shapes, answers, strict=True):
+        found += _digits(shape, p, ask)
+    return [
+        (_digit(shape, p.tolist(), picture.box(shape.box)), shape.pixels) for shape, p in found
+    ]
+
+
+def _digits(shape: "Shape", p: Array, ask: Ask) -> "list[tuple[Shape, Array]]":
+    """Return the shape and its answer, or those of its parts, if they are more likely digits."""
+    from jitprop.data.pieces import halves
+
+    ways = halves(shape)
+    if not ways or p.max() >= WHOLE:
+        return [(shape, p)]
+    answers = ask(np.stack([part.pixels for way in ways for part in way]))
+    answers = answers.reshape(len(ways), 2, -1)
+    likely = answers.max(axis=2).min(axis=1)
+    best = int(likely.argmax())
+    if likely[best] <= CUT:
+        return [(shape, p)]
+    return [
+        one
+        for part, answer in zip(ways[best], answers[best], strict=True)
+        for one in _digits(part, answer, ask)
+    ]
+
+
+def _digit(shape: "Shape", p: list[float], box: tuple[int, int, int, int]) -> Digit:
+    best = max(p)
+    doubt = None
+    if best < (SIGNED if shape.signs else SURE):
+        doubt = ": ".join(["unsure", *([", ".join(shape.signs)] if shape.signs else [])])
+    return Digit(p.index(best), best, tuple(p), box, doubt)

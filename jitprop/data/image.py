@@ -1,25 +1,12 @@
-"""A person's image of a digit, made into 28 x 28 pixels as those of MNIST were made.
+"""A person's picture, read whatever it is, as grey levels. Needs Pillow, the extra `images`.
 
-    The original black and white images were size-normalised to fit in a 20 x 20 pixel box while
-    preserving their aspect ratio; grey levels are the result of anti-aliasing; then the centre of
-    mass was moved to the centre of a 28 x 28 field.
-
-So, in other words, Y. LeCun, C. Cortes and C.J.C. Burges on "The MNIST database of handwritten
-digits"; likewise Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to
-document recognition", Proceedings of the IEEE 86(11), 1998, section III-A. What they do not say
-was measured on the training images: the longer side of all pixels that are not 0 is exactly 20 in
-59,987 of 60,000, and the centre of mass lies within half a pixel of (14, 14), counted from 0, so
-images were moved by whole pixels. `normalise` returns an image of MNIST as it is.
-
-Paper is what most of the image's border shows. A smooth surface fitted to it says how bright paper
-is at each place, so light may fall unevenly, though without sharp shadows. Ink is what differs from
-it, in the direction, darker or lighter, that differs more; dark ink takes away a share of the
-light. A digit needs some paper around it. Needs Pillow, the extra `images`.
+`ink.py` says what is ink on it, `pieces.py` what is a digit.
 """
 
 import io
 import os
 import warnings
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -36,23 +23,59 @@ MAX_PIXELS = 2**26  # 8192 x 8192, decoded 256 MiB
 WORKING = 1024  # longest side that is looked at, a digit of a thirtieth of it fills the box
 HUGE = 1e30  # above what any camera means, below what overflows when it is summed
 BAND = 2**21  # pixels converted at once
-ORIENTATION = 0x0112  # the tag in which a camera says how it was held
+ORIENTATION = 0x0112  # the tag in which a camera says how it was held ...
+SIDEWAYS = (5, 6, 7, 8)  # ... and its values for what is turned by a quarter
 
-# Ink, of full ink, where the box begins. Of 1,000 training images, held out and enlarged, mlp200
-# misread 33, linear 85; at 0.1: 35 and 75; at 0.4: 37 and 90; of the originals: 37 and 85.
-EDGE = 0.2
-FAINTEST = 12.0  # grey levels, of 255, between paper and ink
-NOISE = 4.0  # standard deviations of the paper that are not ink
-SPECK = 0.05  # of the largest connected piece of ink; smaller pieces are dust
-SAMPLES = 64  # rows, and columns, at most, that paper is fitted to
-GRID = 128  # cells a side, at most, in which pieces are told apart
+FAINTEST = 12.0  # grey levels, of 255: what is opaque and differs less shows nothing
 
 
 class ImageError(DataError):
     """An image cannot be read or shows no digit; one line says which and why."""
 
 
+@dataclass
+class Picture:
+    """A picture, upright.
+
+    Attributes
+    ----------
+    grey : (rows, columns) float32
+        0 black, 255 white, the longer side at most WORKING.
+    size : (width, height)
+        Before it was averaged down.
+    """
+
+    grey: Array
+    size: tuple[int, int]
+
+    def box(self, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+        """Return a box in `grey` in pixels of the whole picture."""
+        factor = max(self.size) / max(self.grey.shape)
+        width, height = self.size
+        left, top, right, bottom = (round(factor * place) for place in box)
+        return left, top, min(right, width), min(bottom, height)
+
+
 def read_image(source: str | os.PathLike[str] | BinaryIO, name: str | None = None) -> Array:
+    """Return the grey levels of `read_picture`.
+
+    Parameters
+    ----------
+    source : path or binary file
+    name : str or None
+
+    Returns
+    -------
+    (rows, columns) float32
+
+    Raises
+    ------
+    ImageError
+    """
+    return read_picture(source, name).grey
+
+
+def read_picture(source: str | os.PathLike[str] | BinaryIO, name: str | None = None) -> Picture:
     """Read an image of any kind that Pillow opens, upright, and its first frame, as grey levels.
 
     Parameters
@@ -64,8 +87,8 @@ def read_image(source: str | os.PathLike[str] | BinaryIO, name: str | None = Non
 
     Returns
     -------
-    (rows, columns) float32
-        0 black, 255 white, the longer side at most WORKING: a larger image is averaged down to it.
+    Picture
+        A larger image is averaged down to WORKING.
         Transparent parts become paper. Levels of more than 8 bits are stretched to their range.
 
     Raises
@@ -106,52 +129,56 @@ def read_image(source: str | os.PathLike[str] | BinaryIO, name: str | None = Non
         raise ImageError(f"{name}: damaged image ({reason})") from None
 
 
-def normalise(grey: npt.ArrayLike, name: str = "image") -> Array:
-    """Make an image of one digit into one as MNIST has them.
+def picture_of(image: Any, name: str | None = None) -> "Picture":
+    """Return a picture, from a file or an array.
 
     Parameters
     ----------
-    grey : (rows, columns) of numbers
-        Grey levels of 0 to 255, ink darker or lighter than paper.
-    name : str
-        What messages call it.
+    image : path, binary file, or (rows, columns) of numbers
+        A file's path, a file open for reading bytes, or grey levels of 0 to 255.
+    name : str or None
+        What messages call a file; None for the path.
 
     Returns
     -------
-    (28, 28) uint8
-        0 paper, 255 ink.
+    Picture
 
     Raises
     ------
     ImageError
-        Nothing is to be seen on it.
+        As `read_image`.
+    ValueError
+        An array does not hold grey levels.
     """
-    grey = np.asarray(grey, np.float32)
-    if grey.ndim != 2 or grey.size == 0:
-        raise ValueError(f"grey of shape {grey.shape}: expected (rows, columns)")
-    ink = _ink(grey)
-    if ink is None:
-        raise ImageError(f"{name}: nothing to be seen on it, expected a digit")
-    rows, columns = (_extent(ink.max(axis=axis)) for axis in (1, 0))
-    sides = (rows[1] - rows[0], columns[1] - columns[0])
-    height, width = (max(1, round(BOX * side / max(sides))) for side in sides)
-    box = Image.fromarray(ink).resize(
-        (width, height), Image.Resampling.HAMMING, (columns[0], rows[0], columns[1], rows[1])
-    )
-    digit = np.clip(np.asarray(box), 0, None)
-    digit /= digit.max()
-    field = np.zeros((FIELD, FIELD), np.uint8)
-    top, left = (_place(digit.sum(axis=axis)) for axis in (1, 0))
-    field[top : top + height, left : left + width] = np.rint(255 * digit)
-    return field
+    if isinstance(image, (str, os.PathLike)) or hasattr(image, "read"):
+        return read_picture(image, name)
+    grey = np.asarray(image)
+    if grey.ndim != 2 or grey.size == 0 or grey.dtype.kind not in "iuf":
+        raise ValueError(
+            f"image is an array of shape {grey.shape} and dtype {grey.dtype}: expected "
+            "(rows, columns) of grey levels, 0 to 255"
+        )
+    if grey.size > MAX_PIXELS:
+        raise ValueError(f"image has {grey.size} pixels, more than {MAX_PIXELS}")
+    low, high = float(grey.min()), float(grey.max())
+    if not (0 <= low and high <= 255):  # also for NaN
+        raise ValueError(f"image has levels of {low:g} to {high:g}: expected 0 to 255")
+    if grey.dtype.kind == "f" and 0 < high <= 1:
+        raise ValueError(f"image has levels of {low:g} to {high:g}: expected 0 to 255, not 0 to 1")
+    size, factor = (grey.shape[1], grey.shape[0]), -(-max(grey.shape) // WORKING)
+    levels = np.ascontiguousarray(grey, np.float32)
+    if factor > 1:
+        levels = np.asarray(Image.fromarray(levels).reduce(factor))
+    return Picture(levels, size)
 
 
 class _TooLarge(ValueError):
     pass
 
 
-def _decode(content: bytes) -> Array:
+def _decode(content: bytes) -> Picture:
     with Image.open(io.BytesIO(content)) as image:
+        size = image.size
         image.draft(None, (WORKING, WORKING))  # a JPEG is decoded at an eighth, if that suffices
         if image.width * image.height > MAX_PIXELS:
             raise _TooLarge(
@@ -162,7 +189,9 @@ def _decode(content: bytes) -> Array:
         orientation = image.getexif().get(ORIENTATION, 1)
         upright = Image.fromarray(_grey(image))
         upright.getexif()[ORIENTATION] = orientation
-        return np.array(ImageOps.exif_transpose(upright))
+        grey = np.array(ImageOps.exif_transpose(upright))
+        turned = orientation in SIDEWAYS
+        return Picture(grey, size[::-1] if turned else size)
 
 
 def _grey(image: Image.Image) -> Array:
@@ -198,93 +227,3 @@ def _on_paper(grey: Array, alpha: Array) -> Array:
     if opaque.size < grey.size / 2 or np.ptp(opaque) < FAINTEST:
         level = 255.0 if level < 128 else 0.0
     return grey * alpha + level * (1 - alpha)
-
-
-def _ink(grey: Array) -> Array | None:
-    """How much of each pixel is ink, float32 of 0 to 1; None if nothing is."""
-    paper, noise = _paper(grey)
-    difference = grey - paper
-    lighter = np.vdot(difference, difference * difference) > 0  # few far off, not many near
-    level = np.median(paper)
-    ink = difference if lighter else -difference * (level / np.maximum(paper, level / 4 + 1))
-    least = min(NOISE * noise, ink.max() / 2)
-    if ink.max() < max(FAINTEST, least):
-        return None
-    full = _full_ink(ink[ink > least])
-    if full < FAINTEST:
-        return None
-    ink = np.clip((ink - least) / (full - least), 0, 1)
-    return np.where(_pieces(ink), ink, np.float32(0)).astype(np.float32)
-
-
-def _paper(grey: Array) -> tuple[Array, float]:
-    """Fit a quadratic surface to the paper; return it, and the noise around it as a deviation.
-
-    Reweighted least squares with Cauchy's weights: ink, which is far off, counts for next to
-    nothing. First on the border, then on all pixels, started from there.
-    """
-    rows, columns = grey.shape
-    y, x = np.linspace(-1, 1, rows), np.linspace(-1, 1, columns)
-    margin, step = 1 + min(grey.shape) // 50, -(-max(grey.shape) // SAMPLES)
-    border = np.ones(grey.shape, bool)
-    border[margin:-margin, margin:-margin] = False
-    thinned = np.flatnonzero(border)[:: margin * step]
-    everywhere = np.arange(grey.size).reshape(grey.shape)[::step, ::step].ravel()
-    fit = np.zeros(6)
-    fit[0] = np.median(grey[border])
-    for sample in (thinned, everywhere):
-        levels, b, a = grey.ravel()[sample], y[sample // columns], x[sample % columns]
-        terms = np.stack([np.ones_like(a), b, a, a * b, b * b, a * a])
-        for _ in range(10):
-            residuals = levels - fit @ terms
-            noise = 1.4826 * float(np.median(np.abs(residuals)))  # the deviation, if it is normal
-            weighted = terms / (1 + (residuals / max(2 * noise, 1)) ** 2)
-            fit = np.linalg.lstsq(weighted @ terms.T, weighted @ levels)[0]
-    across = fit[1] * y + fit[4] * y * y
-    along = fit[0] + fit[2] * x + fit[5] * x * x
-    paper = across[:, None] + along + fit[3] * y[:, None] * x
-    return paper.astype(np.float32), noise
-
-
-def _full_ink(ink: Array) -> float:
-    """The level of well-inked pixels."""
-    return float(np.percentile(ink[ink >= ink.max() / 2], 90))
-
-
-def _pieces(ink: Array) -> Array:
-    """Where `ink` is part of a piece worth looking at, bool (rows, columns)."""
-    step = -(-max(ink.shape) // GRID)
-    rows, columns = (-(-side // step) for side in ink.shape)
-    padded = np.zeros((rows * step, columns * step), np.float32)
-    padded[: ink.shape[0], : ink.shape[1]] = ink
-    mass = padded.reshape(rows, step, columns, step).sum(axis=(1, 3))
-    left = set(zip(*(index.tolist() for index in np.nonzero(mass)), strict=True))
-    pieces = []
-    while left:
-        piece = [left.pop()]
-        for row, column in piece:  # grows while it is walked
-            around = {(row + i, column + j) for i in (-1, 0, 1) for j in (-1, 0, 1)} & left
-            left -= around
-            piece += around
-        index = tuple(np.array(piece).T)
-        pieces.append((float(mass[index].sum()), index))
-    largest = max(total for total, _ in pieces)
-    kept = np.zeros(mass.shape, bool)
-    for total, index in pieces:
-        if total >= SPECK * largest:
-            kept[index] = True
-    return kept.repeat(step, 0).repeat(step, 1)[: ink.shape[0], : ink.shape[1]]
-
-
-def _extent(profile: Array) -> tuple[int, int]:
-    """Where ink begins and ends along a side, whose darkest pixels are given."""
-    inked = np.flatnonzero(profile)
-    if inked[-1] + 1 - inked[0] > BOX:  # smaller ones have no finer pixels to average
-        inked = np.flatnonzero(profile > EDGE)
-    return int(inked[0]), int(inked[-1]) + 1
-
-
-def _place(profile: Array) -> int:
-    """Where a side begins in the field, so that its centre of mass is in the middle, if it fits."""
-    centre = float(profile @ np.arange(len(profile)) / profile.sum())
-    return min(max(0, round(CENTRE - centre)), FIELD - len(profile))

@@ -21,10 +21,13 @@ from scipy import fft, ndimage
 
 Array = npt.NDArray[Any]
 
-FAINTEST = 18.0  # grey levels, of 255, between paper and ink
+FAINTEST = 18.0  # grey levels, of 255, between paper and ink; less is none ...
+FAINT = 0.12  # ... and neither is what takes a smaller share of the light
+NOISY = 0.01  # of the paper's light: noise from pixel to pixel that is smoothed
 NOISE = 7.0  # standard deviations of the paper that are not ink
 DIM = 60.0  # grey levels of paper; darker paper shows too little of its noise
 STROKE = 0.22  # of the shorter side of a picture: what is wider is no stroke
+STROKE_OF_FEW = 0.5  # the same of a picture of few pixels, which has hardly any margin
 PAPER = 160  # pixels of the longer side on which paper is looked for
 GLANCE = 28  # pixels of the longer side that tell whether ink is darker or lighter
 FEW = 64  # pixels of the longer side, at most, of a picture without noise and lines
@@ -54,24 +57,26 @@ class Ink:
     full: float
 
 
-def ink_of(grey: Array) -> Ink | None:
+def ink_of(grey: Array, lighter: bool) -> Ink | None:
     """Return what is ink on a picture, or None if nothing is.
 
     Parameters
     ----------
     grey : (rows, columns) float32
         Grey levels of 0 to 255.
+    lighter : bool
+        Whether ink is lighter than paper.
 
     Returns
     -------
     Ink or None
     """
-    levels = 255 - grey if _lighter(grey) else grey
+    levels = 255 - grey if lighter else grey
     paper = _paper(levels)
     ink = (paper - levels) / np.maximum(paper, DIM)
-    least = FAINTEST / float(np.median(paper[::8, ::8]))
+    least = max(FAINT, FAINTEST / max(DIM, float(np.median(paper[::8, ::8]))))
     if max(grey.shape) > FEW:
-        if _noise(ink) > 0.01:
+        if _noise(ink) > NOISY:
             ink = ndimage.gaussian_filter(ink, 1.0, truncate=3)
         ink, darkest = _without_lines(ink)
         least = max(least, NOISE * _deviation(ink), darkest / 2)
@@ -81,18 +86,29 @@ def ink_of(grey: Array) -> Ink | None:
     return Ink(np.clip(ink * np.float32(1 / full), 0, 1), levels, full)
 
 
+def lightness(grey: Array) -> float:
+    """Return whether ink is lighter than paper, 1, or darker, -1, or what is between.
+
+    What is far from the median around it is ink.
+
+    Parameters
+    ----------
+    grey : (rows, columns) float32
+
+    Returns
+    -------
+    float
+    """
+    small, _ = _reduced(grey, GLANCE)
+    around = ndimage.median_filter(small, [1 + 3 * side // 4 for side in small.shape])
+    cubes = (small - around).astype(np.float64) ** 3
+    return float(cubes.sum() / max(np.abs(cubes).sum(), 1e-9))
+
+
 def _reduced(grey: Array, side: int) -> tuple[Array, int]:
     """Return means of squares of pixels, `side` along the longer side at most, and their size."""
     step = -(-max(grey.shape) // side)
     return (np.asarray(Image.fromarray(grey).reduce(step)) if step > 1 else grey), step
-
-
-def _lighter(grey: Array) -> bool:
-    """Whether ink is lighter than paper: what is far from the median around it is ink."""
-    small, _ = _reduced(grey, GLANCE)
-    around = ndimage.median_filter(small, [1 + 3 * side // 4 for side in small.shape])
-    difference = small - around
-    return bool(np.vdot(difference, difference * difference) > 0)
 
 
 def _paper(levels: Array) -> Array:
@@ -100,10 +116,11 @@ def _paper(levels: Array) -> Array:
     small, step = _reduced(levels, PAPER)
     if step > 1:
         small = ndimage.gaussian_filter(small, 1.0)
-    size = max(3, 1 + round(STROKE * min(small.shape)))
+    few = max(levels.shape) <= FEW
+    size = max(3, 1 + round((STROKE_OF_FEW if few else STROKE) * min(small.shape)))
     paper = ndimage.grey_closing(small, (size, size), mode="nearest")
     # The corners of a shadow, into which the square does not fit, belong to the shadow.
-    for _ in range(size):
+    for _ in range(0 if few else size):
         paper = np.maximum(small, ndimage.minimum_filter(paper, 3, mode="nearest"))
     paper -= np.median(paper - small)  # a closing of noise is that of its highest peaks
     if step == 1:

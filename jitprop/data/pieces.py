@@ -20,79 +20,145 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
+from jitprop.data import ink
 from jitprop.data.ink import FEW, Ink
 
 Array = npt.NDArray[Any]
 Box = tuple[int, int, int, int]
+Group = tuple[list[int], Box]  # labels of pieces, and the box around them
 
 FIELD, BOX, CENTRE = 28, 20, 14
 SEED = 0.55  # of full ink: a piece without it is none
 EDGE = 0.35  # of full ink, where a piece ends
+FAINT = 0.02  # the same of a picture of few pixels, without noise
 SPECK = 0.05  # of the largest piece of ink; smaller ones are dust
-SMALLEST = 0.02  # of the longer side of a picture; a smaller digit is none
+SMALLEST = 0.03  # of the longer side of a picture; a smaller digit is none
 FINE = 100  # pixels of the longer side of a digit, of which 20 are made
+DECIDED = 0.8  # of the lightness of ink, above which there is no doubt
+OUTSTANDING = 0.7  # of what is around ink, at least, is lighter by a third of it
+FAINT_OUTSIDE = 0.25  # of the light: what takes less, and touches the border, is a shadow ...
+CONTACT = 0.35  # ... and so is that of which more of the outline lies at the border
+WIDE = 1.25  # times as wide as high: it may be two digits
+CUTS = 4  # places, at most, to cut it
 THIN = 2.0  # pixels, of 20: a stroke of less is made as wide
+BORDER = "ink at the border"
 
 
 @dataclass
 class Shape:
-    """A digit of a picture, not yet recognised.
+    """What may be a digit, or several that touch.
 
     Attributes
     ----------
     box : (left, top, right, bottom)
         In pixels of the picture; right and bottom are those behind the last.
-    pixels : (28, 28) uint8
-        0 paper, 255 ink.
     ink : (rows, columns) float32
-        The ink in the box.
-    signs : list of str
+        Its ink, 0 to 1, in the box.
+    pixels : (28, 28) uint8
+        As MNIST has them: 0 paper, 255 ink.
+    signs : tuple of str
         What makes it doubtful.
     """
 
     box: Box
-    pixels: Array
     ink: Array
-    signs: list[str]
+    pixels: Array
+    signs: tuple[str, ...]
 
 
-def shapes_of(picture: Ink) -> list[Shape]:
-    """Return the digits of a picture, rows from top to bottom, each from left to right.
+def shapes_of(grey: Array) -> list[Shape]:
+    """Return the shapes on a picture, rows from top to bottom, each from left to right.
 
     Parameters
     ----------
-    picture : Ink
+    grey : (rows, columns) float32
+        Grey levels of 0 to 255, ink darker or lighter than paper.
 
     Returns
     -------
     list of Shape
     """
-    ink = picture.share
-    edge = EDGE if max(ink.shape) > 3 * BOX else 0.02
-    labels, count = ndimage.label(ink > edge, np.ones((3, 3)))
-    if not count:
+    lightness = ink.lightness(grey)
+    found = _shapes(grey, lightness > 0)
+    if found and abs(lightness) > DECIDED:
+        return found
+    # The shadow of a hand can be more of a picture than ink is. Of what is between strokes, as in
+    # a 0, the box lies in that of the strokes.
+    others = _shapes(grey, lightness <= 0)
+    return max(found, others, key=_covered)
+
+
+def halves(shape: Shape) -> list[tuple[Shape, Shape]]:
+    """Cut a shape where little ink is in a column: digits that touch.
+
+    Parameters
+    ----------
+    shape : Shape
+
+    Returns
+    -------
+    list of pairs of Shapes
+        Ways to cut it, at most CUTS. None if it is not as wide as two digits.
+    """
+    rows, columns = shape.ink.shape
+    if columns < WIDE * rows or columns <= BOX:
         return []
-    flat = labels.ravel()
-    mass = np.bincount(flat, ink.ravel(), count + 1)
+    profile = ndimage.gaussian_filter1d(shape.ink.sum(axis=0), columns / 60)
+    low = ndimage.minimum_filter1d(profile, 1 + columns // 12) == profile
+    middle = (np.arange(columns) > 0.2 * columns) & (np.arange(columns) < 0.8 * columns)
+    places = np.flatnonzero(low & middle)
+    places = places[np.argsort(profile[places], kind="stable")][:CUTS]
+    found = []
+    for place in places:
+        parts = [_part(shape, left, right) for left, right in ((0, place), (place, columns))]
+        if None not in parts:
+            found.append(tuple(parts))
+    return found
+
+
+def _part(shape: Shape, left: int, right: int) -> Shape | None:
+    part = shape.ink[:, left:right]
+    rows, columns = (np.flatnonzero((part > EDGE).any(axis=axis)) for axis in (1, 0))
+    if not len(rows) or len(rows) < 0.3 * len(part):
+        return None
+    part = part[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    x, y = shape.box[0] + left + int(columns[0]), shape.box[1] + int(rows[0])
+    pixels, _ = normalise(part)
+    box = (x, y, x + part.shape[1], y + part.shape[0])
+    return Shape(box, part, pixels, (*shape.signs, "cut from a wide shape"))
+
+
+def _covered(shapes: list[Shape]) -> int:
+    return sum(shape.ink.size for shape in shapes)
+
+
+def _shapes(grey: Array, lighter: bool) -> list[Shape]:
+    picture = ink.ink_of(grey, lighter)
+    if picture is None:
+        return []
+    edge = EDGE if max(grey.shape) > 3 * BOX else FAINT
+    labels, count = ndimage.label(picture.share > edge, np.ones((3, 3)))
+    flat, share = labels.ravel(), picture.share.ravel()
+    mass = np.bincount(flat, share, count + 1)
     mass[0] = 0
-    seeded = np.bincount(flat[ink.ravel() >= SEED], minlength=count + 1) > 0
+    seeded = np.bincount(flat[share >= SEED], minlength=count + 1) > 0
     kept = np.flatnonzero(seeded & (mass >= SPECK * mass.max()) & (mass > 0))
     slices = ndimage.find_objects(labels)
+    groups = [([int(n)], _box_of(slices[n - 1])) for n in kept]
+    smallest = SMALLEST * max(grey.shape)
     groups = [
-        [[n], (c.start, r.start, c.stop, r.stop)]
-        for n in kept
-        for r, c in [slices[n - 1]]
+        group
+        for group in _joined(groups)
+        if _is_large(group[1], smallest) and _stands_out(picture, labels, *group)
     ]
-    smallest = SMALLEST * max(ink.shape)
-    groups = [
-        g for g in _joined(groups) if _is_large(g[1], smallest) and _stands_out(picture, labels, *g)
+    return [
+        _shape(picture.share, labels, *groups[i]) for i in _in_order([box for _, box in groups])
     ]
-    found = []
-    for row in _rows([box for _, box in groups]):
-        for i in row:
-            members, box = groups[i]
-            found.append(_shape(ink, labels, members, box, len(members) > 1))
-    return found
+
+
+def _box_of(place: tuple[slice, slice]) -> Box:
+    rows, columns = place
+    return columns.start, rows.start, columns.stop, rows.stop
 
 
 def _is_large(box: Box, smallest: float) -> bool:
@@ -104,49 +170,67 @@ def _stands_out(picture: Ink, labels: Array, members: list[int], box: Box) -> bo
     """Whether ink is darker than what is around it, on all sides, and close by; not so shadows."""
     if max(labels.shape) <= FEW:
         return True
+    if _at_border(box, labels.shape):
+        if picture.full < FAINT_OUTSIDE or _contact(labels, members, box) > CONTACT:
+            return False
     side = max(box[2] - box[0], box[3] - box[1])
     margin = side // 8 + 3
     y = slice(max(0, box[1] - margin), box[3] + margin)
     x = slice(max(0, box[0] - margin), box[2] + margin)
     step = max(1, side // 60)
+    levels, share = picture.levels[y, x], picture.share[y, x]
     own = np.isin(labels[y, x], members)
-    levels, some, other = (
-        np.asarray(Image.fromarray(part).reduce(step)) if step > 1 else part
-        for part in (
-            np.ascontiguousarray(picture.levels[y, x]),
-            np.ascontiguousarray(own.astype(np.float32)),
-            np.ascontiguousarray((picture.share[y, x] > EDGE).astype(np.float32)),
-        )
+    inked = own.astype(np.float32)
+    other, own, total, inked, levels = (
+        _means(part, step) for part in (share > EDGE, own, inked * levels, inked, levels)
     )
     away = 1 + max(1, side // step // 15)
-    if step == 1:
-        levels = ndimage.gaussian_filter(levels, 1.0)
-    near = ndimage.maximum_filter(some > 0, 2 * away + 1)
+    near = ndimage.maximum_filter(own > 0, 2 * away + 1)
     ring = ndimage.maximum_filter(near, 3) & ~near & (other == 0)
     if ring.sum() < 10:
         return True
-    ink = np.where(some >= min(0.5, some.max()), levels, np.float32(255))
-    ink = ndimage.minimum_filter(ink, 2 * away + 5)
-    dark = (levels - ink)[ring] >= 0.35 * picture.full * np.maximum(levels[ring], 60)
-    return bool(dark.mean() >= 0.75)
+    dark = np.where(inked > 0, total / np.maximum(inked, 1e-6), 255)
+    dark = ndimage.minimum_filter(dark, 2 * away + 5)
+    dark = (levels - dark)[ring] >= 0.35 * picture.full * np.maximum(levels[ring], 60)
+    return bool(dark.mean() >= OUTSTANDING)
 
 
-def _joined(groups: list[Any]) -> list[Any]:
+def _at_border(box: Box, shape: tuple[int, ...]) -> bool:
+    return min(box[:2]) <= 0 or box[2] >= shape[1] or box[3] >= shape[0]
+
+
+def _contact(labels: Array, members: list[int], box: Box) -> float:
+    """Return how much of the outline of a shape lies at the picture's border."""
+    own = np.isin(labels[box[1] : box[3], box[0] : box[2]], members)
+    rows, columns = labels.shape
+    inner = ndimage.minimum_filter(own, 3, mode="constant", cval=False)
+    at = [own[0], own[-1], own[:, 0], own[:, -1]]
+    touches = (box[1] == 0, box[3] == rows, box[0] == 0, box[2] == columns)
+    count = sum(int(line.sum()) for line, yes in zip(at, touches, strict=True) if yes)
+    return count / max(1, np.count_nonzero(own & ~inner))
+
+
+def _means(values: Array, step: int) -> Array:
+    values = np.ascontiguousarray(values, np.float32)
+    return np.asarray(Image.fromarray(values).reduce(step)) if step > 1 else values
+
+
+def _joined(groups: list[Group]) -> list[Group]:
     """Join pieces of which one stands above the other, close by."""
-    while True:
-        for i, (a, p) in enumerate(groups):
-            for j in range(i):
-                b, q = groups[j]
-                if _one_digit(p, q):
-                    box = (min(p[0], q[0]), min(p[1], q[1]), max(p[2], q[2]), max(p[3], q[3]))
-                    groups[j] = [[*a, *b], box]
-                    del groups[i]
-                    break
-            else:
-                continue
-            break
-        else:
-            return groups
+    done: list[Group] = []
+    for members, box in groups:
+        while True:
+            near = next((one for one in done if _one_digit(one[1], box)), None)
+            if near is None:
+                break
+            done.remove(near)
+            members, box = [*near[0], *members], _around(near[1], box)
+        done.append((members, box))
+    return done
+
+
+def _around(p: Box, q: Box) -> Box:
+    return min(p[0], q[0]), min(p[1], q[1]), max(p[2], q[2]), max(p[3], q[3])
 
 
 def _one_digit(p: Box, q: Box) -> bool:
@@ -163,8 +247,8 @@ def _one_digit(p: Box, q: Box) -> bool:
     return common >= 0.4 * min(widths) and gap <= near * max(heights)
 
 
-def _rows(boxes: list[Box]) -> list[list[int]]:
-    """Return the indices of boxes, row by row; a row may rise or fall."""
+def _in_order(boxes: list[Box]) -> list[int]:
+    """Return the indices of boxes as one reads them; a row may rise or fall."""
     rows: list[list[int]] = []
     for i in sorted(range(len(boxes)), key=lambda i: boxes[i][0]):
         box, best, most = boxes[i], None, 0.3
@@ -178,26 +262,22 @@ def _rows(boxes: list[Box]) -> list[list[int]]:
             rows.append([i])
         else:
             best.append(i)
-    return sorted(rows, key=lambda row: np.mean([boxes[i][1] + boxes[i][3] for i in row]))
+    rows.sort(key=lambda row: float(np.mean([boxes[i][1] + boxes[i][3] for i in row])))
+    return [i for row in rows for i in row]
 
 
-def _shape(ink: Array, labels: Array, members: list[int], box: Box, several: bool) -> Shape:
+def _shape(share: Array, labels: Array, members: list[int], box: Box) -> Shape:
     left, top, right, bottom = box
-    margin = 2
-    y, x = slice(max(0, top - margin), bottom + margin), slice(max(0, left - margin), right + margin)
+    margin = 2  # at the edge of ink, pixels are partly inked
+    y = slice(max(0, top - margin), bottom + margin)
+    x = slice(max(0, left - margin), right + margin)
     own = np.isin(labels[y, x], members)
     near = ndimage.binary_dilation(own, np.ones((3, 3)), margin) & (own | (labels[y, x] == 0))
-    part = np.where(near, ink[y, x], np.float32(0))
+    part = np.where(near, share[y, x], np.float32(0))
     pixels, thin = normalise(part)
-    signs = []
-    if several:
-        signs.append("several pieces")
-    rows, columns = ink.shape
-    if min(left, top) <= 0 or right >= columns or bottom >= rows:
-        signs.append("ink at the border")
-    if thin:
-        signs.append("strokes thin")
-    return Shape(box, pixels, part, signs)
+    outside = _at_border(box, share.shape)
+    signs = (("several pieces", len(members) > 1), (BORDER, outside), ("strokes thin", thin))
+    return Shape(box, part, pixels, tuple(sign for sign, holds in signs if holds))
 
 
 def normalise(ink: Array) -> tuple[Array, bool]:
