@@ -6,12 +6,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-import numpy as np
-import numpy.typing as npt
-
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
+
+    import numpy.typing as npt
 
     from jitprop.data.image import Picture
     from jitprop.data.pieces import Shape
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Digit", "read_digits"]
 
-Array = npt.NDArray[Any]
+Array = Any  # of NumPy, which the command line does without until it reads
 Ask = Callable[[Array], Array]  # (n, 28, 28) uint8 -> (n, classes) probabilities
 
 MODEL = Path(__file__).parent / "data" / "mnist_mlp200.safetensors"
@@ -135,6 +134,8 @@ def recognised(picture: "Picture", ask: Ask) -> list[tuple[Digit, Array]]:
     -------
     list of (Digit, array)
     """
+    import numpy as np
+
     from jitprop.data.pieces import shapes_of
 
     shapes = shapes_of(picture.grey)
@@ -144,13 +145,13 @@ def recognised(picture: "Picture", ask: Ask) -> list[tuple[Digit, Array]]:
     found = []
     for shape, p in zip(shapes, answers, strict=True):
         found += _digits(shape, p, ask)
-    return [
-        (_digit(shape, p.tolist(), picture.box(shape.box)), shape.pixels) for shape, p in found
-    ]
+    return [(_digit(shape, p.tolist(), picture.box(shape.box)), shape.pixels) for shape, p in found]
 
 
 def _digits(shape: "Shape", p: Array, ask: Ask) -> "list[tuple[Shape, Array]]":
     """Return the shape and its answer, or those of its parts, if they are more likely digits."""
+    import numpy as np
+
     from jitprop.data.pieces import halves
 
     ways = halves(shape)

@@ -5,8 +5,9 @@
     python -m perf.photographs --sheet failures.png
 
 Ink is MNIST's test images, enlarged, and handwriting fonts that Debian packages. Paper is plain,
-ruled or squared; light falls evenly, or with a soft or a hard shadow; pens are thin, thick, blue, or
-pencils. `--settings` takes other ink: the last 10,000 training images, and the fonts of `CHOOSING`.
+ruled or squared; light falls evenly, or with a soft or a hard shadow; pens are thin, thick, blue,
+or pencils. UCI's digits come with scikit-learn. `--settings` takes other ink: the last 10,000
+training images, and the fonts of `CHOOSING`.
 """
 
 import argparse
@@ -403,13 +404,15 @@ def rows(pictures: list[Picture]) -> list[dict[str, Any]]:
 
 def table(found: list[dict[str, Any]], before: dict[tuple[str, str], float]) -> Iterator[str]:
     """Yield the lines of the table, and of its sums."""
-    yield f"{'kind':24}{'source':8}{'pictures':>9}{'before':>8}{'right':>8}{'no doubt':>10}{'wrong':>7}"
+    heads = (("pictures", 9), ("before", 8), ("right", 8), ("no doubt", 10), ("wrong", 7))
+    yield f"{'kind':24}{'source':8}" + "".join(f"{head:>{width}}" for head, width in heads)
     for row in found:
         was = before.get((row["kind"], row["source"]))
         shown = f"{was:8.1%}" if was is not None else f"{'':8}"
         yield (
             f"{row['kind']:24}{row['source']:8}{row['pictures']:9}{shown}"
-            f"{row['right'] / row['pictures']:8.1%}{row['no doubt']:10}{row['wrong without doubt']:7}"
+            f"{row['right'] / row['pictures']:8.1%}{row['no doubt']:10}"
+            f"{row['wrong without doubt']:7}"
         )
     sure = sum(row["no doubt"] for row in found)
     wrong = sum(row["wrong without doubt"] for row in found)
@@ -435,7 +438,9 @@ def sheet(pictures: list[Picture], path: str, most: int = 120) -> None:
         page.paste(image, (x, y + 26))
         said = " ".join(f"{one.digit}{'?' * bool(one.doubt)}" for one in picture.found) or "nothing"
         pen.text((x, y), picture.kind, "black", font)
-        pen.text((x, y + 12), f"{''.join(map(str, picture.digits)) or 'blank'}: {said}", "red", font)
+        pen.text(
+            (x, y + 12), f"{''.join(map(str, picture.digits)) or 'blank'}: {said}", "red", font
+        )
     page.save(path)
 
 

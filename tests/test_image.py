@@ -17,7 +17,8 @@ pytest.importorskip("PIL")
 from PIL import Image, ImageDraw
 
 from jitprop.data import image as source
-from jitprop.data.image import ImageError, normalise, read_image
+from jitprop.data.image import ImageError, picture_of, read_image
+from jitprop.data.pieces import shapes_of
 from jitprop.layers import SoftmaxCrossEntropy
 from jitprop.training import fit, mlp
 
@@ -53,6 +54,14 @@ def write(tmp_path):
         return tmp_path / name
 
     return write
+
+
+def normalise(grey):
+    """Return the only digit of a picture, or the largest, 28 x 28."""
+    shapes = shapes_of(picture_of(grey).grey)
+    if not shapes:
+        raise ImageError("it: nothing to be seen")
+    return max(shapes, key=lambda shape: shape.ink.sum()).pixels
 
 
 def errors(net, images, labels):
@@ -97,12 +106,12 @@ def test_an_image_of_mnist_stays_as_it_is(mnist, write):
 
 @pytest.mark.slow
 def test_changed_images_are_recognised(mnist, net, write):
-    """1,000 test images, enlarged, shifted, padded, inverted, on coloured paper.
+    """400 test images, enlarged, shifted, padded, inverted, on coloured paper.
 
     At most 1.5 times the errors of the originals.
     """
     rng = np.random.default_rng(5)
-    images, labels = mnist.test_images[:1000], mnist.test_labels[:1000]
+    images, labels = mnist.test_images[:400], mnist.test_labels[:400]
     digits = []
     for image in images:
         ink = enlarged(image, rng.uniform(3, 7), RESAMPLING[rng.integers(3)])
@@ -111,7 +120,7 @@ def test_changed_images_are_recognised(mnist, net, write):
         picture = dark + (light - dark) * (ink if rng.random() < 0.5 else 1 - ink)
         digits.append(seen(write(np.rint(picture).astype(np.uint8), "digit.bmp")))  # soon written
     original = errors(net, images, labels)
-    assert 20 < original < 60  # a network that learned, and errors enough to compare
+    assert 8 < original < 30  # a network that learned, and errors enough to compare
     assert errors(net, digits, labels) <= 1.5 * original
 
 
@@ -165,8 +174,9 @@ def test_dust_is_left_out_and_dots_of_ink_are_not():
     for x, y in ((5, 9), (380, 390), (20, 370)):
         draw.ellipse((x, y, x + 6, y + 6), 0)
     assert np.abs(normalise(np.asarray(dusty)) - clean).max() <= 2
+    assert len(shapes_of(np.asarray(dusty, np.float32))) == 1
     draw.rectangle((20, 300, 80, 360), 0)  # a sixth of the ink, or more
-    assert distance(normalise(np.asarray(dusty)), clean) > 0.5
+    assert len(shapes_of(np.asarray(dusty, np.float32))) == 2
 
 
 @pytest.mark.parametrize("width", [1, 3, 50])
@@ -203,7 +213,8 @@ def test_an_image_of_floats_that_are_none(write):
     levels[0, 2] = -3e38
     with pytest.raises(ImageError):  # one level is all that can be told apart
         seen(write(np.full((50, 50), np.nan, np.float32), "a.tif"))
-    seen(write(levels, "a.tif"))
+    with pytest.raises(ImageError):
+        seen(write(levels, "a.tif"))
 
 
 @pytest.mark.parametrize("level", [0, 255])
@@ -334,7 +345,7 @@ def test_damage_is_one_line_or_an_image(data):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(0, len(content)))
     try:
-        digit = normalise(read_image(io.BytesIO(content[:cut] if cut % 2 else content), "it"), "it")
+        digit = normalise(read_image(io.BytesIO(content[:cut] if cut % 2 else content), "it"))
         said = "it: "
     except ImageError as error:
         digit, said = np.zeros((28, 28)), str(error)
@@ -364,7 +375,6 @@ def test_any_picture_has_a_digit_or_nothing(size, kind, seed):
     try:
         digit = normalise(grey)
     except ImageError:
-        assert min(size) < 5  # too few pixels to tell ink from paper
         return
     assert digit.max() == 255
     assert digit.dtype == np.uint8
@@ -374,20 +384,20 @@ def test_any_picture_has_a_digit_or_nothing(size, kind, seed):
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (300, 300)])
 def test_blank(size):
     for grey in (np.zeros(size), np.full(size, 255.0)):
-        with pytest.raises(ImageError, match=r"\Apage: nothing to be seen on it"):
-            normalise(grey, "page")
+        assert shapes_of(grey.astype(np.float32)) == []
 
 
 def test_a_blank_page_with_noise():
     rng = np.random.default_rng(0)
-    with pytest.raises(ImageError, match="nothing to be seen"):
-        normalise(rng.normal(240, 2, (300, 300)).clip(0, 255))
+    for deviation in (2, 20):
+        page = rng.normal(200, deviation, (300, 300)).clip(0, 255).astype(np.float32)
+        assert shapes_of(page) == []
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (0, 4), (4, 0), (5, 5, 3)])
 def test_refuses_what_is_not_grey_levels(shape):
     with pytest.raises(ValueError, match="expected \\(rows, columns\\)"):
-        normalise(np.zeros(shape))
+        picture_of(np.zeros(shape))
 
 
 def test_importing_the_data_needs_no_pillow():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import jitprop
-from jitprop import interop, layers, reporting, training
+from jitprop import interop, layers, reading, reporting, training
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,7 +25,11 @@ def python(code, **options):
 
 def test_all_public_names_are_there():
     packages = {"data", "estimators", "interop", "kernels", "layers", "reporting", "training"}
-    homes = {name: home for home in (layers, reporting, training, interop) for name in home.__all__}
+    homes = {
+        name: home
+        for home in (layers, reporting, training, interop, reading)
+        for name in home.__all__
+    }
     assert {*jitprop.__all__} == {*homes, *packages, "__version__"}
     assert len({*jitprop.__all__}) == len(jitprop.__all__)
     for name in jitprop.__all__:

@@ -20,7 +20,8 @@ pytest.importorskip("PIL")
 
 from PIL import Image, ImageDraw
 
-from jitprop.data.image import normalise, read_image
+from jitprop.data.image import read_image
+from jitprop.data.pieces import shapes_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -100,7 +101,7 @@ def test_json_of_a_folder(folder, run, monkeypatch):
     assert [e["file"] for e in entries] == [str(folder / "a.JPG"), str(folder / "b.png")]
     assert [e["digit"] for e in entries] == [1, 7]
     for entry in entries:
-        assert set(entry) == {"file", "digit", "probability", "probabilities"}
+        assert set(entry) == {"file", "digit", "probability", "probabilities", "digits"}
         assert entry["probability"] == entry["probabilities"][entry["digit"]]
         assert sum(entry["probabilities"]) == pytest.approx(1, abs=1e-6)
         assert entry["probability"] == pytest.approx(SURE, rel=1e-6)
@@ -180,7 +181,7 @@ def test_show(folder, run, tmp_path):
         assert given[side // 2, side // 2] < 20
         assert given[5, 5] > 235
         seen = pixels[top : top + side, left + side + gap : left + 2 * side + gap]
-        assert np.array_equal(seen[2::5, 2::5], normalise(grey))
+        assert np.array_equal(seen[2::5, 2::5], shapes_of(grey)[0].pixels)
         caption = pixels[gap : gap + line - 4, left : left + 2 * side]
         assert (caption < 128).any()
 
@@ -188,9 +189,10 @@ def test_show(folder, run, tmp_path):
 def test_show_many_of_all_shapes(run, tmp_path, monkeypatch):
     monkeypatch.setattr(predict, "SHOWN", 3)
     for i in range(7):
-        width, height = 7 + 3000 * (i % 2), 7 + 2000 * (i % 3 > 1)
+        width, height = 9 + 3000 * (i % 2), 9 + 2000 * (i % 3 > 1)
         image = Image.new("L", (width, height), 255)
-        ImageDraw.Draw(image).rectangle((2, 2, width // 2, height // 2), 0)
+        box = (2, 2, 2 + max(1, width // 8), 2 + max(1, height // 8))
+        ImageDraw.Draw(image).rectangle(box, 0)
         image.save(tmp_path / f"{i}{'long ' * 20}.png")
     path = tmp_path / "sheet"
     code, out, err = run(tmp_path, "--show", path)

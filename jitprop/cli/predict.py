@@ -3,32 +3,41 @@
 import argparse
 import io
 import json
+import mimetypes
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jitprop import cli
 from jitprop.cli.parser import Parser
 from jitprop.cli.values import a_path
+from jitprop.reading import MODEL
 from jitprop.training.text import printable
 
 if TYPE_CHECKING:
     import numpy as np
 
     from jitprop.layers import Module
+    from jitprop.reading import Digit
 
-MODEL = Path(__file__).parents[1] / "data" / "mnist_mlp200.safetensors"
-SHOWN = 100  # pictures, at most, side by side in one image
+SHOWN = 100  # digits, at most, side by side in one image
 SIDE, GAP, LINE = 140, 10, 20  # pixels of a picture, between two, of a line of text
+# Pictures that Pillow may not know, and Python's list of types does not have.
+PICTURES = {
+    *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".psd", ".xcf", ".raw", ".dng"),
+    *(".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".jfif"),
+}
 
 EXAMPLES = """\
-An image shows one digit with some paper around it; its size, colours and format do not matter, nor
-whether ink is darker or lighter than paper. Paper is what most of the border shows.
+An image shows a digit, a number, or rows of them; its size, colours and format do not matter, nor
+whether ink is darker or lighter than paper, and paper may be ruled or squared. A line of the table
+is a digit, in reading order. What is not sure is "unsure", and why, as far as the image tells.
 
 Each image is reported. The exit code is 0, or 2 if one of them could not be read: a line on stderr
 names it, and the others are reported all the same. A list from --json has an "error" in its place.
+Of a folder, hidden files are passed over, and folders in it; these are named on stderr.
 
 examples:
   {command} seven.png photo.jpg
@@ -56,19 +65,17 @@ def main(argv: Sequence[str] | None = None, prog: str = "jitprop predict") -> in
 
 def run(args: argparse.Namespace, parser: "Parser") -> int:
     """Read the images, recognise and report them; return the exit code."""
-    import numpy as np
+    from jitprop.reading import check_installed, recognised
 
     try:
-        from jitprop.data.image import ImageError, normalise, read_image
+        check_installed()
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "PIL":
-            raise
-        parser.error("reading images needs Pillow: pip install 'jitprop[images]'")
+        parser.error(str(error))
+    from jitprop.data.image import ImageError, read_picture
     from jitprop.training import check_writable
-    from jitprop.training.ensemble import mean
 
     models: list[str] = args.model or [str(MODEL)]
-    found = list(images(args.images))
+    found = list(images(args.images, parser))
     inputs: list[tuple[str, Any]] = [
         *(("--model", path) for path in models),
         *(("IMAGE", p) for _, p in found if isinstance(p, Path)),
@@ -81,51 +88,86 @@ def run(args: argparse.Namespace, parser: "Parser") -> int:
             check_writable(args.show)
         except OSError as error:
             parser.error(f"argument --show: {printable(args.show)}: {error.strerror}")
-    nets = networks(models, parser)
+    ask = asking(models, networks(models, parser))
 
     entries: list[dict[str, Any]] = []
-    digits: list[np.ndarray] = []
-    given: list[Any] = []
+    seen: list[tuple[dict[str, Any], Any, np.ndarray]] = []
+    total = 0
     for name, path in found:
         entries.append({"file": name})
         try:
             if isinstance(path, OSError):
                 raise path
-            grey = read_image(sys.stdin.buffer if path is None else path, name)
-            digits.append(normalise(grey, name))
-        except (OSError, ImageError) as error:
+            picture = read_picture(sys.stdin.buffer if path is None else path, name)
+            digits = recognised(picture, ask)
+            if not digits:
+                raise ImageError(f"{name}: nothing to be seen on it, expected a digit")
+        except (OSError, ImageError, NotFinite) as error:
             entries[-1]["error"] = described(error, name)
             parser.say(f"error: {entries[-1]['error']}")
             continue
-        if args.show and len(given) < SHOWN:
-            given.append(thumbnail(grey))
+        entries[-1] |= entry_of([digit for digit, _ in digits])
+        total += len(digits)
+        if args.show and len(seen) < SHOWN:
+            given = thumbnail(picture.grey)
+            for one, (digit, pixels) in zip(entries[-1]["digits"], digits, strict=True):
+                mark = given if len(digits) == 1 else marked(given, digit.box, picture.size)
+                seen.append(({"file": name} | one, mark, pixels))
     read = [entry for entry in entries if "error" not in entry]
-    if digits:
-        answers = [predict(net, np.stack(digits)) for net in nets]
-        for row, (entry, probabilities) in enumerate(
-            zip(read, mean(answers).tolist(), strict=True)
-        ):
-            finite = [bool(np.isfinite(answer[row]).all()) for answer in answers]
-            if not all(finite):
-                what = printable(models[finite.index(False)]) if len(nets) > 1 else "the network"
-                entry["error"] = f"{printable(entry['file'])}: what {what} gives is not finite"
-                parser.say(f"error: {entry['error']}")
-                continue
-            entry[kind(probabilities)] = int(np.argmax(probabilities))
-            entry["probability"] = max(probabilities)
-            entry["probabilities"] = probabilities
-    seen = [one for one in zip(read, given, digits, strict=False) if "error" not in one[0]]
-    read = [entry for entry in read if "error" not in entry]
     if args.json:
         print(json.dumps(entries, indent=2, allow_nan=False))
     elif read:
         print("\n".join(table(read)))
     if args.show and seen:
+        if total > SHOWN:
+            parser.warn(f"{printable(args.show)} shows the first {SHOWN} of {total} digits")
         try:
-            show(args.show, seen)
+            show(args.show, seen[:SHOWN])
         except OSError as error:
             parser.fail(f"argument --show: {printable(args.show)}: {error.strerror or error}")
     return 0 if len(read) == len(entries) else 2
+
+
+class NotFinite(ValueError):
+    """A network gives NaN or infinity for an image."""
+
+
+def asking(models: Sequence[str], nets: "Sequence[Module]") -> "Callable[[np.ndarray], np.ndarray]":
+    """Return a function that gives the mean of what the networks answer.
+
+    Raises
+    ------
+    NotFinite
+        What one of them gives is not finite.
+    """
+    import numpy as np
+
+    from jitprop.training.ensemble import mean
+
+    def ask(digits: "np.ndarray") -> "np.ndarray":
+        answers = []
+        for model, net in zip(models, nets, strict=True):
+            answers.append(predict(net, digits))
+            if not np.isfinite(answers[-1]).all():
+                what = printable(model) if len(nets) > 1 else "the network"
+                raise NotFinite(f"what {what} gives is not finite")
+        return mean(answers)
+
+    return ask
+
+
+def entry_of(digits: "Sequence[Digit]") -> dict[str, Any]:
+    """Return what is said of a picture: its digits, and of one that is alone what it is."""
+    entries = []
+    for digit in digits:
+        entry: dict[str, Any] = {kind(digit.probabilities): digit.digit}
+        entry["probability"] = digit.probability
+        entry["probabilities"] = list(digit.probabilities)
+        entries.append(entry | {"box": list(digit.box), "doubt": digit.doubt})
+    if len(entries) > 1:
+        return {"digits": entries}
+    alone = {key: value for key, value in entries[0].items() if key not in ("box", "doubt")}
+    return alone | {"digits": entries}
 
 
 def load_network(path: str | Path) -> "Module":
@@ -177,14 +219,12 @@ def kind(probabilities: Sequence[float]) -> str:
     return "digit" if len(probabilities) == 10 else "class"
 
 
-def images(arguments: Sequence[str]) -> Iterator[tuple[str, Path | OSError | None]]:
+def images(arguments: Sequence[str], parser: Parser) -> Iterator[tuple[str, Path | OSError | None]]:
     """Yield the name and path of each image: of a folder, those in it, sorted by name.
 
     The path of standard input is None. A folder that cannot be listed or has no images yields why.
+    A folder within a folder is named on stderr.
     """
-    from PIL import Image
-
-    suffixes = Image.registered_extensions()
     for argument in arguments:
         path = Path(argument)
         if argument == "-":
@@ -193,26 +233,51 @@ def images(arguments: Sequence[str]) -> Iterator[tuple[str, Path | OSError | Non
             yield argument, path
         else:
             try:
-                found = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes)
+                inside = sorted(p for p in path.iterdir() if not p.name.startswith("."))
             except OSError as error:
                 yield argument, error
                 continue
+            found = [p for p in inside if is_picture(p)]
+            folders = [p for p in inside if p.is_dir()]
             if not found:
                 yield argument, FileNotFoundError(0, "a folder without images")
             yield from ((str(p), p) for p in found)
+            for folder in folders:
+                parser.warn(f"{printable(str(folder))} is a folder in a folder, and is not read")
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file is named as a picture, or is one by what it holds."""
+    from PIL import Image
+
+    if path.is_dir():
+        return False
+    suffix = path.suffix.lower()
+    if suffix in Image.registered_extensions() or suffix in PICTURES:
+        return True
+    if (mimetypes.guess_type(path.name)[0] or "").startswith("image/"):
+        return True
+    try:
+        with Image.open(path):
+            return True
+    except Exception:  # whatever it is, Pillow makes nothing of it
+        return False
 
 
 def table(entries: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Yield the lines of a table; probabilities are percentages."""
-    classes = range(len(entries[0]["probabilities"]))
-    what = kind(entries[0]["probabilities"])
+    """Yield the lines of a table, one for each digit; probabilities are percentages."""
+    first = entries[0]["digits"][0]["probabilities"]
+    what = kind(first)
     names = [printable(entry["file"]) for entry in entries]
     width = max(map(len, ["file", *names]))
-    yield f"{'file':{width}}  {what}  probability" + "".join(f"{label:7}" for label in classes)
+    yield f"{'file':{width}}  {what}  probability" + "".join(f"{i:7}" for i in range(len(first)))
     for name, entry in zip(names, entries, strict=True):
-        yield f"{name:{width}}  {entry[what]:5}  {entry['probability']:11.1%}" + "".join(
-            f"{p:7.1%}" for p in entry["probabilities"]
-        )
+        for digit in entry["digits"]:
+            yield (
+                f"{name:{width}}  {digit[what]:5}  {digit['probability']:11.1%}"
+                + "".join(f"{p:7.1%}" for p in digit["probabilities"])
+                + (f"  {digit['doubt']}" if digit["doubt"] else "")
+            )
 
 
 def thumbnail(grey: "np.ndarray") -> Any:
@@ -223,6 +288,16 @@ def thumbnail(grey: "np.ndarray") -> Any:
     picture = Image.fromarray(np.rint(grey).astype(np.uint8))
     scale = SIDE / max(picture.size)
     return picture.resize([max(1, round(scale * side)) for side in picture.size])
+
+
+def marked(picture: Any, box: tuple[int, int, int, int], size: tuple[int, int]) -> Any:
+    """Return a copy of a thumbnail of a picture of that size, with a frame around a box."""
+    from PIL import ImageDraw
+
+    copy, scale = picture.copy(), max(picture.size) / max(size)
+    left, top, right, bottom = (round(scale * place) for place in box)
+    ImageDraw.Draw(copy).rectangle((left - 2, top - 2, right + 1, bottom + 1), None, 128)
+    return copy
 
 
 def show(path: str, read: Sequence[tuple[dict[str, Any], Any, "np.ndarray"]]) -> None:
@@ -241,6 +316,7 @@ def show(path: str, read: Sequence[tuple[dict[str, Any], Any, "np.ndarray"]]) ->
     for i, (entry, picture, digit) in enumerate(read):
         x, y = width * (i % columns) + GAP, height * (i // columns) + GAP
         text = f"{entry[kind(entry['probabilities'])]}  {entry['probability']:.1%}  "
+        text += "unsure  " * bool(entry["doubt"])
         name = printable(Path(entry["file"]).name)
         room = 2 * SIDE + GAP - draw.textlength(text, font)
         while draw.textlength(name, font) > room:
@@ -269,8 +345,8 @@ def make_parser(prog: str) -> Parser:
     """Return the parser of all arguments."""
     parser = Parser(
         prog=prog,
-        description="Recognise handwritten digits in images, made into 28 x 28 pixels as those of\n"
-        "MNIST were made.",
+        description="Recognise handwritten digits and numbers in images. Each digit is made into\n"
+        "28 x 28 pixels as those of MNIST were made.",
         epilog=EXAMPLES.format(command=prog),
     )
     parser.add_argument(
@@ -297,6 +373,6 @@ def make_parser(prog: str) -> Parser:
         type=a_path,
         metavar="FILE",
         help="write a PNG of what was given beside what the network saw, for the first "
-        f"{SHOWN} images",
+        f"{SHOWN} digits",
     )
     return parser

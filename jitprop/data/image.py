@@ -161,7 +161,7 @@ def picture_of(image: Any, name: str | None = None) -> "Picture":
     if grey.size > MAX_PIXELS:
         raise ValueError(f"image has {grey.size} pixels, more than {MAX_PIXELS}")
     low, high = float(grey.min()), float(grey.max())
-    if not (0 <= low and high <= 255):  # also for NaN
+    if not (low >= 0 and high <= 255):  # also for NaN
         raise ValueError(f"image has levels of {low:g} to {high:g}: expected 0 to 255")
     if grey.dtype.kind == "f" and 0 < high <= 1:
         raise ValueError(f"image has levels of {low:g} to {high:g}: expected 0 to 255, not 0 to 1")

@@ -1,7 +1,7 @@
 """Ink on paper: how much of each pixel of a picture is ink.
 
-Ink, darker or lighter than paper, takes away a share of the light that paper gives. What paper gives
-at each place is a morphological closing of the picture: it fills in what is narrower than its
+Ink, darker or lighter than paper, takes away a share of the light that paper gives. What paper
+gives at each place is a morphological closing of the picture: it fills in what is narrower than its
 square, as strokes are, and leaves what is wider, as shadows are, soft or hard.
 
 Printed lines are long, straight and even: along one of them, most pixels have its darkness or more,
@@ -78,8 +78,10 @@ def ink_of(grey: Array, lighter: bool) -> Ink | None:
     if max(grey.shape) > FEW:
         if _noise(ink) > NOISY:
             ink = ndimage.gaussian_filter(ink, 1.0, truncate=3)
-        ink, darkest = _without_lines(ink)
-        least = max(least, NOISE * _deviation(ink), darkest / 2)
+        if min(grey.shape) > FEW:
+            ink, darkest = _without_lines(ink)
+            least = max(least, darkest / 2)
+        least = max(least, NOISE * _deviation(ink))
     full = _full(ink)
     if full < least:
         return None
@@ -215,6 +217,8 @@ def _lines(ink: Array, clipped: Array, slope: float, full: float) -> tuple[Array
     few = count <= 0.03 * len(some)
     profile[few] = amount[few] = 0
     long = count > 0.4 * len(some)
+    if not long.any():
+        return None, 0.0
     base = np.median(amount[long])
     profile = np.clip(profile - np.median(profile[long]), 0, None)
     thin = max(5, min(ink.shape) // 60)

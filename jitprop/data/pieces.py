@@ -35,7 +35,9 @@ SPECK = 0.05  # of the largest piece of ink; smaller ones are dust
 SMALLEST = 0.03  # of the longer side of a picture; a smaller digit is none
 FINE = 100  # pixels of the longer side of a digit, of which 20 are made
 DECIDED = 0.8  # of the lightness of ink, above which there is no doubt
+DASH = 10  # times as wide as high: no digit
 OUTSTANDING = 0.7  # of what is around ink, at least, is lighter by a third of it
+BELOW, ABOVE = 0.1, 0.3  # of the height, between two halves, and between a bar and the rest
 FAINT_OUTSIDE = 0.25  # of the light: what takes less, and touches the border, is a shadow ...
 CONTACT = 0.35  # ... and so is that of which more of the outline lies at the border
 WIDE = 1.25  # times as wide as high: it may be two digits
@@ -109,10 +111,10 @@ def halves(shape: Shape) -> list[tuple[Shape, Shape]]:
     places = np.flatnonzero(low & middle)
     places = places[np.argsort(profile[places], kind="stable")][:CUTS]
     found = []
-    for place in places:
-        parts = [_part(shape, left, right) for left, right in ((0, place), (place, columns))]
-        if None not in parts:
-            found.append(tuple(parts))
+    for place in places.tolist():
+        left, right = _part(shape, 0, place), _part(shape, place, columns)
+        if left is not None and right is not None:
+            found.append((left, right))
     return found
 
 
@@ -163,16 +165,17 @@ def _box_of(place: tuple[slice, slice]) -> Box:
 
 def _is_large(box: Box, smallest: float) -> bool:
     width, height = box[2] - box[0], box[3] - box[1]
-    return max(width, height) >= smallest and width <= 4 * height
+    return max(width, height) >= smallest and width <= DASH * height
 
 
 def _stands_out(picture: Ink, labels: Array, members: list[int], box: Box) -> bool:
     """Whether ink is darker than what is around it, on all sides, and close by; not so shadows."""
     if max(labels.shape) <= FEW:
         return True
-    if _at_border(box, labels.shape):
-        if picture.full < FAINT_OUTSIDE or _contact(labels, members, box) > CONTACT:
-            return False
+    if _at_border(box, labels.shape) and (
+        picture.full < FAINT_OUTSIDE or _contact(labels, members, box) > CONTACT
+    ):
+        return False
     side = max(box[2] - box[0], box[3] - box[1])
     margin = side // 8 + 3
     y = slice(max(0, box[1] - margin), box[3] + margin)
@@ -207,7 +210,7 @@ def _contact(labels: Array, members: list[int], box: Box) -> float:
     at = [own[0], own[-1], own[:, 0], own[:, -1]]
     touches = (box[1] == 0, box[3] == rows, box[0] == 0, box[2] == columns)
     count = sum(int(line.sum()) for line, yes in zip(at, touches, strict=True) if yes)
-    return count / max(1, np.count_nonzero(own & ~inner))
+    return count / max(1, int(np.count_nonzero(own & ~inner)))
 
 
 def _means(values: Array, step: int) -> Array:
@@ -234,17 +237,15 @@ def _around(p: Box, q: Box) -> Box:
 
 
 def _one_digit(p: Box, q: Box) -> bool:
-    widths, heights = [b[2] - b[0] for b in (p, q)], [b[3] - b[1] for b in (p, q)]
-    common = min(p[2], q[2]) - max(p[0], q[0])  # columns
-    beside = min(p[3], q[3]) - max(p[1], q[1])  # rows
-    if common <= 0:
-        return False
-    if beside > 0.5 * min(heights) and common > 0.5 * min(widths):
+    """Whether what is in two boxes belongs together: a bar over the rest of a 5."""
+    narrow = min(p[2] - p[0], q[2] - q[0])
+    low, high = sorted((p[3] - p[1], q[3] - q[1]))
+    columns = min(p[2], q[2]) - max(p[0], q[0])  # that both have
+    rows = min(p[3], q[3]) - max(p[1], q[1])
+    if rows > 0.5 * low and columns > 0.5 * narrow:
         return True
-    gap = max(0, -beside)
-    alike = min(heights) / max(heights)
-    near = 0.1 if alike > 0.6 else 0.3
-    return common >= 0.4 * min(widths) and gap <= near * max(heights)
+    near = BELOW if low > 0.6 * high else ABOVE
+    return columns >= 0.4 * narrow and -rows <= near * high
 
 
 def _in_order(boxes: list[Box]) -> list[int]:
@@ -304,7 +305,9 @@ def normalise(ink: Array) -> tuple[Array, bool]:
             radius = lacks / 2
             reach = int(np.ceil(radius))
             y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-            ink = ndimage.grey_dilation(np.pad(ink, reach), footprint=np.hypot(x, y) <= radius + 0.25)
+            ink = ndimage.grey_dilation(
+                np.pad(ink, reach), footprint=np.hypot(x, y) <= radius + 0.25
+            )
     height, width = (max(1, round(BOX * side / max(ink.shape))) for side in ink.shape)
     digit = np.asarray(Image.fromarray(ink).resize((width, height), Image.Resampling.HAMMING))
     digit = np.clip(digit, 0, None)
@@ -322,7 +325,7 @@ def _width(ink: Array) -> float:
     """
     mask = np.pad(ink > 0.5, 1)
     runs = [np.count_nonzero(np.diff(mask, axis=axis)) / 2 for axis in (0, 1)]
-    return float(ink.sum() / max(1.0, np.hypot(*runs)))
+    return float(ink.sum() / max(1.0, float(np.hypot(runs[0], runs[1]))))
 
 
 def _extent(profile: Array) -> tuple[int, int]:
