@@ -35,6 +35,8 @@ STEEPEST = 0.3  # of lines, to the rows or the columns: 16.7 degrees
 LIGHTER = 0.3  # of a line's pixels, at most, are lighter than where it is seen ...
 TYPICAL = 0.6  # ... and of these, at least, are lighter than what is taken away
 CROSSED = 200  # columns, at most, in which lines are looked at
+RESTORED = 0.2  # of full ink: lines as dark as this cut strokes
+LEFT = 0.6  # of a line's darkness: what is left of it may be as dark; ink is darker
 PRINTED = 0.35  # of full ink, above which nothing counts when directions are looked for
 
 
@@ -74,18 +76,20 @@ def ink_of(grey: Array, lighter: bool) -> Ink | None:
     levels = 255 - grey if lighter else grey
     paper = _paper(levels)
     ink = (paper - levels) / np.maximum(paper, DIM)
-    least = max(FAINT, FAINTEST / max(DIM, float(np.median(paper[::8, ::8]))))
+    faintest = FAINTEST * (2.5 if lighter else 1)  # on bright paper, the noise of JPEG is lighter
+    least = max(FAINT, faintest / max(DIM, float(np.median(paper[::8, ::8]))))
+    whole = ink
     if max(grey.shape) > FEW:
         if _noise(ink) > NOISY:
-            ink = ndimage.gaussian_filter(ink, 1.0, truncate=3)
+            whole = ink = ndimage.gaussian_filter(ink, 1.0, truncate=3)
         if min(grey.shape) > FEW:
-            ink, darkest = _without_lines(ink)
-            least = max(least, darkest / 2)
+            ink, whole, darkest = _without_lines(ink)
+            least = max(least, LEFT * darkest)
         least = max(least, NOISE * _deviation(ink))
     full = _full(ink)
     if full < least:
         return None
-    return Ink(np.clip(ink * np.float32(1 / full), 0, 1), levels, full)
+    return Ink(np.clip(whole * np.float32(1 / full), 0, 1), levels, full)
 
 
 def lightness(grey: Array) -> float:
@@ -153,8 +157,11 @@ def _full(ink: Array) -> float:
     return float(np.percentile(ink[ink >= ink.max() / 2], 90))
 
 
-def _without_lines(ink: Array) -> tuple[Array, float]:
-    """Return ink less the lines that are printed on paper, and how dark the darkest is."""
+def _without_lines(ink: Array) -> tuple[Array, Array, float]:
+    """Return ink less the lines that are printed on paper, and how dark the darkest is.
+
+    Once as it is, to tell whether anything is left, and once with strokes restored on lines.
+    """
     full = _full(ink)
     clipped = np.clip(ink, -PRINTED * full, PRINTED * full)
     # One transform for both directions; what is near to the picture's border fades out.
@@ -162,16 +169,18 @@ def _without_lines(ink: Array) -> tuple[Array, float]:
     half = np.asarray(Image.fromarray(clipped * window[0][:, None] * window[1]).reduce(2))
     side = fft.next_fast_len(max(half.shape), True)
     power = np.abs(fft.fft2(half, (side, side))) ** 2
-    darkest = 0.0
-    for transposed in (False, True):
-        slope = _slope(power.T if transposed else power)
-        across = np.ascontiguousarray(ink.T) if transposed else ink
-        lines, dark = _lines(across, clipped.T if transposed else clipped, slope, full)
-        if dark:
-            across = across - lines
-        ink = across.T if transposed else across
-        darkest = max(darkest, dark)
-    return np.ascontiguousarray(ink), darkest
+    darkest, bare, whole = 0.0, ink, ink
+    for turned in (np.asarray, np.transpose):
+        lines, dark = _lines(turned(bare), turned(clipped), _slope(turned(power)), full)
+        if lines is not None:
+            bare = turned(turned(bare) - lines)
+            # Ink over a line takes its share of the light that the line leaves.
+            across = turned(whole)
+            left = (across - lines) / (1 - lines)
+            if dark > RESTORED * full:  # what is inked on both sides of a line is inked on it
+                left = np.minimum(ndimage.grey_closing(left, (7, 1)), across, out=left)
+            whole, darkest = turned(left), max(darkest, dark)
+    return bare, np.ascontiguousarray(whole), darkest
 
 
 def _slope(power: Array) -> float:
@@ -229,6 +238,7 @@ def _lines(ink: Array, clipped: Array, slope: float, full: float) -> tuple[Array
     seen = profile > max(0.01, darkest / 8)
     amount = np.where(seen, amount - base, 0).astype(np.float32)
     darkest = float(amount[long].max())
-    profile = ndimage.maximum_filter1d(amount.clip(0, darkest), 3)
+    amount[few] = darkest  # in the corners it is too short to be seen
+    profile = ndimage.maximum_filter1d(amount.clip(0, min(darkest, 0.9)), 3)
     shift = reach - np.rint(slope * ramp).astype(np.int32)
     return profile[np.arange(rows, dtype=np.int32)[:, None] + shift], darkest

@@ -147,7 +147,7 @@ def _shapes(grey: Array, lighter: bool) -> list[Shape]:
     kept = np.flatnonzero(seeded & (mass >= SPECK * mass.max()) & (mass > 0))
     slices = ndimage.find_objects(labels)
     groups = [([int(n)], _box_of(slices[n - 1])) for n in kept]
-    smallest = SMALLEST * max(grey.shape)
+    smallest = min(SMALLEST * max(grey.shape), min(grey.shape) / 3)
     groups = [
         group
         for group in _joined(groups)
