@@ -197,6 +197,7 @@ def _decode(content: bytes) -> Picture:
 def _grey(image: Image.Image) -> Array:
     """Grey levels of an image, scaled down, in float32."""
     deep = image.mode[0] in "IF"  # 16 or 32 bits, integers or floats
+    clear = image.has_transparency_data
     factor = -(-max(image.size) // WORKING)
     rows = max(1, BAND // (image.width * factor)) * factor
     bands = []
@@ -206,8 +207,11 @@ def _grey(image: Image.Image) -> Array:
             values = np.nan_to_num(np.asarray(part, np.float32)).clip(-HUGE, HUGE)
             bands.append(np.asarray(Image.fromarray(values).reduce(factor))[..., None])
         else:
-            bands.append(np.asarray(part.convert("LA").reduce(factor), np.float32))
+            part = part.convert("LA" if clear else "L").reduce(factor)
+            bands.append(np.asarray(part, np.float32))
     values = np.concatenate(bands)
+    if not (deep or clear):
+        return values
     grey = values[..., 0]
     if deep:
         return (grey - grey.min()) * (255 / (float(np.ptp(grey)) or 1.0))

@@ -11,6 +11,7 @@ the columns, are those in which the picture, summed up along lines, varies most.
 Fourier transform along a ray (the central slice theorem), so one transform tells all directions.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,8 @@ from PIL import Image
 from scipy import fft, ndimage
 
 Array = npt.NDArray[Any]
+# How a picture is turned so that lines run along rows, these, and how dark they are.
+Lines = tuple[Callable[[Array], Array], Array, float]
 
 FAINTEST = 18.0  # grey levels, of 255, between paper and ink; less is none ...
 FAINT = 0.12  # ... and neither is what takes a smaller share of the light
@@ -34,7 +37,7 @@ FEW = 64  # pixels of the longer side, at most, of a picture without noise and l
 STEEPEST = 0.3  # of lines, to the rows or the columns: 16.7 degrees
 LIGHTER = 0.3  # of a line's pixels, at most, are lighter than where it is seen ...
 TYPICAL = 0.6  # ... and of these, at least, are lighter than what is taken away
-CROSSED = 200  # columns, at most, in which lines are looked at
+CROSSED = 128  # columns, at most, in which lines are looked at
 RESTORED = 0.2  # of full ink: lines as dark as this cut strokes
 LEFT = 0.6  # of a line's darkness: what is left of it may be as dark; ink is darker
 PRINTED = 0.35  # of full ink, above which nothing counts when directions are looked for
@@ -78,17 +81,18 @@ def ink_of(grey: Array, lighter: bool) -> Ink | None:
     ink = (paper - levels) / np.maximum(paper, DIM)
     faintest = FAINTEST * (2.5 if lighter else 1)  # on bright paper, the noise of JPEG is lighter
     least = max(FAINT, faintest / max(DIM, float(np.median(paper[::8, ::8]))))
-    whole = ink
+    bare, printed = ink, []
     if max(grey.shape) > FEW:
         if _noise(ink) > NOISY:
-            whole = ink = ndimage.gaussian_filter(ink, 1.0, truncate=3)
+            bare = ink = ndimage.gaussian_filter(ink, 1.0, truncate=3)
         if min(grey.shape) > FEW:
-            ink, whole, darkest = _without_lines(ink)
+            bare, printed, darkest = _printed(ink)
             least = max(least, LEFT * darkest)
-        least = max(least, NOISE * _deviation(ink))
-    full = _full(ink)
+        least = max(least, NOISE * _deviation(bare))
+    full = _full(bare)
     if full < least:
         return None
+    whole = _restored(ink, bare, printed, full) if printed else bare
     return Ink(np.clip(whole * np.float32(1 / full), 0, 1), levels, full)
 
 
@@ -157,11 +161,8 @@ def _full(ink: Array) -> float:
     return float(np.percentile(ink[ink >= ink.max() / 2], 90))
 
 
-def _without_lines(ink: Array) -> tuple[Array, Array, float]:
-    """Return ink less the lines that are printed on paper, and how dark the darkest is.
-
-    Once as it is, to tell whether anything is left, and once with strokes restored on lines.
-    """
+def _printed(ink: Array) -> tuple[Array, list[Lines], float]:
+    """Return ink less the lines that are printed on paper, these, and how dark they are."""
     full = _full(ink)
     clipped = np.clip(ink, -PRINTED * full, PRINTED * full)
     # One transform for both directions; what is near to the picture's border fades out.
@@ -169,18 +170,31 @@ def _without_lines(ink: Array) -> tuple[Array, Array, float]:
     half = np.asarray(Image.fromarray(clipped * window[0][:, None] * window[1]).reduce(2))
     side = fft.next_fast_len(max(half.shape), True)
     power = np.abs(fft.fft2(half, (side, side))) ** 2
-    darkest, bare, whole = 0.0, ink, ink
+    found: list[Lines] = []
     for turned in (np.asarray, np.transpose):
-        lines, dark = _lines(turned(bare), turned(clipped), _slope(turned(power)), full)
+        lines, dark = _lines(turned(ink), turned(clipped), _slope(turned(power)), full)
         if lines is not None:
-            bare = turned(turned(bare) - lines)
-            # Ink over a line takes its share of the light that the line leaves.
-            across = turned(whole)
-            left = (across - lines) / (1 - lines)
-            if dark > RESTORED * full:  # what is inked on both sides of a line is inked on it
-                left = np.minimum(ndimage.grey_closing(left, (7, 1)), across, out=left)
-            whole, darkest = turned(left), max(darkest, dark)
-    return bare, np.ascontiguousarray(whole), darkest
+            ink = ink - turned(lines)
+            found.append((turned, lines, dark))
+    return ink, found, max((dark for _, _, dark in found), default=0.0)
+
+
+def _restored(ink: Array, bare: Array, printed: list[Lines], full: float) -> Array:
+    """Return `bare`, ink less printed lines, with the strokes that were taken away with them."""
+    inked = bare > full / 3
+    rows, columns = (np.flatnonzero(inked.any(axis=axis)) for axis in (1, 0))
+    place = tuple(slice(max(0, side[0] - 8), side[-1] + 9) for side in (rows, columns))
+    part = ink[place]
+    for turned, lines, dark in printed:
+        across, light = turned(part), 1 - turned(turned(lines)[place])
+        # Ink over a line takes its share of the light that the line leaves.
+        left = (across - (1 - light)) / light
+        if dark > RESTORED * full:  # what is inked on both sides of a line is inked on it
+            left = np.minimum(ndimage.grey_closing(left, (7, 1)), across)
+        part = turned(left)
+    whole = bare.copy()
+    whole[place] = part
+    return whole
 
 
 def _slope(power: Array) -> float:
