@@ -189,9 +189,9 @@ def test_show(folder, run, tmp_path):
 def test_show_many_of_all_shapes(run, tmp_path, monkeypatch):
     monkeypatch.setattr(predict, "SHOWN", 3)
     for i in range(7):
-        width, height = 40 + 3000 * (i % 2), 40 + 2000 * (i % 3 > 1)
+        width, height = 200 + 3000 * (i % 2), 200 + 2000 * (i % 3 > 1)
         image = Image.new("L", (width, height), 255)
-        ImageDraw.Draw(image).line((15, height // 4, 20, 3 * height // 4), 0, 8)
+        ImageDraw.Draw(image).line((70, 40, 90, 150), 0, 20)
         image.save(tmp_path / f"{i}{'long ' * 20}.png")
     path = tmp_path / "sheet"
     code, out, err = run(tmp_path, "--show", path)
