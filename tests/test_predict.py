@@ -128,6 +128,74 @@ def test_the_others_are_reported_beside_one_that_cannot_be_read(folder, run, tmp
     ]
 
 
+@pytest.fixture
+def number(tmp_path):
+    """A tall, a wide and a tall stroke."""
+    image = Image.new("L", (400, 160), 255)
+    draw = ImageDraw.Draw(image)
+    for line in ((60, 30, 60, 130), (140, 80, 240, 80), (320, 30, 320, 130)):
+        draw.line(line, 0, 12)
+    image.save(tmp_path / "number.png")
+    return tmp_path / "number.png"
+
+
+def test_a_number_is_a_line_for_each_digit(number, folder, run):
+    code, out, err = run(number, folder / "b.png")
+    assert (code, err) == (0, [])
+    lines = [line.split() for line in out.splitlines()[1:]]
+    assert [line[:2] for line in lines] == [
+        *([str(number), digit] for digit in "171"),
+        [str(folder / "b.png"), "7"],
+    ]
+
+
+def test_json_of_a_number(number, run):
+    (entry,) = json.loads(run("--json", number)[1])
+    assert set(entry) == {"file", "digits"}
+    assert [one["digit"] for one in entry["digits"]] == [1, 7, 1]
+    for one, left in zip(entry["digits"], (54, 140, 314), strict=True):
+        assert set(one) == {"digit", "probability", "probabilities", "box", "doubt"}
+        assert one["probability"] == max(one["probabilities"])
+        assert abs(one["box"][0] - left) <= 3
+        assert one["doubt"] is None
+
+
+def test_show_a_number(number, run, tmp_path):
+    path = tmp_path / "seen.png"
+    assert run(number, "--show", path)[0] == 0
+    with Image.open(path) as sheet:
+        assert sheet.size == (3 * 310, 180)
+        pixels = np.asarray(sheet)
+    assert len({pixels[:, left : left + 160].tobytes() for left in (0, 310, 620)}) == 3  # frames
+
+
+def test_doubt_is_in_the_table(folder, run, monkeypatch):
+    net = Sides()
+    monkeypatch.setattr(net, "fprop", lambda x: Sides.fprop(net, x) / 3)
+    monkeypatch.setattr(predict, "load_network", lambda path: net)
+    lines = run(folder / "b.png")[1].splitlines()
+    assert lines[1].endswith("%  unsure")
+    entry = json.loads(run("--json", folder / "b.png")[1])[0]
+    assert entry["digits"][0]["doubt"] == "unsure"
+
+
+def test_of_a_folder_no_picture_is_skipped_in_silence(folder, run):
+    """Pictures are known by their names or by what they hold; the hidden are meant to be."""
+    content = (folder / "b.png").read_bytes()
+    for name in ("._b.png", ".hidden.png", "no suffix", "b.txt", "b.heic"):
+        (folder / name).write_bytes(content if name != "b.heic" else b"HEIC")
+    (folder / "more").mkdir()
+    (folder / ".cache").mkdir()
+    code, out, err = run(folder)
+    assert code == 2
+    assert len(out.splitlines()) == 5
+    assert err == [
+        f"jitprop predict: warning: {folder / 'more'} is a folder in a folder, and is not read",
+        f"jitprop predict: error: {folder / 'b.heic'}: not an image that can be read, "
+        "such as PNG or JPEG",
+    ]
+
+
 def test_nothing_can_be_read(run, tmp_path):
     (tmp_path / "notes.txt").write_text("")
     show = tmp_path / "seen.png"
@@ -324,6 +392,21 @@ def test_without_pillow(folder):
     assert done.stderr == (
         "jitprop predict: error: reading images needs Pillow: pip install 'jitprop[images]'\n"
     )
+
+
+def test_the_pictures_of_the_repository(run, monkeypatch):
+    """They run as the README says; what is right depends on the network that is shipped."""
+    monkeypatch.undo()
+    entries = json.loads(run("--json", ROOT / "tests" / "pictures")[1])
+    found = {Path(e["file"]).name: [one["digit"] for one in e["digits"]] for e in entries}
+    assert {name: len(digits) for name, digits in found.items()} == {
+        "number.jpg": 4,
+        "ruled.jpg": 1,
+        "shadow.jpg": 3,
+        "torn.jpg": 1,
+    }
+    assert found["number.jpg"] == [2, 0, 2, 6]
+    assert found["ruled.jpg"] == [7]
 
 
 def test_interrupted(run, folder, monkeypatch):

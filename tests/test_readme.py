@@ -103,6 +103,14 @@ def test_the_estimators(capsys, tmp_path, monkeypatch):
     assert 0.9 < float(found[-1]) <= 1
 
 
+def test_the_number_of_the_repository_is_read(capsys, monkeypatch):
+    pytest.importorskip("PIL")
+    pytest.importorskip("scipy")
+    monkeypatch.chdir(ROOT)
+    run(next(block for block in BLOCKS if "read_digits(" in block))
+    assert [line[0] for line in capsys.readouterr().out.splitlines()] == list("2026")
+
+
 @pytest.mark.parametrize("folder", [".", "kernels", "perf", "jitprop/estimators"])
 def test_links_lead_somewhere(folder):
     text = (ROOT / folder / "README.md").read_text()
@@ -114,4 +122,5 @@ def test_links_lead_somewhere(folder):
 def test_every_python_block_is_run_or_shown():
     """Of each there is a test above."""
     known = ("def step", "fit(", "MLPClassifier(", "Graph(", "@kernel", "to_onnx(", "to_torch(")
+    known += ("read_digits(",)
     assert all(any(word in block for word in known) for block in BLOCKS)
