@@ -125,7 +125,7 @@ def _uci(count: int, seed: int) -> Iterator[Picture]:
             yield Picture(kind, "uci", [int(labels[i])], file.getvalue())
 
 
-SAMPLES = {  # name: digits, seed, what is special about it
+SAMPLES: dict[str, tuple[str, int, dict[str, Any]]] = {  # digits, a seed, what is special
     "number.jpg": ("2026", 3, {"lines": "squared", "colour": "blue"}),
     "ruled.jpg": ("7", 4, {"lines": "ruled", "rotated": 8}),
     "shadow.jpg": ("195", 9, {"shadow": "hard"}),

@@ -248,6 +248,8 @@ def images(arguments: Sequence[str], parser: Parser) -> Iterator[tuple[str, Path
 
 def is_picture(path: Path) -> bool:
     """Whether a file is named as a picture, or is one by what it holds."""
+    import warnings
+
     from PIL import Image
 
     if path.is_dir():
@@ -257,11 +259,17 @@ def is_picture(path: Path) -> bool:
         return True
     if (mimetypes.guess_type(path.name)[0] or "").startswith("image/"):
         return True
+    if not path.is_file():
+        return False
     try:
-        with Image.open(path):
-            return True
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            Image.open(path).close()
+    except Image.DecompressionBombError:
+        return True
     except Exception:  # whatever it is, Pillow makes nothing of it
         return False
+    return True
 
 
 def table(entries: Sequence[dict[str, Any]]) -> Iterator[str]:

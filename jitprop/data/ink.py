@@ -81,7 +81,7 @@ def ink_of(grey: Array, lighter: bool) -> Ink | None:
     ink = (paper - levels) / np.maximum(paper, DIM)
     faintest = FAINTEST * (2.5 if lighter else 1)  # on bright paper, the noise of JPEG is lighter
     least = max(FAINT, faintest / max(DIM, float(np.median(paper[::8, ::8]))))
-    bare, printed = ink, []
+    bare, printed = ink, list[Lines]()
     if max(grey.shape) > FEW:
         if _noise(ink) > NOISY:
             bare = ink = ndimage.gaussian_filter(ink, 1.0, truncate=3)
