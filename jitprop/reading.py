@@ -24,7 +24,8 @@ Ask = Callable[[Array], Array]  # (n, 28, 28) uint8 -> (n, classes) probabilitie
 MODEL = Path(__file__).parent / "data" / "mnist_mlp200.safetensors"
 SURE = 0.9  # a lower probability is doubtful ...
 SIGNED = 0.95  # ... and so is one lower than this where there are signs
-WHOLE, CUT = 0.7, 0.9  # less of a wide shape, and more of both its parts: it is two digits
+TWO = 1.6  # times as wide as high: hardly ever one digit
+WHOLE, CUT = 0.8, 0.8  # less of a wide shape, and more of both its parts: it is two digits
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,8 @@ def _digits(shape: "Shape", p: Array, ask: Ask) -> "list[tuple[Shape, Array]]":
     from jitprop.data.pieces import halves
 
     ways = halves(shape)
-    if not ways or p.max() >= WHOLE:
+    height, width = shape.ink.shape
+    if not ways or (p.max() >= WHOLE and width < TWO * height):
         return [(shape, p)]
     answers = ask(np.stack([part.pixels for way in ways for part in way]))
     answers = answers.reshape(len(ways), 2, -1)

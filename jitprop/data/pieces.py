@@ -278,7 +278,13 @@ def _shape(share: Array, labels: Array, members: list[int], box: Box) -> Shape:
     part = np.where(near, share[y, x], np.float32(0))
     pixels, thin = normalise(part)
     outside = _at_border(box, share.shape)
-    signs = (("several pieces", len(members) > 1), (BORDER, outside), ("strokes thin", thin))
+    height, width = part.shape
+    signs = (
+        ("several pieces", len(members) > 1),
+        ("as wide as several digits", width >= WIDE * height and width > BOX),
+        (BORDER, outside),
+        ("strokes thin", thin),
+    )
     return Shape(box, part, pixels, tuple(sign for sign, holds in signs if holds))
 
 
