@@ -33,15 +33,15 @@ class Sides(Module):
         ink = x.reshape(-1, 28, 28) > 0
         tall = ink.any(axis=2).sum(axis=1) > ink.any(axis=1).sum(axis=1)
         logits = np.zeros((len(x), 10), np.float32)
-        logits[np.arange(len(x)), np.where(tall, 1, 7)] = 5
+        logits[np.arange(len(x)), np.where(tall, 1, 7)] = 6
         return logits
 
     def bprop(self, dy, need_dx=True):
         raise NotImplementedError
 
 
-# exp(5) beside nine of exp(0)
-SURE = np.exp(5) / (np.exp(5) + 9)
+# exp(6) beside nine of exp(0)
+SURE = np.exp(6) / (np.exp(6) + 9)
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +88,7 @@ def test_a_table(folder, run):
         file, guess, probability, *each = line.split()
         assert (file, int(guess)) == (str(folder / name), digit)
         assert probability == f"{SURE:.1%}"
-        assert each == [f"{SURE if i == digit else SURE / np.exp(5):.1%}" for i in range(10)]
+        assert each == [f"{SURE if i == digit else SURE / np.exp(6):.1%}" for i in range(10)]
     assert len({len(line) for line in (header, wide, tall)}) == 1
 
 
@@ -171,11 +171,12 @@ def test_show_a_number(number, run, tmp_path):
 
 def test_doubt_is_in_the_table(folder, run, monkeypatch):
     net = Sides()
-    monkeypatch.setattr(net, "fprop", lambda x: Sides.fprop(net, x) / 3)
+    monkeypatch.setattr(net, "fprop", lambda x: Sides.fprop(net, x) / 4)
     monkeypatch.setattr(predict, "load_network", lambda path: net)
-    lines = run(folder / "b.png")[1].splitlines()
+    lines = run(folder)[1].splitlines()
     assert lines[1].endswith("%  unsure")
-    entry = json.loads(run("--json", folder / "b.png")[1])[0]
+    assert lines[2].endswith("%  unsure: as wide as several digits")
+    entry = json.loads(run("--json", folder / "a.JPG")[1])[0]
     assert entry["digits"][0]["doubt"] == "unsure"
 
 
@@ -188,7 +189,7 @@ def test_of_a_folder_no_picture_is_skipped_in_silence(folder, run):
     (folder / ".cache").mkdir()
     code, out, err = run(folder)
     assert code == 2
-    assert len(out.splitlines()) == 5
+    assert len(out.splitlines()) == 6
     assert err == [
         f"jitprop predict: warning: {folder / 'more'} is a folder in a folder, and is not read",
         f"jitprop predict: error: {folder / 'b.heic'}: not an image that can be read, "

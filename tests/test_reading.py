@@ -18,6 +18,7 @@ pytest.importorskip("scipy")
 from PIL import Image, ImageDraw
 
 from jitprop.data import ink as ink_source
+from jitprop.data import pieces as pieces_source
 from jitprop.data.image import ImageError, picture_of
 from jitprop.data.pieces import BORDER, halves, shapes_of
 
@@ -158,7 +159,7 @@ def test_ink_at_the_border_is_seen_and_said():
     ink = written([7], at=(0, 100))
     for turns in range(4):
         (shape,) = found(np.rot90(photo(ink), turns))
-        assert shape.signs == (BORDER,)
+        assert BORDER in shape.signs
 
 
 def test_a_picture_that_ink_fills():
@@ -175,6 +176,11 @@ def test_digits_that_touch_can_be_cut():
     ink = written([2, 2], at=(60, 130))
     ink[286:294, 140:200] = 1
     (shape,) = found(photo(ink))
+    assert shape.signs == ("as wide as several digits",)
+    for left, right in halves(shape):
+        assert left.signs == right.signs == ("cut from a wide shape",)
+        assert shape.box[0] <= left.box[0] < left.box[2] <= right.box[0] < right.box[2]
+        assert right.box[2] <= shape.box[2]
     cuts = [left.box[2] for left, _ in halves(shape)]
     assert any(140 <= cut <= 200 for cut in cuts)
     assert halves(found(photo(written([2])))[0]) == []
@@ -291,6 +297,16 @@ def test_without_what_pictures_need(package, name):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == f"reading images needs {name}: pip install 'jitprop[images]'\n"
+
+
+def test_a_picture_full_of_pieces_ends_soon():
+    """Of squares, bits and stripes only so many pieces are looked at."""
+    rng = np.random.default_rng(0)
+    bits = rng.choice([30.0, 220.0], (600, 800))
+    squares = rng.choice([30.0, 220.0], (75, 100), p=[0.2, 0.8]).repeat(8, 0).repeat(8, 1)
+    stripes = np.where(np.arange(800) % 16 < 3, 30.0, 220.0) * np.ones((600, 1))
+    for grey in (bits, squares, stripes):
+        assert len(found(grey)) <= pieces_source.MOST
 
 
 def test_work_and_memory_do_not_grow_with_the_picture(monkeypatch):

@@ -158,7 +158,8 @@ def _deviation(ink: Array) -> float:
 
 def _full(ink: Array) -> float:
     """The level of well-inked pixels."""
-    return float(np.percentile(ink[ink >= ink.max() / 2], 90))
+    most = ink.max()
+    return float(np.percentile(ink[ink >= most / 2], 90)) if most > 0 else 0.0
 
 
 def _printed(ink: Array) -> tuple[Array, list[Lines], float]:

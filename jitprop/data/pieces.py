@@ -35,15 +35,18 @@ SPECK = 0.05  # of the largest piece of ink; smaller ones are dust
 SMALLEST = 0.03  # of the longer side of a picture; a smaller digit is none
 FINE = 100  # pixels of the longer side of a digit, of which 20 are made
 DECIDED = 0.8  # of the lightness of ink, above which there is no doubt
+LONG = 5  # times as wide as high, and more: not digits that touch
 DASH = 10  # times as wide as high: no digit
 OUTSTANDING = 0.7  # of what is around ink, at least, is lighter by a third of it
 BELOW, ABOVE = 0.1, 0.3  # of the height, between two halves, and between a bar and the rest
 FAINT_OUTSIDE = 0.25  # of the light: what takes less, and touches the border, is a shadow ...
 CONTACT = 0.35  # ... and so is that of which more of the outline lies at the border
 WIDE = 1.25  # times as wide as high: it may be two digits
+MOST = 300  # pieces, at most, that are looked at: the largest
 CUTS = 4  # places, at most, to cut it
 THIN = 2.0  # pixels, of 20: a stroke of less is made as wide
-BORDER = "ink at the border"
+BORDER, AS_WIDE = "ink at the border", "as wide as several digits"
+CUT_OFF = "cut from a wide shape"
 
 
 @dataclass
@@ -103,7 +106,7 @@ def halves(shape: Shape) -> list[tuple[Shape, Shape]]:
         Ways to cut it, at most CUTS. None if it is not as wide as two digits.
     """
     rows, columns = shape.ink.shape
-    if columns < WIDE * rows or columns <= BOX:
+    if not WIDE * rows <= columns <= LONG * rows or columns <= BOX:
         return []
     profile = ndimage.gaussian_filter1d(shape.ink.sum(axis=0), columns / 60)
     low = ndimage.minimum_filter1d(profile, 1 + columns // 12) == profile
@@ -127,7 +130,8 @@ def _part(shape: Shape, left: int, right: int) -> Shape | None:
     x, y = shape.box[0] + left + int(columns[0]), shape.box[1] + int(rows[0])
     pixels, _ = normalise(part)
     box = (x, y, x + part.shape[1], y + part.shape[0])
-    return Shape(box, part, pixels, (*shape.signs, "cut from a wide shape"))
+    signs = [sign for sign in shape.signs if sign not in (AS_WIDE, CUT_OFF)]
+    return Shape(box, part, pixels, (*signs, CUT_OFF))
 
 
 def _covered(shapes: list[Shape]) -> float:
@@ -146,6 +150,7 @@ def _shapes(grey: Array, lighter: bool) -> list[Shape]:
     mass[0] = 0
     seeded = np.bincount(flat[share >= SEED], minlength=count + 1) > 0
     kept = np.flatnonzero(seeded & (mass >= SPECK * mass.max()) & (mass > 0))
+    kept = np.sort(kept[np.argsort(-mass[kept], kind="stable")[:MOST]])
     slices = ndimage.find_objects(labels)
     groups = [([int(n)], _box_of(slices[n - 1])) for n in kept]
     smallest = min(SMALLEST * max(grey.shape), min(grey.shape) / 3)
@@ -278,14 +283,15 @@ def _shape(share: Array, labels: Array, members: list[int], box: Box) -> Shape:
     part = np.where(near, share[y, x], np.float32(0))
     pixels, thin = normalise(part)
     outside = _at_border(box, share.shape)
-    height, width = part.shape
+    height, width = bottom - top, right - left
     signs = (
         ("several pieces", len(members) > 1),
-        ("as wide as several digits", width >= WIDE * height and width > BOX),
+        (AS_WIDE, width >= WIDE * height and width > BOX),
         (BORDER, outside),
         ("strokes thin", thin),
     )
-    return Shape(box, part, pixels, tuple(sign for sign, holds in signs if holds))
+    inside = part[top - y.start : bottom - y.start, left - x.start : right - x.start]
+    return Shape(box, inside, pixels, tuple(sign for sign, holds in signs if holds))
 
 
 def normalise(ink: Array) -> tuple[Array, bool]:
