@@ -189,7 +189,7 @@ def test_of_a_folder_no_picture_is_skipped_in_silence(folder, run):
     (folder / ".cache").mkdir()
     code, out, err = run(folder)
     assert code == 2
-    assert len(out.splitlines()) == 6
+    assert len(out.splitlines()) == 5
     assert err == [
         f"jitprop predict: warning: {folder / 'more'} is a folder in a folder, and is not read",
         f"jitprop predict: error: {folder / 'b.heic'}: not an image that can be read, "
