@@ -23,7 +23,7 @@ def evaluate(request: Request) -> int:
 
     args, parser, checkpoint = request.args, request.parser, request.checkpoint
     assert checkpoint is not None
-    dataset = read_dataset(request)
+    dataset = read_dataset(parser, args)
     try:
         net = checkpoint.net()
     except training.CheckpointError as error:
