@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "train a network on handwritten digits",
     "predict": "recognise handwritten digits in your own images",
     "export": "write a network as an ONNX file, for other programs",
+    "distort": "draw distorted images, to be looked at",
     "info": "show versions, processor, and where compiled kernels are kept",
 }
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it

@@ -464,6 +464,13 @@ def _add(parser: Parser, groups: list[Group]) -> None:
             place.add_argument(flag, **options)
 
 
+def add_shared(parser: Parser, *flags: str) -> None:
+    """Add arguments of `train` to the parser of another command."""
+    known = dict(argument for group in LEARNING for argument in group.arguments)
+    for flag in flags:
+        parser.add_argument(flag, **known[flag])
+
+
 def _ways_to_run() -> Parser:
     parser = WithPresets(add_help=False)
     _add(parser, RUNNING)

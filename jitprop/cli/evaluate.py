@@ -23,7 +23,7 @@ def evaluate(request: Request) -> int:
     from jitprop.training.progress import Progress
 
     args, parser = request.args, request.parser
-    dataset = read_dataset(request)
+    dataset = read_dataset(parser, args)
     nets = networks(request, dataset)
     inputs = [("--evaluate", path) for path in args.evaluate]
     inputs += [("--data", file) for file in dataset.files]

@@ -161,8 +161,19 @@ class Keeper:
             write_metrics(request, record)
         if args.report:
             shown = chosen | machine | {"weights_sha256": digest, "command": request.typed}
+            seen = self._seen(session)
             try:
-                reporting.write_report(args.report, session.net, history, shown, self.sets)
+                reporting.write_report(args.report, session.net, history, shown, self.sets, seen)
             except OSError as error:
                 parser.fail(f"argument --report: {error.filename or args.report}: {error.strerror}")
             progress.line(f"report: {os.path.join(args.report, 'index.html')}")
+
+    def _seen(self, session: "Training") -> Any:
+        """Return training images above what the first epochs saw of them; None if that is it."""
+        from jitprop.training.distorting import EPOCHS, gallery
+
+        how, epochs = self.request.distortion, min(EPOCHS, len(session.history))
+        if how is None or not epochs:
+            return None
+        seed = int(session.arrays()["distortion"][0])
+        return gallery(*self.sets["train"], how, seed, epochs)

@@ -1,7 +1,9 @@
 """The images of a run: to train on, held out to validate on, to test on."""
 
+from argparse import Namespace
 from typing import TYPE_CHECKING
 
+from jitprop.cli.parser import Parser
 from jitprop.cli.request import Request
 
 if TYPE_CHECKING:
@@ -13,15 +15,15 @@ if TYPE_CHECKING:
     Sets = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
-def read_dataset(request: Request) -> "Dataset":
+def read_dataset(parser: Parser, args: Namespace) -> "Dataset":
     """Read all images, upright."""
     from jitprop.data import DataError, load_dataset
 
-    transpose = {"yes": True, "no": False, None: None}[request.args.transpose]
+    transpose = {"yes": True, "no": False, None: None}[args.transpose]
     try:
-        return load_dataset(request.args.data, transpose)
+        return load_dataset(args.data, transpose)
     except DataError as error:
-        request.parser.error(str(error))
+        parser.error(str(error))
 
 
 def titled(dataset: "Dataset", counts: str) -> str:
@@ -51,7 +53,7 @@ def lies_otherwise(checkpoint: "Checkpoint", dataset: "Dataset") -> str | None:
 def read_sets(request: Request) -> "tuple[Dataset, Sets]":
     """Read the images and hold some out; return all, and those of "train", "test" and so on."""
     args, parser = request.args, request.parser
-    dataset = read_dataset(request)
+    dataset = read_dataset(parser, args)
     images, labels = dataset.train_images, dataset.train_labels
     if request.distortion:
         from jitprop.training.distorting import width_of

@@ -51,6 +51,11 @@ PICTURES = {  # file: title, what one sees
         "Below a misclassified image: the guess, the probability that the network gives it, and "
         "the true class.",
     ),
+    "distortions.png": (
+        "Distorted images",
+        "Above, training images as they are; below, as each epoch saw them, no two times in the "
+        "same way.",
+    ),
     "weights.png": (
         "First layer",
         "An image for each unit: bright pixels raise its value where the weight is orange and "
@@ -104,14 +109,19 @@ def check_report(folder: str | os.PathLike[str]) -> None:
     ImportError
         matplotlib is missing.
     """
-    try:
-        import jitprop.reporting.pictures  # noqa: F401
-    except ImportError as error:
-        raise ImportError(f"pictures need {error.name}: pip install 'jitprop[plots]'") from None
+    need_matplotlib()
     _expect_ours(Path(folder))
     Path(folder).mkdir(parents=True, exist_ok=True)
     for name in FILES:
         check_writable(Path(folder) / name)
+
+
+def need_matplotlib() -> None:
+    """Raise ImportError, which says what to install, if no pictures can be drawn."""
+    try:
+        import jitprop.reporting.pictures  # noqa: F401
+    except ImportError as error:
+        raise ImportError(f"pictures need {error.name}: pip install 'jitprop[plots]'") from None
 
 
 def _expect_ours(folder: Path) -> None:
@@ -144,6 +154,7 @@ def write_report(
     history: Sequence[Epoch],
     settings: Mapping[str, Any],
     sets: Mapping[str, Examples],
+    distorted: Array | None = None,
 ) -> None:
     """Write `index.html`, its pictures and `history.csv` to `folder`.
 
@@ -167,6 +178,9 @@ def write_report(
     sets : dict of tuples of arrays
         Inputs and targets, as `fit` takes them, of "train" and, as far as there are any,
         "validation" and "test". Mistakes are those on the last of these.
+    distorted : (1 + epochs, n, rows, columns) uint8, optional
+        Training images above what each epoch saw of them, which
+        `jitprop.training.distorting.gallery` makes.
 
     Raises
     ------
@@ -175,11 +189,19 @@ def write_report(
     ImportError
         matplotlib is missing.
     TypeError, ValueError
-        A set is no pair, or one is missing whose errors the history tells.
+        A set is no pair, or one is missing whose errors the history tells. `distorted` holds no
+        rows of images.
     """
     from jitprop.reporting import pictures
 
     _check_sets(sets, history)
+    if distorted is not None:
+        distorted = np.asarray(distorted)
+        if distorted.ndim != 4 or distorted.dtype != np.uint8 or not distorted.size:
+            given = f"{distorted.dtype} of shape {distorted.shape}"
+            raise ValueError(
+                f"distorted is {given}, expected uint8 of (1 + epochs, n, rows, columns)"
+            )
     name = next(name for name in SETS if name in sets)
     x, t = sets[name]
     images: Array | None = None if isinstance(x, tuple) else np.asarray(x)
@@ -197,6 +219,8 @@ def write_report(
         figures["confusion_matrix.png"] = pictures.confusion_matrix(found)
     if found and images is not None:
         figures["mistakes.png"] = pictures.mistakes(found, images)
+    if distorted is not None:
+        figures["distortions.png"] = pictures.distortions(distorted)
     layers = [part for part in leaves(net) if not isinstance(part, Activation | Dropout)]
     if images is not None and layers and isinstance(layers[0], Linear):
         to_classes = found is not None and len(layers) == 1

@@ -220,6 +220,24 @@ def mistakes(found: Predictions, images: Array) -> Figure:
     return mosaic.figure
 
 
+def distortions(rows: Array) -> Figure:
+    """Draw images above what epochs made of them.
+
+    Parameters
+    ----------
+    rows : (1 + epochs, n, height, width) uint8
+        As `jitprop.training.distorting.gallery` returns them.
+    """
+    names = ["original", *(f"epoch {epoch}" for epoch in range(1, len(rows)))]
+    title, count = "Training images as they are, and as each epoch sees them", rows.shape[1] + 1
+    mosaic = Mosaic(title, rows.shape[2:], len(rows) * count, count, gap=0.2, text=0)
+    for name, row in zip(names, rows, strict=True):
+        mosaic.name(name)
+        for image in row:
+            mosaic.add(image, "gray_r", 0, 255)
+    return mosaic.figure
+
+
 def weights(w: Array, shape: tuple[int, int], classes: bool) -> Figure:
     """Draw each column of `w`, (rows * columns, units), as an image of `shape`.
 
@@ -289,9 +307,7 @@ class Mosaic:
 
     def add(self, pixels: Array, colours: str | LinearSegmentedColormap, low: float, high: float):
         """Draw the next image, values from `low` to `high`; return what a colour bar takes."""
-        x, y = self.count % self.across * self.step[0], self.count // self.across * self.step[1]
-        self.count += 1
-        self.place = x, y
+        x, y = self._next()
         return self.axes.imshow(
             pixels,
             colours,
@@ -301,6 +317,17 @@ class Mosaic:
             aspect="auto",
             extent=(x, x + self.wide, y + self.high, y),
         )
+
+    def name(self, line: str) -> None:
+        """Write a line in the place of the next image."""
+        self._next()
+        self.write(line, -self.high / 2, GREY)
+
+    def _next(self) -> tuple[float, float]:
+        x, y = self.count % self.across * self.step[0], self.count // self.across * self.step[1]
+        self.count += 1
+        self.place = x, y
+        return x, y
 
     def write(self, line: str, below: float, colour: str) -> None:
         """Write a line below the last image."""

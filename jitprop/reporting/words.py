@@ -92,6 +92,8 @@ def _value(value: Any) -> str:
         return f"{value:g}" if float(f"{value:g}") == value else str(value)
     if isinstance(value, list | tuple):
         return ", ".join(map(_value, value)) or "none"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_value(one)}" for name, one in value.items()) or "none"
     return str(value) or "none"
 
 

@@ -13,6 +13,7 @@ from jitprop.training.distortion import Distortion
 from jitprop.training.examples import Array
 
 LARGEST_SIDE = 64  # pixels, for which a thread's memory holds the field
+EPOCHS, ACROSS = 3, 10  # of a gallery
 
 
 class Distorted:
@@ -63,7 +64,11 @@ def width_of(shape: tuple[int, ...]) -> int:
 
 
 def distorted(
-    images: npt.ArrayLike, distortion: Distortion, seed: int = 0, epoch: int = 1
+    images: npt.ArrayLike,
+    distortion: Distortion,
+    seed: int = 0,
+    epoch: int = 1,
+    index: npt.ArrayLike | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Return images as an epoch of training would see them, to be looked at.
 
@@ -73,10 +78,12 @@ def distorted(
     distortion : Distortion
     seed, epoch : int
         Two numbers that tell, with the place of an image among the others, how it is distorted.
+    index : (m,) integers, optional
+        Places of those that are wanted; all, if there is none.
 
     Returns
     -------
-    array of the shape of `images`, uint8
+    array of the shape of `images`, or of `images[index]`, uint8
 
     Raises
     ------
@@ -95,6 +102,55 @@ def distorted(
         raise TypeError(f"images are {x.dtype}, expected bytes, uint8")
     width = width_of(x.shape)
     flat = x.reshape(len(x), math.prod(x.shape[1:]))
-    found, key = np.empty_like(flat), np.array([*numbers.values(), width])
-    kernels.distort(flat, np.arange(len(x)), key, *distortion.numbers(), found)
-    return found.reshape(x.shape)
+    places = np.arange(len(x)) if index is None else _places(index, len(x))
+    found = np.empty((len(places), flat.shape[1]), np.uint8)
+    key = np.array([*numbers.values(), width])
+    kernels.distort(flat, places, key, *distortion.numbers(), found)
+    return found.reshape(-1, *x.shape[1:])
+
+
+def _places(index: npt.ArrayLike, count: int) -> Array:
+    """Return places of images as the kernel takes them."""
+    places = np.asarray(index)
+    if places.ndim != 1 or places.dtype.kind not in "iu":
+        raise TypeError(
+            f"distorted: index is {places.dtype} of shape {places.shape}, expected integers, (m,)"
+        )
+    if np.any((places < 0) | (places >= count)):
+        raise ValueError(f"distorted: index is beyond the places of {count} images, from 0")
+    return places.astype(np.int64)
+
+
+def gallery(
+    images: Array, labels: Array, distortion: Distortion, seed: int, epochs: int = EPOCHS
+) -> npt.NDArray[np.uint8]:
+    """Return a row of images, of as many classes as there are, above what epochs make of them.
+
+    Parameters
+    ----------
+    images : (n, height, width) uint8
+        The training set.
+    labels : (n,) array
+        Classes.
+    distortion : Distortion
+    seed : int
+        Of the distortions: the first number of `Training.arrays()["distortion"]`.
+    epochs : int
+        How many, from the first on.
+
+    Returns
+    -------
+    (1 + epochs, n, height, width) uint8
+        Of ten images, or as many as there are.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `distorted`.
+    """
+    order = np.argsort(labels, kind="stable")
+    classes = labels[order]
+    again = np.arange(len(order)) - np.searchsorted(classes, classes)  # 0: first of its class
+    index = order[np.lexsort((classes, again))][:ACROSS]
+    seen = [distorted(images, distortion, seed, 1 + k, index) for k in range(epochs)]
+    return np.stack([images[index], *seen])
