@@ -1,0 +1,132 @@
+"""docs/: every block of Python runs, prints what the page says, and every named place exists.
+
+A page is a story: its blocks run one after the other and share their names. A block that a page
+gives a title, as ```python title="kernels/bias.py", is a file. If the repository has that file, the
+block stands in it. If not, it is a file of the reader's own, and blocks below import it. A block
+```text right below a block of Python is what that prints.
+"""
+
+import ast
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+TEXTS = {page.stem: page.read_text("utf-8") for page in PAGES}
+BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```\n(?:\n?^```text\n(.*?)^```$)?", re.M | re.S)
+PLACE = re.compile(r"\[([\w./]+\.(?:py|md))\]\(\.\./\1\) ((?:`[\w.]+`(?:, )?)+)")
+SLOW = {"learning"}  # trains on MNIST
+
+
+def blocks(text):
+    """Yield (language, title, code, what stands below it as its output, or None)."""
+    for language, about, code, printed in BLOCK.findall(text):
+        title = re.search('title="([^"]+)"', about)
+        yield language, title and title[1], code, printed or None
+
+
+def bare(source):
+    """Return the source without docstrings and blank lines."""
+    return re.sub(r"\n\s*\n", "\n", re.sub(r' *r?""".*?"""\n', "", source, flags=re.S))
+
+
+def names(source):
+    """Return all names that a source defines: functions, classes, methods, constants."""
+    found = set()
+
+    def look(body, prefix):
+        for node in body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                found.add(prefix + node.name)
+            if isinstance(node, ast.ClassDef):
+                look(node.body, f"{prefix}{node.name}.")
+            if isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                found.update(prefix + each.id for each in targets if isinstance(each, ast.Name))
+
+    look(ast.parse(source).body, "")
+    return found
+
+
+def wrong_places(text):
+    """Yield what a page names and no file has."""
+    for path, listed in PLACE.findall(text):
+        source = (ROOT / path).read_text("utf-8")
+        if path.endswith(".md"):
+            known = set().union(
+                *(names(code) for name, _, code, _ in blocks(source) if name == "python")
+            )
+        else:
+            known = names(source)
+        yield from (f"{path} {name}" for name in re.findall("`(.*?)`", listed) if name not in known)
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_places_exist(page):
+    assert [*wrong_places(TEXTS[page])] == []
+
+
+def test_a_wrong_place_is_found():
+    text = "[layers/tanh.py](../layers/tanh.py) `Tanh`, `Tan` or [layers/README.md](../layers/README.md) `step`"
+    assert [*wrong_places(text)] == ["layers/tanh.py Tan"]
+
+
+def test_every_slide_has_its_line():
+    rows = re.findall(r"^\| ([\d, ]+) \| (.*)$", TEXTS["slides"], re.M)
+    headings, lines = rows[:11], rows[11:]
+    for table, first in ((headings, 1), (lines, 2)):
+        told = {int(number) for numbers, _ in table for number in numbers.split(",")}
+        assert told == set(range(first, 15))
+    assert len(lines) > 35
+    for numbers, row in lines:  # formula, code, test
+        assert len(PLACE.findall(row)) >= 2, (numbers, row)
+        assert "](../tests/" in row.split(" | ")[-1], (numbers, row)
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_links_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", TEXTS[page]):
+        assert "://" in link or (DOCS / link).resolve().is_file(), link
+
+
+def run_page(text, tmp_path, capsys):
+    """Run the blocks of a page in their order; return the names that they leave."""
+    scope = {"__name__": "page"}
+    for language, title, code, printed in blocks(text):
+        if language != "python":
+            continue
+        if title and (ROOT / title).is_file():
+            assert bare(code) in bare((ROOT / title).read_text("utf-8")), title
+        elif title:
+            (tmp_path / title).write_text(code)
+        else:
+            exec(compile(code, "page", "exec"), scope)
+            out = capsys.readouterr().out
+            assert printed is None or out == printed
+            assert printed or not out, f"the page does not say that it prints {out}"
+    return scope
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder in which a reader follows a page; modules made there are forgotten."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    known = {*sys.modules}
+    yield tmp_path
+    for name in {*sys.modules} - known:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path) + os.sep):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=[pytest.mark.slow] if page in SLOW else []) for page in TEXTS],
+)
+def test_every_block_runs(page, folder, capsys):
+    run_page(TEXTS[page], folder, capsys)
