@@ -72,7 +72,10 @@ def test_places_exist(page):
 
 
 def test_a_wrong_place_is_found():
-    text = "[layers/tanh.py](../layers/tanh.py) `Tanh`, `Tan` or [layers/README.md](../layers/README.md) `step`"
+    text = (
+        "[layers/tanh.py](../layers/tanh.py) `Tanh`, `Tan`; "
+        "[layers/README.md](../layers/README.md) `step`"
+    )
     assert [*wrong_places(text)] == ["layers/tanh.py Tan"]
 
 
