@@ -94,7 +94,7 @@ def initialisation() -> Numbers:
     for label, scale in SCALES.items():
         net = jitprop.mlp(784, [100] * DEPTH, 10, rng=0)
         for parameter in net.parameters():
-            parameter.value *= scale  # b is 0
+            parameter.value[...] *= np.float32(scale)  # b is 0
         z, deviations = images, []
         for module in net:
             z = module.fprop(z)

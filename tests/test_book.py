@@ -7,6 +7,7 @@ block stands in it. If not, it is a file of the reader's own, and blocks below i
 """
 
 import ast
+import importlib.util
 import os
 import re
 import sys
@@ -14,13 +15,25 @@ from pathlib import Path
 
 import pytest
 
+from jitprop.cli import arguments
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 TEXTS = {page.stem: page.read_text("utf-8") for page in PAGES}
 BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```\n(?:\n?^```text\n(.*?)^```$)?", re.M | re.S)
 PLACE = re.compile(r"\[([\w./]+\.(?:py|md))\]\(\.\./\1\) ((?:`[\w.]+`(?:, )?)+)")
-SLOW = {"learning"}  # trains on MNIST
+
+
+def load(path):
+    """Import a script of docs/, which is no package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+figures = load(DOCS / "figures.py")
 
 
 def blocks(text):
@@ -127,9 +140,37 @@ def folder(tmp_path, monkeypatch):
             del sys.modules[name]
 
 
-@pytest.mark.parametrize(
-    "page",
-    [pytest.param(page, marks=[pytest.mark.slow] if page in SLOW else []) for page in TEXTS],
-)
+@pytest.mark.parametrize("page", TEXTS)
 def test_every_block_runs(page, folder, capsys):
     run_page(TEXTS[page], folder, capsys)
+
+
+def test_a_page_that_says_something_else_is_found(folder, capsys):
+    with pytest.raises(AssertionError):
+        run_page("```python\nprint(1)\n```\n\n```text\n2\n```\n", folder, capsys)
+    with pytest.raises(AssertionError):
+        run_page('```python title="layers/tanh.py"\nforwards = 3\n```\n', folder, capsys)
+
+
+def test_commands_are_those_of_train():
+    given = re.findall(r"^\S*python train\.py ?(.*?)(?: +#.*)?$", "\n".join(TEXTS.values()), re.M)
+    assert len(given) > 10
+    for command in given:
+        arguments.make_parser().parse_args(command.split())
+
+
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_figures_are_current(name):
+    """Where this fails: `python docs/figures.py NAME`, and look at the picture."""
+    image = pytest.importorskip("PIL.Image")
+    with image.open(figures.IMAGES / f"{name}.png") as picture:
+        assert picture.text["Source"] == figures.source(name)
+    assert f"images/{name}.png)" in "".join(TEXTS.values())
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_figures_show_the_numbers_of_today(name):
+    image = pytest.importorskip("PIL.Image")
+    with image.open(figures.IMAGES / f"{name}.png") as picture:
+        assert picture.text["Numbers"] == figures.digest(figures.FIGURES[name].numbers())
