@@ -11,11 +11,17 @@ import importlib.util
 import os
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
+from test_evidence import loops_of, machine_code, mnemonics
 
+from jitprop import SoftmaxCrossEntropy, fit, kernels, mlp
 from jitprop.cli import arguments
+from jitprop.kernels.compiler.jit import DISABLED
+from jitprop.kernels.tile import INSTRUCTIONS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -152,8 +158,42 @@ def test_a_page_that_says_something_else_is_found(folder, capsys):
         run_page('```python title="layers/tanh.py"\nforwards = 3\n```\n', folder, capsys)
 
 
+def test_the_calls_of_a_batch(monkeypatch):
+    recorded, run = [], kernels.Tape.run
+
+    def note(tape, *args, **named):
+        recorded.append([kernel.__name__ for kernel, _ in tape.calls])
+        return run(tape, *args, **named)
+
+    monkeypatch.setattr(kernels.Tape, "run", note)
+    images = np.zeros((30, 784), np.uint8)  # most pixels are zero, as MNIST's are
+    images[:, ::5] = 255
+    net, loss = mlp(784, [200], 10, rng=0), SoftmaxCrossEntropy()
+    how = {"epochs": 1, "batch_size": 10, "rate": 0.1, "momentum": 0.9, "rng": 0}
+    fit(net, loss, images, np.arange(30) % 10, **how)
+    (told,) = re.findall(r"^```\n(next_index.*?)```", TEXTS["kernels"], re.M | re.S)
+    names = ", ".join(re.split(r"  +", line)[0] for line in told.splitlines())
+    times = names.replace("momentum_update x 3", ", ".join(["momentum_update"] * 3))
+    assert recorded[0] == times.split(", ")
+
+
+@pytest.mark.skipif(INSTRUCTIONS != "avx512", reason="the page shows code for AVX-512")
+@pytest.mark.skipif(DISABLED, reason="there is no machine code")
+@pytest.mark.ci
+def test_the_assembly_is_that_of_the_tile():
+    """The same instructions; compilers number the registers as they like."""
+    (shown,) = [code for _, _, code, _ in blocks(TEXTS["kernels"]) if "vfmadd231ps" in code]
+    functions = machine_code(kernels.matmul_nn, np.float32)
+    (code,) = [lines for name, lines in functions.items() if "jitprop.tile" in name]
+    (loop,) = loops_of(code, re.compile(r"vfmadd\d+ps\s.*%zmm\d+$"))[24]
+    assert Counter(mnemonics(shown.split("\n")[1:])) == Counter(mnemonics(loop[1:]))
+
+
 def test_commands_are_those_of_train():
-    given = re.findall(r"^\S*python train\.py ?(.*?)(?: +#.*)?$", "\n".join(TEXTS.values()), re.M)
+    typed = "".join(
+        code for text in TEXTS.values() for language, _, code, _ in blocks(text) if language == "sh"
+    )
+    given = re.findall(r"^\S*python train\.py ?(.*?)(?: +#.*)?$", typed, re.M)
     assert len(given) > 10
     for command in given:
         arguments.make_parser().parse_args(command.split())
