@@ -97,9 +97,9 @@ def line(record, seed, errors, seconds="10"):
 
 def test_rows(monkeypatch):
     pytest.importorskip("scipy")
-    monkeypatch.setattr(records, "RECORDS", {
-        "good": Record(100, ""), "bad": Record(50, ""), "one": Record(70, ""), "none": Record(1, ""),
-    })  # fmt: skip
+    targets = {"good": 100, "bad": 50, "one": 70, "none": 1}
+    known = {name: Record(target, "") for name, target in targets.items()}
+    monkeypatch.setattr(records, "RECORDS", known)
     found = records.rows([
         *(line("good", seed, 90 + seed) for seed in range(3)),
         *(line("bad", seed, 50 + seed) for seed in range(2)),
