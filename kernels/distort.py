@@ -43,6 +43,7 @@ from jitprop.kernels.runtime.kernel import kernel
 from jitprop.kernels.runtime.threads import SCRATCH
 
 BYTES = 16 * LANES  # that one call of philox makes
+ROUNDS = 7  # of philox, which pass the tests of randomness, too
 LEVELS, MIDDLE, UNIT = 16, 7.5, 8  # of a random number: level k is (k - MIDDLE) / UNIT
 MOST = 256  # weights of a Gaussian, and zeros beside them
 PIECE = 5  # images that share the weights of the Gaussian
@@ -101,7 +102,7 @@ def _gaussian(sigma, taps):
 def _draw(random, field, count, block, key):
     """Fill a field with levels: both halves of random bytes, as floats."""
     for start in range(0, count, 2 * BYTES):
-        c0, c1, c2, c3 = philox(block, key[1], key[0], key)
+        c0, c1, c2, c3 = philox(block, key[1], key[0], key, ROUNDS)
         block += LANES
         for k in range(4):
             store(random, (4 * k) * LANES, low_bytes(c0 >> (8 * k)))
@@ -197,7 +198,7 @@ def _read(quads, wide, y, x):
 @inline
 def _affine(key, block, numbers, rotate, shear, scale, shift):
     """Draw a map; return its four factors and two shifts, down first."""
-    c0 = philox(block, key[1], key[0], key)[0]
+    c0 = philox(block, key[1], key[0], key, ROUNDS)[0]
     store(numbers, 0, to_float(c0) / HALF - 1)
     angle, slant = rotate * float(numbers[0]), shear * float(numbers[1])
     fy, fx = 1 + scale * float(numbers[2]), 1 + scale * float(numbers[3])

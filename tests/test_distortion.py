@@ -240,9 +240,9 @@ def test_the_command_line(folder, tmp_path, capsys):
     assert (
         train.main([*common, "--epochs=2", f"--save={whole}", f"--metrics={tmp_path / 'm'}"]) == 0
     )
-    assert "alpha 8, sigma 4, rotate 20, shift 0.5, seed 0" in capsys.readouterr().out
+    assert "alpha 8, sigma 5, rotate 20, shift 0.5, seed 0" in capsys.readouterr().out
     told = json.loads((tmp_path / "m").read_text())["settings"]["distort"]
-    assert told == {"alpha": 8, "sigma": 4, "rotate": 20, "shear": 0, "scale": 0, "shift": 0.5}
+    assert told == {"alpha": 8, "sigma": 5, "rotate": 20, "shear": 0, "scale": 0, "shift": 0.5}
     assert train.main([*common, "--epochs=1", f"--save={half}", "--quiet"]) == 0
     assert train.main([f"--resume={half}", "--epochs=2", f"--save={half}", "--quiet"]) == 0
     assert weights_sha256(jitprop.load(half)) == weights_sha256(jitprop.load(whole))

@@ -4,7 +4,8 @@ import os
 from collections.abc import Sequence
 
 from jitprop import cli
-from jitprop.cli.arguments import MOVES, add_shared, distortion_of
+from jitprop.cli.arguments import add_shared, distortion_of
+from jitprop.cli.options import MOVES
 from jitprop.cli.parser import Parser
 from jitprop.cli.values import a_path, integer
 from jitprop.training.distortion import Distortion
