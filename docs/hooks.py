@@ -36,7 +36,8 @@ def on_config(config):
         for path in (ROOT / source).rglob("*.py"):
             copy = Path(tree, target, path.relative_to(ROOT / source))
             copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, copy)
+            # What follows a kernel's arguments is for the decorator, not for who calls it.
+            copy.write_text(re.sub(r", start, stop(, scratch)?\):", "):", path.read_text("utf-8")))
     config.plugins["mkdocstrings"].config.handlers["python"]["paths"] = [tree]
     config.extra["tree"] = tree
     return config

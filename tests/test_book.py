@@ -10,6 +10,7 @@ import ast
 import importlib.util
 import os
 import re
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 from test_evidence import loops_of, machine_code, mnemonics
 
+import jitprop
 from jitprop import SoftmaxCrossEntropy, fit, kernels, mlp
 from jitprop.cli import arguments
 from jitprop.kernels.compiler.jit import DISABLED
@@ -214,3 +216,33 @@ def test_figures_show_the_numbers_of_today(name):
     image = pytest.importorskip("PIL.Image")
     with image.open(figures.IMAGES / f"{name}.png") as picture:
         assert picture.text["Numbers"] == figures.digest(figures.FIGURES[name].numbers())
+
+
+def test_the_reference_has_all_public_names():
+    listed = re.findall(r"^::: (jitprop\.[\w.]+)$", TEXTS["reference"], re.M)
+    assert len(listed) == len(set(listed))
+    rooms = {"data", "estimators", "interop", "kernels", "layers", "reporting", "training"}
+    public = {*jitprop.__all__} - rooms - {"ARCHITECTURES", "DEFAULTS", "__version__"}
+    public = {*public, *jitprop.estimators.__all__, *jitprop.data.__all__, *kernels.__all__}
+    assert {name.rpartition(".")[2] for name in listed} == public
+    for name in listed:
+        path, _, last = name.removeprefix("jitprop.").replace(".", "/").rpartition("/")
+        path = path if path.startswith(("kernels", "layers")) else f"jitprop/{path}"
+        assert last in names((ROOT / f"{path}.py").read_text("utf-8")), name
+
+
+@pytest.mark.ci
+def test_the_site_loads_nothing_from_elsewhere(tmp_path):
+    pytest.importorskip("mkdocstrings")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(tmp_path)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    pages = {path.stem: path.read_text("utf-8") for path in tmp_path.glob("*.html")}
+    del pages["404"]  # begins its links with a slash, for a server
+    assert pages.keys() >= TEXTS.keys()
+    loaded = re.compile(r"<(?:script|img|iframe|source)[^>]* src=\"?(?:https?:)?//|<link[^>]*//")
+    for page, text in pages.items():
+        assert not loaded.search(text), page
+        for link in re.findall(r'(?:src|href)="([^"#:]+)["#]', text):
+            assert (tmp_path / link).exists() or link == ".", (page, link)
