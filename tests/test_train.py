@@ -392,7 +392,7 @@ def test_quiet(folder, capsys):
 
 @pytest.mark.slow
 def test_mnist(capsys):
-    """The figures of the slides: about 250 errors with 200 hidden units."""
+    """The figure of slide 14: about 250 errors with 200 hidden units."""
     assert train.main(["--arch", "mlp200", "--quiet"]) == 0
     errors, images, _ = LAST_LINE.fullmatch(capsys.readouterr().out).groups()
     assert images == "10000"
