@@ -61,5 +61,5 @@ def on_page_markdown(markdown, page, config, files):
 
 
 def on_post_build(config):
-    """Remove the copies."""
+    """Remove the copies of the sources."""
     shutil.rmtree(config.extra["tree"], ignore_errors=True)
