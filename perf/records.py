@@ -70,7 +70,17 @@ class Record:
     of: str = ""
 
 
-RECORDS: dict[str, Record] = {}
+MILD = "--elastic-alpha 24 --elastic-sigma 5 --rotate 5 --shear 5 --scale 0.05"
+FAST = "--activation relu --schedule linear"
+RECORDS: dict[str, Record] = {
+    "errors250": Record(250, f"--hidden 160 --epochs 2 --lr 0.25 {FAST}"),
+    "errors200": Record(200, f"--hidden 256 --epochs 3 --lr 0.2 {FAST}"),
+    "errors150": Record(150, f"--hidden 300 --epochs 7 --lr 0.1 --warmup 0.5 {FAST} {MILD}"),
+    "errors100": Record(100, "--preset errors100"),
+    "errors70": Record(70, "--preset errors70"),
+    "errors50": Record(50, "--preset errors50", seeds=5),
+    "ensemble": Record(40, "5", seeds=1, rules="five networks", of="errors50"),
+}
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -111,6 +121,7 @@ def sweep(settings: Iterable[str], seeds: int, path: Path) -> None:
         for seed in range(seeds):
             if (arguments, seed) in done:
                 continue
+            done.add((arguments, seed))
             given = [*arguments.split(), "--validation", str(KEPT), "--seed", str(seed)]
             metrics = train(given)
             last = metrics["epochs"][-1]
@@ -125,8 +136,6 @@ def sweep(settings: Iterable[str], seeds: int, path: Path) -> None:
 
 def peak() -> float:
     """GFLOP/s of multiply-adds in registers, the most of some tries."""
-    from jitprop import kernels
-
     found = []
     for chains in machine.CHAINS:
         case = machine.peak(chains)
@@ -137,7 +146,6 @@ def peak() -> float:
             start = time.perf_counter()
             call(*arguments)
             found.append(case.flops / (time.perf_counter() - start) / 1e9)
-    assert kernels.get_num_threads()
     return max(found)
 
 
@@ -148,6 +156,8 @@ def kept(name: str, seed: int, folder: Path) -> Path:
 
 def run(name: str, seeds: int, path: Path, folder: Path) -> None:
     """Append and print the runs of a record that are not there yet."""
+    from jitprop import kernels
+
     record = RECORDS[name]
     done = {int(line["seed"]) for line in read(path) if line["record"] == name}
     for seed in range(seeds or record.seeds):
@@ -180,7 +190,7 @@ def run(name: str, seeds: int, path: Path, folder: Path) -> None:
             "epochs": "" if record.of else len(metrics["epochs"]),
             "weights_sha256": "" if record.of else metrics["weights_sha256"],
             "peak_gflops": f"{gflops:.0f}",
-            "threads": metrics["threads"],
+            "threads": kernels.get_num_threads(),
             "version": jitprop.__version__,
         }
         append(path, COLUMNS, line)
