@@ -80,7 +80,7 @@ RECORDS: dict[str, Record] = {
     "errors100": Record(100, "--preset errors100"),
     "errors70": Record(70, "--preset errors70"),
     "errors50": Record(50, "--preset errors50", seeds=5),
-    "errors45": Record(45, f"--hidden 1500,1000,500 --epochs 250 --lr 0.07 {LONG}", seeds=1),
+    "errors45": Record(45, f"--hidden 1500,1000 --epochs 200 --lr 0.1 {LONG}", seeds=5),
     "ensemble": Record(40, "5", seeds=1, rules="five networks", of="errors50"),
 }
 

@@ -13,7 +13,7 @@ import jitprop
 from jitprop import train
 from jitprop.cli.predict import MODEL
 
-ARGUMENTS = "--preset errors70 --seed 0"
+ARGUMENTS = "--preset errors50 --seed 0"
 
 
 def ship(arguments: Sequence[str], path: Path) -> None:

@@ -323,7 +323,7 @@ PRESETS: dict[str, str] = {
     "speedrun": "--epochs 4 --batch-size 250 --lr 0.5 --schedule linear --warmup 0.4",
     "errors100": f"--hidden 800 --epochs 15 --lr 0.2 --distort {_DISTORTED}",
     "errors70": f"--hidden 800 --epochs 60 --lr 0.2 --distort {_DISTORTED}",
-    "errors50": f"--hidden 1500,1000 --epochs 100 --lr 0.1 --distort {_DISTORTED}",
+    "errors50": f"--hidden 800,400 --epochs 200 --lr 0.15 --distort {_DISTORTED}",
 }
 
 # PyTorch's.
