@@ -274,7 +274,7 @@ def _plain(a, b, out, bias, finish):
 
 @kernel("a(M,K), b(K,N) -> out(M,N)", units=_units, shared=product)
 def matmul_nn(a, b, out):
-    """`out = a @ b`.
+    """`out = a @ b`: forwards, `y = x @ w`.
 
     Parameters
     ----------
@@ -287,7 +287,7 @@ def matmul_nn(a, b, out):
 
 @kernel("a(M,K), b(N,K) -> out(M,N)", units=_units_nt, shared=product)
 def matmul_nt(a, b, out):
-    """`out = a @ b.T`.
+    """`out = a @ b.T`: backwards to the input, `dx = dy @ w.T`.
 
     Parameters
     ----------
@@ -321,7 +321,7 @@ def matmul_nt_tanh_bprop(a, b, y, out):
 
 @kernel("a(K,M), b(K,N) -> out(M,N)", units=_units, shared=product)
 def matmul_tn(a, b, out):
-    """`out = a.T @ b`.
+    """`out = a.T @ b`: backwards to the weights, `dw = x.T @ dy`, summed over the batch.
 
     Parameters
     ----------

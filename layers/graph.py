@@ -157,8 +157,9 @@ class Graph(Module):
         return tuple([values[value] for value in self.results])
 
     def bprop(self, *dys: Array | None, need_dx: bool | tuple[bool, ...] = True) -> Any:
-        """Overwrite the gradients of all parameters; return `dx`, a tuple for a list of inputs.
+        """Overwrite all parameters' gradients, the last module first; return `dx`.
 
+        For a list of inputs it is a tuple.
         Takes one `dy` for each output, of its shape and dtype. None stands for an output without a
         loss: modules that lead only there are not run. The gradient is zero for parameters that
         reach no loss, None for inputs. `need_dx` may be a tuple with a bool for each input: `dx` is

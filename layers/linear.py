@@ -108,7 +108,10 @@ class Linear(Module):
         return y
 
     def bprop(self, dy: Array, need_dx: bool = True) -> Array | MaybeNone:
-        """Overwrite `dw` and `db`; return `dx`, (batch, in_features), unless it is not needed."""
+        """Overwrite `dw = x.T @ dy` and `db`, the column sums of `dy`; return `dx = dy @ w.T`.
+
+        `dx` is (batch, in_features); None where it is not needed.
+        """
         x = remembered(self, self._x)
         dy = as_gradient(self, dy, (len(x), self.out_features), x.dtype)
         if isinstance(x, SparseBatch):

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from jitprop.kernels.compiler.cache import KernelCache
 from jitprop.kernels.compiler.checks import PLAIN, PREDICATES, Signature, is_number
 from jitprop.kernels.compiler.inline import inline
 from jitprop.kernels.compiler.jit import DISABLED, compiled, fetch
@@ -154,8 +155,9 @@ class Kernel:
 
     def missing(self, kinds) -> bool:
         """Whether `compile` would have to compile, and leave something in the cache."""
-        kinds = *[types.int64] * 3, *kinds
-        return kinds not in self.entry.overloads and self.entry._cache.missing(kinds)
+        kinds, cache = (*[types.int64] * 3, *kinds), self.entry._cache
+        kept = isinstance(cache, KernelCache)  # a kernel of a person's own is not
+        return kept and kinds not in self.entry.overloads and cache.missing(kinds)
 
     def __call__(self, *args, **named) -> None:
         if named:
