@@ -193,7 +193,7 @@ class Sklearn(Peer, worker.Numpy):
             random_state=0,
         )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # one image is less than a batch; it only makes the arrays
+            warnings.simplefilter("ignore")  # one image is less than a batch
             self.net.partial_fit(self.images[:1], self.labels[:1], classes=np.arange(CLASSES))
         for own, given in zip(self.parameters(), parameters, strict=True):
             own[...] = given
