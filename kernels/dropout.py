@@ -1,10 +1,10 @@
 """Dropout: elements of a batch set to zero at random, the others made larger to make up for them.
 
-    out = x * scale where the element's random number is kept, else 0;  scale = 1 / (1 - p)
+    out = x * scale where the element's random number keeps it, else 0;  scale = 1 / (1 - p)
 
-The gradient is the same function of the gradient. A random number depends on the seed, the step and
-the place of the element alone, so any number of threads draws the same ones, for float32 and
-float64, and `bprop` draws them again in place of remembering a mask.
+The gradient is the same function of the gradient. A random number depends only on the seed, the
+step and the place of the element. So any number of threads draws the same ones, for float32 and
+float64, and `bprop` draws them again instead of remembering a mask.
 
 Sources: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting",
 2014. Random numbers: Philox4x32-10 of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",

@@ -16,7 +16,7 @@ from jitprop.kernels.compiler.inline import inline, within
 from jitprop.kernels.compiler.simd import LANES, as_float, load, prefetch, store
 from jitprop.kernels.runtime.kernel import GRAIN, kernel, once, rows
 
-AHEAD = 2  # images ahead of which the memory of one is asked for: they lie anywhere
+AHEAD = 2  # an image's memory is asked for so many images ahead: they lie anywhere
 
 
 @inline

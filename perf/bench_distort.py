@@ -2,7 +2,7 @@
 
     python -m perf.bench_distort [THREADS]    all 60,000, beside the peers that are installed
 
-Libraries draw other numbers. So images are black in the cases: what comes of black is known.
+Libraries draw other numbers. So the cases have black images, whose result is known.
 """
 
 import math
@@ -86,7 +86,7 @@ def numpy_distort(np):
 
 
 def scipy_distort():
-    """As it is written with SciPy: image after image."""
+    """As people write it with SciPy: image after image."""
     from scipy.ndimage import gaussian_filter, map_coordinates
 
     rng = np.random.default_rng(SEED)
@@ -109,8 +109,8 @@ def scipy_distort():
 
 
 def albumentations_distort():
-    """Two transforms, image after image: it has one field for all images of a batch."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else it looks for a newer one
+    """Two transforms, image after image: the library has one field for all images of a batch."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else it looks for a newer version
     import albumentations
 
     angles, factors = (-math.degrees(ANGLE), math.degrees(ANGLE)), (1 - SCALE, 1 + SCALE)
@@ -136,7 +136,7 @@ def torchvision_distort():
     degrees = math.degrees(ANGLE)
     change = v2.Compose(
         [
-            v2.ElasticTransform(2 * ALPHA, SIGMA),  # which counts in halves of a pixel
+            v2.ElasticTransform(2 * ALPHA, SIGMA),  # it counts in halves of a pixel
             v2.RandomAffine(
                 degrees,
                 scale=(1 - SCALE, 1 + SCALE),
@@ -154,7 +154,7 @@ def torchvision_distort():
 
 
 def torch_distort():
-    """As one writes it for batches, a field for each image: with PyTorch's convolutions."""
+    """As people write it for batches with PyTorch's convolutions: a field for each image."""
     import torch
     from torch.nn import functional
 
@@ -172,7 +172,7 @@ def torch_distort():
         across = fx * (cosine + slope * sine), fx * (slope * cosine - sine), none
         theta = torch.stack([*across, fy * sine, fy * cosine, none], 1).view(n, 2, 3)
         at = functional.affine_grid(theta, [n, 1, SIDE, SIDE], align_corners=False)
-        at += field.permute(0, 2, 3, 1) * (2 * ALPHA / SIDE)  # from -1 to 1 are SIDE pixels
+        at += field.permute(0, 2, 3, 1) * (2 * ALPHA / SIDE)  # SIDE pixels go from -1 to 1
         found = functional.grid_sample(x[:, None].float(), at, align_corners=False)
         return found[:, 0].add_(0.5).to(torch.uint8)
 
@@ -184,7 +184,7 @@ def torch_distort():
 
 
 def alone(make):
-    """The same on one thread of PyTorch's: with more they spin, which few small images repay."""
+    """The same on one thread of PyTorch: more would spin, which few small images do not repay."""
 
     def made():
         import torch
@@ -204,7 +204,7 @@ def alone(make):
     return made
 
 
-PEERS = {  # what makes them, and of how many images they are timed
+PEERS = {  # the function that makes each, and the number of images that it is timed on
     "scipy": (scipy_distort, 500),
     "albumentations": (albumentations_distort, 500),
     "torchvision": (torchvision_distort, 50),
@@ -215,7 +215,7 @@ PEERS = {  # what makes them, and of how many images they are timed
 
 
 def compare(threads):
-    """Print medians over rounds: seconds for all images; a peer's of a few, times as many."""
+    """Print medians over rounds: seconds for all images; a peer's time for a few is scaled up."""
     from jitprop import kernels
 
     kernels.set_num_threads(threads)

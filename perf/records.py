@@ -1,13 +1,13 @@
-"""Records: how few errors on MNIST's test images, how soon.
+"""Records: few errors on MNIST's test images, in little time.
 
     python -m perf.records sweep '--preset errors100 --lr 0.1' ...    errors on held-out images
     python -m perf.records run errors100 ensemble                     with the test images
     python -m perf.records table                                      RECORDS.md
 
-`sweep` trains on the first 50,000 training images and counts errors on the last 10,000: it is how
-settings are chosen. Arguments are those of train.py; `-` reads a line for each setting. `run`
-trains on all 60,000, seed after seed. Both append a line to a CSV in results/ for each run and go
-on where they stopped, with a run from its last checkpoint. `table` writes what the lines say.
+`sweep` trains on the first 50,000 training images and counts errors on the last 10,000: so people
+choose settings. Arguments are those of train.py; `-` reads settings, one a line. `run` trains on
+all 60,000, seed after seed. Both append a line to a CSV in results/ for each run, and go on where
+they stopped, from the last checkpoint of a run. `table` writes what the lines say.
 
 Seconds are those of the training by the clock, without reading, compiling and evaluating. Let
 nothing else run meanwhile.
@@ -41,7 +41,7 @@ COLUMNS = (
 )  # fmt: skip
 SWEPT = ("arguments", "seed", "held_out_errors", "train_errors", "seconds", "epochs")
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
-CERTAIN = 0.01  # how likely the mean of all seeds may be at or above the target
+CERTAIN = 0.01  # the mean of all seeds is at or above the target with less than this likelihood
 PEAK_ROUNDS = 20
 
 
@@ -52,15 +52,15 @@ class Record:
     Attributes
     ----------
     target : float
-        Of the mean of the test errors over all seeds.
+        For the mean of the test errors over all seeds.
     arguments : str
-        Of train.py.
+        The arguments of train.py; for an ensemble, the number of its members.
     seeds : int
-        How many runs it is the mean of: 0, 1, ...
+        The number of runs in the mean, with seeds 0, 1, ...
     rules : str
-        What the network may be.
+        What kinds of network the rules allow.
     of : str
-        The record whose networks are members of this one, an ensemble; else "".
+        For an ensemble, the record whose networks are its members; else "".
     """
 
     target: float
@@ -200,9 +200,9 @@ def run(name: str, seeds: int, path: Path, folder: Path) -> None:
 
 
 def likelihood(errors: Sequence[float], target: float) -> float:
-    """How likely such a mean is if that of all seeds were at the target: Student's t, one-sided.
+    """How likely this mean is if the mean of all seeds is at the target: Student's t, one-sided.
 
-    1 where there is but one.
+    It is 1 if there is only one run.
     """
     if len(errors) < 2:
         return 1.0
@@ -244,7 +244,7 @@ def rows(lines: Sequence[dict[str, str]]) -> list[str]:
 
 
 def commands() -> list[str]:
-    """What each record runs."""
+    """A table of the command of each record."""
     found = ["| record | command |", "|---|---|"]
     for name, record in RECORDS.items():
         what = f"`python train.py {record.arguments}`"

@@ -1,7 +1,7 @@
-"""Make the network that `jitprop predict` reads digits with: `python -m perf.shipped`.
+"""Make the network with which `jitprop predict` reads digits: `python -m perf.shipped`.
 
-It is trained on all 60,000 training images by the arguments below, which were chosen on the last
-10,000 of them: the fewest errors of networks whose file is below 4 MB. See `perf/records.py`.
+It is trained on all 60,000 training images with the arguments below. They gave the fewest errors on
+the last 10,000 of them, among networks whose file is below 4 MB. See `perf/records.py`.
 """
 
 import sys
@@ -17,7 +17,7 @@ ARGUMENTS = "--preset errors50 --seed 0"
 
 
 def ship(arguments: Sequence[str], path: Path) -> None:
-    """Train as `train.py` with these arguments, and keep the network without what goes on."""
+    """Train as `train.py` with these arguments; keep the network without what resumes training."""
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "net.safetensors"
         if train.main([*arguments, "--save", str(whole)]):

@@ -133,7 +133,7 @@ def _stack_array(emit, result, kinds, args):
     builder = emit.builder
     element = llvm_element(result.dtype)
     count = kinds[0].literal_value
-    # Not cgutils.alloca_once: it clears the memory, and LLVM takes a store that large apart.
+    # Not cgutils.alloca_once: it clears the memory, and LLVM would split so large a store.
     with builder.goto_entry_block():
         memory = builder.alloca(ir.ArrayType(element, count))
     memory.align = 64

@@ -5,10 +5,10 @@
 
 The function below the decorator is the kernel's serial core. It computes the units `start ..
 stop-1` of its output, allocates nothing and touches no Python object; other compiled code may call
-it as `bias_fprop.core`. One with a last parameter `scratch` gets the address of SCRATCH bytes to
-use as it likes. The decorator replaces the function by a `Kernel` of the same name. That checks the
-arguments, so that the core stays inside its arrays, and shares the units out over the threads, some
-at a time (a piece).
+it as `bias_fprop.core`. A core whose last parameter is `scratch` gets the address of SCRATCH bytes
+to use as it likes. The decorator replaces the function by a `Kernel` of the same name. The `Kernel`
+checks the arguments, so that the core stays inside its arrays. Then it shares the units out over
+the threads, some at a time (a piece).
 """
 
 import functools
@@ -59,7 +59,7 @@ def elements(*args):
 
 
 def _number(value):
-    """A number as kernels take it; what is none stays, for them to refuse."""
+    """A number in the form that kernels take. Anything else stays, and they refuse it."""
     if is_number(value):
         try:
             return np.asarray(value, np.float64)
@@ -71,8 +71,8 @@ def _number(value):
 class Shared:
     """A serial core `core(*args, start, stop, scratch)` that several kernels run.
 
-    It is compiled once for each dtype, apart from them. They find it by its address in the
-    mailbox, in one slot for float32 and the next for float64.
+    It is compiled once for each dtype, apart from the kernels. They find its address in the
+    mailbox: one slot for float32, the next for float64.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ class Kernel:
         return self.__qualname__
 
     def run_plain(self, args) -> None:
-        """Without the compiler: the core, interpreted, in one piece."""
+        """Run the core without the compiler, interpreted, in one piece."""
         numbers = [float(arg) if place in self.numbers else arg for place, arg in enumerate(args)]
         scratch = (0,) if takes_scratch(self.core) else ()
         with np.errstate(all="ignore"):  # compiled code is silent, too
@@ -220,8 +220,8 @@ def kernel(
     inplace : str
         Names of inputs, separated by spaces, that may be the very array of an output.
     shared : Shared or None
-        Computes the kernel; the function below the decorator then takes the kernel's arguments
-        alone and returns those of the shared core.
+        The core that computes the kernel. The function below the decorator then takes only the
+        kernel's arguments, and returns those of the shared core.
     """
 
     def decorate(source: Callable) -> Kernel:
