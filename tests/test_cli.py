@@ -19,7 +19,7 @@ from jitprop.kernels.compiler import cache
 ROOT = Path(__file__).parents[1]
 NEEDED = {  # arguments
     "predict": ["x.png"],
-    "export": ["jitprop/data/mnist_mlp200.safetensors", os.devnull],
+    "export": ["jitprop/data/digits.safetensors", os.devnull],
     "distort": ["no/such/folder/x.png"],
 }
 

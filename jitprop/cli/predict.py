@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from jitprop.layers import Module
 
-MODEL = Path(__file__).parents[1] / "data" / "mnist_mlp200.safetensors"
+MODEL = Path(__file__).parents[1] / "data" / "digits.safetensors"
 SHOWN = 100  # pictures, at most, side by side in one image
 SIDE, GAP, LINE = 140, 10, 20  # pixels of a picture, between two, of a line of text
 
