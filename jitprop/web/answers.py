@@ -2,6 +2,7 @@
 
 import base64
 import io
+import secrets
 from typing import Any
 
 import numpy as np
@@ -24,11 +25,24 @@ def models(room: Room) -> Any:
 
     return {
         "models": [
-            model.described() | {"checks": places(model), "faults": len(faults(model))}
+            model.described()
+            | {"checks": places(model), "faults": [fault._asdict() for fault in faults(model)]}
             for model in room.models
         ],
         "runs": room.runs.names() if room.runs else [],
     }
+
+
+def example(room: Room) -> Any:
+    """Return a test image of MNIST, as `picture` returns one, and its label."""
+    assert room.runs is not None  # the room is open
+    dataset = room.runs.dataset
+    at = secrets.randbelow(len(dataset.test_labels))
+    image = 255 - dataset.test_images[at]
+    height, width = image.shape
+    levels = base64.b64encode(image.tobytes()).decode()
+    label = int(dataset.test_labels[at])
+    return {"width": width, "height": height, "levels": levels, "paper": 255, "label": label}
 
 
 def picture(room: Room, asked: bytes) -> Any:
@@ -41,7 +55,9 @@ def picture(room: Room, asked: bytes) -> Any:
     image = Image.fromarray(grey)
     image.thumbnail((SHOWN, SHOWN))
     levels = base64.b64encode(image.tobytes()).decode()
-    return {"width": image.width, "height": image.height, "levels": levels}
+    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    paper = int(np.median(border))  # is laid around it
+    return {"width": image.width, "height": image.height, "levels": levels, "paper": paper}
 
 
 def see(room: Room, asked: dict[str, Any]) -> Any:
@@ -125,6 +141,7 @@ def go(room: Room, asked: dict[str, Any], name: str) -> Any:
 # The answer to each path, and what it takes: JSON, bytes, or nothing.
 ROUTES: dict[str, tuple[Any, str]] = {
     "models": (models, ""),
+    "example": (example, ""),
     "picture": (picture, "bytes"),
     "see": (see, "json"),
     "weights": (weights, "json"),

@@ -243,11 +243,11 @@ class Runs:
     Parameters
     ----------
     dataset : Dataset
-        What they train on.
+        What they train on; also an attribute.
     """
 
     def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
+        self.dataset = dataset
         self._runs: dict[str, Run] = {}
         self._lock = threading.Lock()
 
@@ -258,7 +258,7 @@ class Runs:
             before = self._runs.get(name)
             if before and before.state == "running":
                 raise BusyError(f"run {name} is still running: stop it first")
-            run = self._runs[name] = Run(asked, self._dataset)
+            run = self._runs[name] = Run(asked, self.dataset)
             run.go()
             return run
 

@@ -1,0 +1,98 @@
+// Backwards: the gradients, from the loss to the drawing, each beside its formula and its line.
+
+import { ask, el, latest, num } from "./wire.js";
+import { Grid } from "./pictures.js";
+import { backwards, code, formulas } from "./formulas.js";
+import { empty, written } from "./draw.js";
+import { model, on, state } from "./state.js";
+
+export function build(place, isOpen) {
+  let redraw = [], built = null;
+
+  function rebuild() {
+    redraw = [];
+    if (!state.seen?.gradients) { place.replaceChildren(empty()); return; }
+    const flow = el("div", { class: "flow back" }, loss());
+    const { steps } = model();
+    for (let at = steps.length - 1; at >= 0; at--) flow.append(steps[at].kind === "Linear" ? linear(steps[at], at) : other(steps[at]));
+    place.replaceChildren(flow);
+    refresh();
+  }
+
+  const seen = () => state.seen;
+
+  function loss() {
+    const { loss: criterion, steps } = model(), last = steps.at(-1).gives[0], onLogits = criterion.kind === "SoftmaxCrossEntropy";
+    const value = el("span", { class: "big", id: "loss" });
+    const grid = new Grid({ label: "dE/dz, one number for each class", describe: (j) => {
+      const p = seen().probabilities[j], t = j === state.target ? 1 : 0;
+      return onLogits ? `dE/dz of ${j} = p − t = ${num(p)} − ${t} = ${num(seen().gradients[last][j])}` : `dE/dp of ${j} = ${num(seen().gradients[last][j])}`;
+    } });
+    redraw.push(() => { value.textContent = `E = ${num(seen().loss)}`; grid.show(seen().gradients[last]); });
+    return el("div", { class: "card" },
+      el("div", { class: "row wide" }, el("h2", { text: criterion.text }), value),
+      el("p", { class: "soft", text: "The loss says how far the answer is from the digit that it should be; choose that beside the drawing. Its gradient is where the way back begins. The batch is this one drawing, so 1/batchSize is 1." }),
+      el("div", { class: "gradient" },
+        el("div", {}, el("div", { class: "row" }, el("div", { class: "formula", html: formulas.loss }), el("div", { class: "formula", html: onLogits ? formulas.logits : formulas.ofProbabilities })),
+          code(criterion.code.bprop, onLogits ? "p - 1" : "cross_entropy_bprop")), grid.element));
+  }
+
+  // A formula with its code, and the numbers that it gives.
+  const row = (formula, pieces, word, picture, ...more) => el("div", { class: "gradient" },
+    el("div", {}, el("div", { class: "formula", html: formula }), code(pieces, word), ...more), picture);
+
+  function linear(step, at) {
+    const x = step.takes[0], y = step.gives[0], sum = el("p", { class: "sum" }), of = el("p", { class: "sum" });
+    let unit = null, weights = null;
+    const choose = latest(async (j) => {
+      unit = j;
+      db.choose(j);
+      weights = await ask("weights", { model: state.at, digit: state.digit, target: state.target, step: at, unit: j });
+      of.textContent = `unit j = ${j}: dE/dy = ${num(weights.dy)}`;
+      dw.show(weights.dw);
+    });
+    const dw = new Grid({ label: "dE/dW of the chosen unit", describe: (i) => `x · dE/dy = ${num(seen().values[x][i])} · ${num(weights.dy)}\ndE/dw = ${num(weights.dw[i])}` });
+    const db = new Grid({ label: `dE/db of ${step.text}; the arrow keys choose a unit`, pick: choose, describe: (j) => `unit ${j}: dE/db = dE/dy = ${num(seen().gradients[y][j])}` });
+    const entry = latest(async (i) => {
+      const found = await ask("weights", { model: state.at, digit: state.digit, target: state.target, step: at, entry: i });
+      const parts = found.dy.map((dy, j) => [dy, found.w[j]]);
+      sum.textContent = `dE/dx${at ? "" : " of the pixel"} ${i} = ${written(parts)} + … = ${num(found.dx)}`;
+    });
+    const overlay = () => (x === 0 ? { overlay: seen().values[0] } : {});
+    const dx = new Grid({ label: x === 0 ? "dE/dx, on the drawing" : "dE/dx", pick: entry, cell: x === 0 && seen().values[0].length === 784 ? 9 : undefined,
+      describe: (i) => `dE/dx of ${i} = ${num(seen().gradients[x][i])}` + (x === 0 ? `\nmore ink here makes E ${seen().gradients[x][i] > 0 ? "larger" : "smaller"}` : "") });
+    redraw.push(() => {
+      const gradients = seen().gradients;
+      db.show(gradients[y]);
+      dx.show(gradients[x], overlay());
+      sum.textContent = "";
+      const largest = gradients[y].reduce((best, v, j, all) => (Math.abs(v) > Math.abs(all[best]) ? j : best), 0);
+      choose(unit ?? largest);
+    });
+    const more = x === 0 ? el("p", { class: "hint", text: "The dots are the ink. Orange: more ink there makes the loss larger. Blue: it makes it smaller." }) : null;
+    return el("div", { class: "card" }, el("h2", { text: step.text }),
+      row(formulas.db, step.code.bprop, "bias_bprop", db.element, el("p", { class: "hint", text: "Point at a unit: it is the j of the next formula." })),
+      row(formulas.dw, step.code.bprop, "kernels.matmul_tn", dw.element, of),
+      row(formulas.dx, step.code.bprop, "matmul_nt", dx.element, more, sum));
+  }
+
+  function other(step) {
+    const x = step.takes[0], y = step.gives[0], [formula, slope, words] = backwards(step.kind);
+    const grid = new Grid({ label: `dE/dx of ${step.text}`, describe: (i) => {
+      const dy = seen().gradients[y][i], dx = seen().gradients[x][i], out = seen().values[y][i];
+      return slope ? `unit ${i}: y = ${num(out)}\ndE/dy · (${words}) = ${num(dy)} · ${num(slope(out))}\ndE/dx = ${num(dx)}` : `unit ${i}: dE/dx = ${num(dx)}`;
+    } });
+    redraw.push(() => seen().gradients[x] && grid.show(seen().gradients[x]));
+    return el("div", { class: "card" }, el("h2", { text: step.text }),
+      row(formula, step.code.bprop, step.code.bprop.length > 1 ? "self.backwards(" : "kernels.", grid.element));
+  }
+
+  function refresh() { if (isOpen()) redraw.forEach((draw) => draw()); }
+  const changed = () => {
+    const now = state.seen?.gradients ? state.at : null;
+    if (now !== built || !redraw.length) { built = now; if (isOpen() || now === null) rebuild(); else built = undefined; } else refresh();
+  };
+  on("models", () => { built = undefined; changed(); });
+  on("seen", changed);
+  on("open", changed);
+}
