@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from jitprop.kernels import functions
 from jitprop.kernels.runtime.kernel import Kernel
 from jitprop.layers import Activation, CrossEntropy, Loss, Module, SoftmaxCrossEntropy
 from jitprop.layers.one_pass import OnePass
@@ -25,6 +26,8 @@ def _code(kind: type) -> dict[str, list[dict[str, Any]]]:
     if issubclass(kind, Activation):
         methods["fprop"].append(kind.forwards)
         methods["bprop"].append(kind.backwards)
+        slope = getattr(functions, f"{kind.backwards.__name__.partition('_')[0]}_slope", None)
+        methods["bprop"] += [slope] if slope else []
     elif issubclass(kind, SoftmaxCrossEntropy):
         from jitprop.kernels import softmax_cross_entropy
 

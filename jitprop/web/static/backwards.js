@@ -37,9 +37,9 @@ export function build(place, isOpen) {
           code(criterion.code.bprop, onLogits ? "p - 1" : "cross_entropy_bprop")), grid.element));
   }
 
-  // A formula with its code, and the numbers that it gives.
-  const row = (formula, pieces, word, picture, ...more) => el("div", { class: "gradient" },
-    el("div", {}, el("div", { class: "formula", html: formula }), code(pieces, word), ...more), picture);
+  // What it is, a formula with its code, and the numbers that it gives.
+  const row = (name, formula, pieces, words, picture, ...more) => el("div", { class: "gradient" },
+    el("div", {}, el("h3", { text: name }), el("div", { class: "formula", html: formula }), code(pieces, ...words), ...more), picture);
 
   function linear(step, at) {
     const x = step.takes[0], y = step.gives[0], sum = el("p", { class: "sum" }), of = el("p", { class: "sum" });
@@ -69,11 +69,11 @@ export function build(place, isOpen) {
       const largest = gradients[y].reduce((best, v, j, all) => (Math.abs(v) > Math.abs(all[best]) ? j : best), 0);
       choose(unit ?? largest);
     });
-    const more = x === 0 ? el("p", { class: "hint", text: "The dots are the ink. Orange: more ink there makes the loss larger. Blue: it makes it smaller." }) : null;
+    const more = x === 0 ? el("p", { class: "hint", text: "The line goes around the ink. Orange: more ink there makes the loss larger. Blue: it makes it smaller." }) : null;
     return el("div", { class: "card" }, el("h2", { text: step.text }),
-      row(formulas.db, step.code.bprop, "bias_bprop", db.element, el("p", { class: "hint", text: "Point at a unit: it is the j of the next formula." })),
-      row(formulas.dw, step.code.bprop, "kernels.matmul_tn", dw.element, of),
-      row(formulas.dx, step.code.bprop, "matmul_nt", dx.element, more, sum));
+      row("The biases' gradients", formulas.db, step.code.bprop, ["bias_bprop"], db.element, el("p", { class: "hint", text: "Point at a unit: it is the j of the next formula." })),
+      row("The gradients of the weights that lead to a unit", formulas.dw, step.code.bprop, ["kernels.matmul_tn"], dw.element, of),
+      row(x === 0 ? "dE/dx, on the drawing" : "dE/dh: x is what the hidden layer gave", formulas.dx, step.code.bprop, ["matmul_nt"], dx.element, more, sum));
   }
 
   function other(step) {
@@ -84,7 +84,7 @@ export function build(place, isOpen) {
     } });
     redraw.push(() => seen().gradients[x] && grid.show(seen().gradients[x]));
     return el("div", { class: "card" }, el("h2", { text: step.text }),
-      row(formula, step.code.bprop, step.code.bprop.length > 1 ? "self.backwards(" : "kernels.", grid.element));
+      row("Through the function, to what it was given", formula, step.code.bprop, ["fma(-y, y", "store(out, i", "self.backwards(", "kernels."], grid.element));
   }
 
   function refresh() { if (isOpen()) redraw.forEach((draw) => draw()); }

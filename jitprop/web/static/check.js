@@ -120,8 +120,8 @@ export function build(place) {
       el("p", { class: "hint", text: "hᵢ = √ε · max(|xᵢ|, 1); the slide has xᵢ without bars, and a large negative one needs a large step, too." }),
       el("div", { class: "row" }, el("label", {}, "J of ", what), el("label", {}, "by ", by), el("button", { class: "main", id: "check", text: "Check 24 columns", onclick: () => run() })),
       el("div", { class: "jacobians" },
-        el("div", {}, el("h3", { text: "by differences" }), numeric.element), el("div", {}, el("h3", { text: "by bprop" }), analytic.element)),
-      sum, verdict),
+        el("div", {}, el("h3", { text: "by differences, a column at a time" }), numeric.element), el("div", {}, el("h3", { text: "by bprop, a row at a time" }), analytic.element)),
+      el("p", { class: "hint", text: "Columns are the entries i, rows the outputs j." }), sum, verdict),
     el("div", { class: "card" }, el("div", { class: "row wide" }, el("h2", { text: "All parts" }), el("button", { id: "all", text: "Check all parts", onclick: all })), el("p", { class: "soft", id: "summary", "aria-live": "polite", text: "Each module and the loss, by 12 entries of all that they have." }), table),
     el("div", { class: "card" }, el("h2", { text: "An error to find" }), game));
 

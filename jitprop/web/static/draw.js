@@ -20,7 +20,9 @@ export function build(place) {
     const x = new Grid({ label: "What the network sees, 28 by 28 pixels", kind: "grey", cell: 8, describe: (i) => `row ${Math.floor(i / 28)}, column ${i % 28}\nx = ${num(state.seen.values[0][i])}` });
     const flow = el("div", { class: "flow" }, el("div", { class: "card" },
       el("div", { class: "row wide" }, el("h2", { text: "x: what the network sees" }), el("span", { class: "hint", id: "took" })),
-      el("p", { class: "soft", text: "Cut out, scaled to 20 × 20, and centred by its mass in 28 × 28 pixels, as MNIST's makers did. The values are divided by 255." }), x.element));
+      el("div", { class: "columns" }, x.element, el("div", { class: "beside" },
+        el("p", { class: "soft", text: "As MNIST's makers did, the digit is cut out, scaled to 20 × 20 pixels, and moved so that its centre of mass is in the middle of 28 × 28. Each grey level is divided by 255." }),
+        el("p", { class: "soft", text: "Below, each module takes what the one above gives. Point at any cell to read its number; with the keyboard, the arrow keys move from cell to cell." })))));
     grids = [[x, 0]];
     steps.forEach((step, at) => flow.append(layer(step, at)));
     const p = new Grid({ label: "The probabilities", kind: "grey", describe: (i) => `p of ${i} = ${num(state.seen.probabilities[i])}` });
@@ -42,7 +44,7 @@ export function build(place) {
     return el("div", { class: "card" },
       el("div", { class: "row wide" }, el("h2", { text: step.text }), el("div", { class: "formula", html: forwards(step.kind) })),
       el("div", { class: "columns" }, el("div", {}, grid.element, el("p", { class: "hint", text: hint })), detail),
-      code(step.code.fprop, { Linear: "linear_fprop", Tanh: "self.forwards(", ReLU: "self.forwards(", Sigmoid: "self.forwards(" }[step.kind]));
+      code(step.code.fprop, "linear_fprop", "store(out, i", "self.forwards(", "kernels."));
   }
 
   async function unit(step, at, i, detail) {
@@ -56,6 +58,7 @@ export function build(place) {
 
   function refresh() {
     if (!state.seen) return;
+    document.getElementById("took").textContent = state.took ? `the server took ${num(state.took, 2)} ms` : "";
     for (const [grid, value] of grids) {
       if (value === "p") grid.show(state.seen.probabilities, { largest: 1 });
       else grid.show(state.seen.values[value], value === 0 ? { largest: 1 } : {});

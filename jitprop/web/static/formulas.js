@@ -8,7 +8,7 @@ const sub = (x, i) => `<msub>${I(x)}<mrow>${i}</mrow></msub>`;
 const dE = (x) => `<mfrac><mrow>${I("d")}${I("E")}</mrow><mrow>${I("d")}${x}</mrow></mfrac>`;
 const T = `<msup>${I("W")}${I("T")}</msup>`;
 const square = `<msup>${I("y")}<mn>2</mn></msup>`;
-const math = (inner) => `<math>${inner}</math>`;
+const math = (inner) => `<math displaystyle="true">${inner}</math>`;
 
 export const formulas = {
   loss: math(`${I("E")}${O("=")}${O("−")}${I("log")}${sub("p", I("t"))}`),
@@ -42,15 +42,18 @@ export function backwards(kind) {
   return elementwise[kind] ? elementwise[kind].slice(1) : [slope(`<mfrac><mrow>${I("d")}${I("y")}</mrow><mrow>${I("d")}${I("x")}</mrow></mfrac>`), null, ""];
 }
 
-// The line that matters, and behind it the whole method.
-export function code(pieces, word) {
-  const parts = [];
+const isCode = (line) => !line.includes('"""') && !line.includes("def ");
+
+// The line that matters, with the first of the words that is found, and behind it the whole method.
+export function code(pieces, ...words) {
+  const parts = [], lines = pieces.flatMap((piece) => piece.code.split("\n").filter(isCode));
+  const word = words.find((one) => lines.some((line) => line.includes(one)));
   let first = null;
   for (const piece of pieces) {
     const pre = el("pre", { tabindex: 0, "aria-label": `code of ${piece.place}` });
     const start = Number(piece.place.split(":")[1]), file = piece.place.split(":")[0];
     piece.code.split("\n").forEach((line, i) => {
-      const marked = word && line.includes(word) && !line.includes('"""') && !line.includes("def ");
+      const marked = word && isCode(line) && line.includes(word);
       if (marked) first ||= { line: line.trim(), place: `${file}:${start + i}` };
       pre.append(marked ? el("mark", { text: line }) : line, "\n");
     });

@@ -12,6 +12,7 @@ import * as check from "./check.js";
 const names = ["draw", "backwards", "teach", "train", "check"];
 const tab = (name) => document.getElementById(`tab-${name}`), panel = (name) => document.getElementById(`panel-${name}`);
 let current = "draw";
+document.body.dataset.tab = current;
 
 function open(name, focus) {
   current = name;
@@ -21,6 +22,7 @@ function open(name, focus) {
     panel(one).hidden = one !== name;
   }
   document.getElementById("paper").hidden = name === "train";
+  document.body.dataset.tab = name;
   document.querySelector("main").classList.toggle("alone", name === "train");
   if (focus) tab(name).focus();
   history.replaceState(null, "", `#${name}`);

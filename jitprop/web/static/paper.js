@@ -13,11 +13,12 @@ export function build(place) {
   place.append(el("div", { class: "card" },
     el("div", { class: "paper-inside" },
       el("div", {},
-        canvas,
+        canvas),
+      el("div", { class: "tools" },
         el("div", { class: "row" },
           el("button", { text: "Clear", id: "clear", onclick: clear }),
           el("button", { text: "An example", id: "example", onclick: example }),
-          el("button", { text: "Open a picture", id: "open", onclick: () => file.click() }), file),
+          el("button", { text: "A picture", id: "open", onclick: () => file.click() }), file),
         el("p", { class: "hint", id: "said", text: "Draw a digit, large. Or drop or paste a picture of one." })),
       answers)));
 

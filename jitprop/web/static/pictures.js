@@ -79,17 +79,28 @@ export class Grid {
       const x = (i % this.wide) * size, y = Math.floor(i / this.wide) * size;
       paint.fillStyle = `rgb(${rgb})`;
       paint.fillRect(x, y, size - gap, size - gap);
-      if (this.overlay && this.overlay[i] > 0.25) { // where the ink is
-        paint.fillStyle = `rgb(${colours.ink} / 45%)`;
-        paint.fillRect(x + size / 2 - 1, y + size / 2 - 1, 2, 2);
-      }
     });
+    if (this.overlay) this.outline(paint);
     for (const [i, width] of [[this.chosen, 2], [this.at, 1.5]]) {
       if (i < 0 || i >= n) continue;
       paint.strokeStyle = `rgb(${colours.ink})`;
       paint.lineWidth = width;
       paint.strokeRect((i % this.wide) * size + 0.5, Math.floor(i / this.wide) * size + 0.5, size - 1, size - 1);
     }
+  }
+
+  // A line around the ink.
+  outline(paint) {
+    const size = this.size, inked = (i) => this.overlay[i] > 0.3;
+    paint.strokeStyle = `rgb(${colours.ink})`;
+    paint.lineWidth = 1.5;
+    paint.beginPath();
+    this.overlay.forEach((_, i) => {
+      const x = (i % this.wide) * size, y = Math.floor(i / this.wide) * size;
+      if (x && inked(i) !== inked(i - 1)) { paint.moveTo(x, y); paint.lineTo(x, y + size); }
+      if (y && inked(i) !== inked(i - this.wide)) { paint.moveTo(x, y); paint.lineTo(x + size, y); }
+    });
+    paint.stroke();
   }
 
   choose(i) { this.chosen = i; this.draw(); }
@@ -140,10 +151,24 @@ export function tiles(canvas, levels, units, across) {
   paint.putImageData(image, 0, 0);
 }
 
-const W = 520, H = 250, L = 52, R = 14, T = 14, B = 34;
+const H = 250, L = 52, R = 14, T = 14, B = 38;
+
+// Up to six round numbers from low to high.
+function round(low, high, log) {
+  const found = [];
+  if (log) {
+    const parts = Math.log10(high / low) > 2 ? [1] : [1, 2, 5];
+    for (let e = -6; e < 12; e++) for (const part of parts) found.push(part * 10 ** e);
+  } else {
+    const rough = (high - low) / 5, base = 10 ** Math.floor(Math.log10(rough)), step = [1, 2, 5, 10].find((k) => k * base >= rough) * base;
+    for (let k = Math.ceil(low / step); k * step <= high * 1.0001; k++) found.push(k * step);
+  }
+  return found.filter((v) => v >= low * 0.999 && v <= high * 1.001);
+}
 
 // Curves of runs, on one pair of axes. Each is {name, x, y, low, high, dots}.
-export function chart(curves, { label, log, xLabel, unit = "" }) {
+export function chart(curves, { label, log, xLabel, unit = "", whole }) {
+  const W = innerWidth < 560 ? 330 : 520;
   const all = curves.flatMap((c) => [...(c.low ?? c.y), ...(c.high ?? c.y), ...(c.dots ?? []).map((d) => d[1])]).filter((v) => Number.isFinite(v) && (!log || v > 0));
   const right = Math.max(1e-9, ...curves.flatMap((c) => [...c.x, ...(c.dots ?? []).map((d) => d[0])]));
   let low = log ? Math.max(1e-4, Math.min(...all)) : 0, high = Math.max(...all, log ? 1 : 0.01);
@@ -152,9 +177,9 @@ export function chart(curves, { label, log, xLabel, unit = "" }) {
   const px = (x) => L + (x / right) * (W - L - R), py = (y) => H - B - ((scale(y) - bottom) / (top - bottom || 1)) * (H - T - B);
   const at = (x, y) => `${px(x).toFixed(1)},${py(y).toFixed(1)}`;
   let inner = "";
-  const ticks = log ? [0.0001, 0.001, 0.01, 0.1, 1, 10, 100].filter((v) => v >= low * 0.999 && v <= high * 1.001) : [0, 0.25, 0.5, 0.75, 1].map((s) => s * high);
-  for (const v of ticks) inner += `<line class="axis" x1="${L}" x2="${W - R}" y1="${py(v)}" y2="${py(v)}"/><text x="${L - 8}" y="${py(v) + 4}" text-anchor="end">${unit === "%" ? `${num(100 * v, 2)}%` : num(v, 2)}</text>`;
-  for (const s of [0, 0.5, 1]) inner += `<text x="${px(s * right)}" y="${H - B + 18}" text-anchor="${s ? (s === 1 ? "end" : "middle") : "start"}">${num(s * right, 2)}</text>`;
+  for (const v of round(low, high, log)) inner += `<line class="axis" x1="${L}" x2="${W - R}" y1="${py(v)}" y2="${py(v)}"/><text x="${L - 8}" y="${py(v) + 4}" text-anchor="end">${unit === "%" ? `${num(100 * v, 2)}%` : num(v, 2)}</text>`;
+  const along = round(0, right).filter((v) => !whole || Number.isInteger(v));
+  for (const v of along) inner += `<text x="${px(v)}" y="${H - B + 18}" text-anchor="middle">${num(v, 3)}</text>`;
   inner += `<text x="${L + (W - L - R) / 2}" y="${H - 2}" text-anchor="middle">${xLabel}</text>`;
   for (const c of curves) {
     const k = c.name.toLowerCase(), keep = c.x.map((_, i) => i).filter((i) => Number.isFinite(c.y[i]) && (!log || c.y[i] > 0));

@@ -24,7 +24,7 @@ export const look = latest(async () => {
     look();
     return;
   }
-  state.seen = seen;
+  Object.assign(state, { seen, took: seen.took });
   tell("seen");
 });
 

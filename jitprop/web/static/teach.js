@@ -55,7 +55,7 @@ export function build(place) {
     results.replaceChildren(card());
     const x = lessons.map((_, i) => i);
     curve.replaceChildren(el("div", { class: "card" }, el("h2", { text: "The loss of this drawing, lesson by lesson" }),
-      el("div", { html: chart([{ name: "A", x, y: lessons.map((l) => l.loss), dots: lessons.map((l, i) => [i, l.loss]).filter((d) => d[1] > 0) }], { label: "The loss of this drawing after each lesson", log: true, xLabel: "lessons" }) })));
+      el("div", { class: "small", html: chart([{ name: "A", x, y: lessons.map((l) => l.loss), dots: lessons.map((l, i) => [i, l.loss]).filter((d) => d[1] > 0) }], { label: "The loss of this drawing after each lesson", log: true, xLabel: "lessons", whole: true }) })));
   }
 
   function card() {

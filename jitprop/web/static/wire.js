@@ -23,6 +23,7 @@ export async function ask(path, body, quietly) {
     throw new Error(found.error);
   }
   say("");
+  found.took = Number(answer.headers.get("server-timing")?.split("dur=")[1]);
   return found;
 }
 
