@@ -34,7 +34,7 @@ examples:
 
 def main(argv: Sequence[str] | None = None, prog: str = "jitprop serve") -> int:
     """Run the command line until Ctrl-C ends it. `prog` is what messages call the command."""
-    cli.interrupted = f"{prog}: ended"
+    cli.interrupted = f"{prog}: interrupted"
     parser = make_parser(prog)
     args = parser.parse_args(argv)
     parser.check_installed()
