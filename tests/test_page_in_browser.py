@@ -51,7 +51,10 @@ def opened(chromium, address, request):
     """A page at a width and in a colour scheme; nothing it did may be wrong in the end."""
     width, height, scheme = request.param
     context = chromium.new_context(
-        viewport={"width": width, "height": height}, color_scheme=scheme, has_touch=width < 500
+        viewport={"width": width, "height": height},
+        color_scheme=scheme,
+        has_touch=width < 500,
+        reduced_motion="reduce",
     )
     page = context.new_page()
     wrong = []

@@ -96,6 +96,8 @@ class Model:
         by_itself = isinstance(last_module(self.net), Softmax | Sigmoid)
         self.loss: Loss = CrossEntropy() if by_itself else SoftmaxCrossEntropy()
         self.taught = 0
+        each = [one for step in self.net.steps for one in step.module.parameters()]
+        self._shares = len(each) > len(self.net.parameters())
         self._start = [parameter.value.copy() for parameter in self.net.parameters()]
         self.lock = threading.RLock()
         self._ask = Predictor(self.net)
@@ -252,9 +254,9 @@ class Model:
             loss = self.loss.fprop(y, np.array([target]))
             gradients[self.net.results[0]] = dz = self.loss.bprop(1.0).copy()
             self._backwards(values, gradients)
-            # Shared parameters get the sum of their gradients only here.
-            self.net.fprop(values[0])
-            self.net.bprop(dz)
+            if self._shares:  # the sum of their gradients, which the graph alone makes
+                self.net.fprop(values[0])
+                self.net.bprop(dz)
             return Passed(values, gradients, loss)
 
     def input(self, digit: Array) -> Array:

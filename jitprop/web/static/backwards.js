@@ -4,7 +4,7 @@ import { ask, el, latest, num } from "./wire.js";
 import { Grid } from "./pictures.js";
 import { backwards, code, formulas } from "./formulas.js";
 import { empty, written } from "./draw.js";
-import { model, on, state } from "./state.js";
+import { model, on, state, uses } from "./state.js";
 
 export function build(place, isOpen) {
   let redraw = [], built = null;
@@ -13,10 +13,23 @@ export function build(place, isOpen) {
     redraw = [];
     if (!state.seen?.gradients) { place.replaceChildren(empty()); return; }
     const flow = el("div", { class: "flow back" }, loss());
+    place.replaceChildren(drawing(), flow);
     const { steps } = model();
     for (let at = steps.length - 1; at >= 0; at--) flow.append(steps[at].kind === "Linear" ? linear(steps[at], at) : other(steps[at]));
-    place.replaceChildren(flow);
     refresh();
+  }
+
+  // The end of the way back, first: what one came for.
+  function drawing() {
+    const said = el("p"), value = (i) => seen().gradients[0][i];
+    const picture = new Grid({ label: "dE/dx, on the drawing", cell: 9, describe: (i) => `row ${Math.floor(i / 28)}, column ${i % 28}\ndE/dx = ${num(value(i))}\nmore ink here makes E ${value(i) > 0 ? "larger" : "smaller"}` });
+    redraw.push(() => {
+      picture.show(seen().gradients[0], { overlay: seen().values[0] });
+      said.textContent = `E says how far the answer is from ${state.target}. Blue: more ink there makes E smaller, and the drawing more like ${state.target}. Orange: more ink makes it larger. The line goes around the ink.`;
+    });
+    return el("div", { class: "card" }, el("div", { class: "row wide" }, el("h2", { text: "dE/dx: where ink would help" })),
+      el("div", { class: "columns" }, picture.element, el("div", { class: "beside" }, said,
+        el("p", { class: "soft", text: "Choose another digit beside the drawing, and look again. Below is how these numbers come about: from the loss back to the drawing, module by module, each gradient with the slides' formula and the line that computes it." }))));
   }
 
   const seen = () => state.seen;
@@ -55,8 +68,9 @@ export function build(place, isOpen) {
     const db = new Grid({ label: `dE/db of ${step.text}; the arrow keys choose a unit`, pick: choose, describe: (j) => `unit ${j}: dE/db = dE/dy = ${num(seen().gradients[y][j])}` });
     const entry = latest(async (i) => {
       const found = await ask("weights", { model: state.at, digit: state.digit, target: state.target, step: at, entry: i });
-      const parts = found.dy.map((dy, j) => [dy, found.w[j]]);
-      sum.textContent = `dE/dx${at ? "" : " of the pixel"} ${i} = ${written(parts)} + … = ${num(found.dx)}`;
+      const parts = found.dy.map((dy, j) => [dy, found.w[j]]), own = parts.reduce((all, [a, b]) => all + a * b, 0);
+      const rest = uses(x) > 1 ? `; with what comes back from other modules ${num(found.dx)}` : "";
+      sum.textContent = `dE/dx${x ? "" : " of the pixel"} ${i} = ${written(parts)} + … = ${num(uses(x) > 1 ? own : found.dx)}${rest}`;
     });
     const overlay = () => (x === 0 ? { overlay: seen().values[0] } : {});
     const dx = new Grid({ label: x === 0 ? "dE/dx, on the drawing" : "dE/dx", pick: entry, cell: x === 0 && seen().values[0].length === 784 ? 9 : undefined,
@@ -69,22 +83,30 @@ export function build(place, isOpen) {
       const largest = gradients[y].reduce((best, v, j, all) => (Math.abs(v) > Math.abs(all[best]) ? j : best), 0);
       choose(unit ?? largest);
     });
+    const several = uses(x) > 1 ? el("p", { class: "hint", text: `${uses(x)} modules take this x, and their gradients add up: the picture is the sum.` }) : null;
     const more = x === 0 ? el("p", { class: "hint", text: "The line goes around the ink. Orange: more ink there makes the loss larger. Blue: it makes it smaller." }) : null;
     return el("div", { class: "card" }, el("h2", { text: step.text }),
       row("The biases' gradients", formulas.db, step.code.bprop, ["bias_bprop"], db.element, el("p", { class: "hint", text: "Point at a unit: it is the j of the next formula." })),
       row("The gradients of the weights that lead to a unit", formulas.dw, step.code.bprop, ["kernels.matmul_tn"], dw.element, of),
-      row(x === 0 ? "dE/dx, on the drawing" : "dE/dh: x is what the hidden layer gave", formulas.dx, step.code.bprop, ["matmul_nt"], dx.element, more, sum));
+      row(x === 0 ? "dE/dx, on the drawing" : "dE/dh: x is what the hidden layer gave", formulas.dx, step.code.bprop, ["matmul_nt"], dx.element, several, more, sum));
   }
 
   function other(step) {
-    const x = step.takes[0], y = step.gives[0], [formula, slope, words] = backwards(step.kind);
+    const y = step.gives[0], [formula, slope, words] = backwards(step.kind);
+    const grids = el("div");
+    for (const x of step.takes) grids.append(one(step, x, y, slope, words));
+    return el("div", { class: "card" }, el("h2", { text: step.text }),
+      row("Through the function, to what it was given", formula, step.code.bprop, ["fma(-y, y", "store(out, i", "self.backwards(", "kernels."], grids,
+        step.takes.some((x) => uses(x) > 1) ? el("p", { class: "hint", text: "Other modules take the same x: the picture is the sum of what comes back." }) : null));
+  }
+
+  function one(step, x, y, slope, words) {
     const grid = new Grid({ label: `dE/dx of ${step.text}`, describe: (i) => {
       const dy = seen().gradients[y][i], dx = seen().gradients[x][i], out = seen().values[y][i];
       return slope ? `unit ${i}: y = ${num(out)}\ndE/dy · (${words}) = ${num(dy)} · ${num(slope(out))}\ndE/dx = ${num(dx)}` : `unit ${i}: dE/dx = ${num(dx)}`;
     } });
     redraw.push(() => seen().gradients[x] && grid.show(seen().gradients[x]));
-    return el("div", { class: "card" }, el("h2", { text: step.text }),
-      row("Through the function, to what it was given", formula, step.code.bprop, ["fma(-y, y", "store(out, i", "self.backwards(", "kernels."], grid.element));
+    return grid.element;
   }
 
   function refresh() { if (isOpen()) redraw.forEach((draw) => draw()); }

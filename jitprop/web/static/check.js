@@ -72,6 +72,7 @@ export function build(place) {
   async function all() {
     const mine = ++work, rows = [], body = el("table", {}, el("tr", {}, ...["what", "by", "largest error", ""].map((text, k) => el("th", { class: k < 2 ? "text" : "", text }))));
     table.replaceChildren(body);
+    summary.textContent = "Checking …";
     for (const [a, checked] of places().entries()) {
       for (const [b, variable] of checked.by.entries()) {
         let told;
@@ -84,7 +85,7 @@ export function build(place) {
       }
     }
     const wrong = rows.filter((ok) => !ok).length;
-    document.getElementById("summary").textContent = wrong ? `${wrong} of ${rows.length} differ.` : `All ${rows.length} agree.`;
+    summary.textContent = wrong ? `${wrong} of ${rows.length} differ.` : `All ${rows.length} agree.`;
   }
 
   function fill() {
@@ -96,9 +97,7 @@ export function build(place) {
   const game = el("div");
   function plant() {
     planted = Math.floor(Math.random() * 1e9);
-    work++;
-    table.replaceChildren();
-    verdict.textContent = "";
+    forget();
     play();
   }
   function play(told) {
@@ -110,8 +109,20 @@ export function build(place) {
       ? [el("p", { class: "soft", text: "One of the modules gets one of its gradients wrong, in a copy of the network. The check tells where." }), el("button", { id: "plant", text: "Plant an error", onclick: plant, disabled: !guesses.length })]
       : [el("p", { text: "An error is planted. Check all parts, look at those that differ, and say which gradient is wrong:" }), el("div", { class: "row", id: "guesses" }, ...guesses),
         told ? el("p", { class: `notice${told.right ? " good" : ""}`, role: "status", text: told.right ? `Found: ${told.told}.` : "No, that one is right. A module alone tells more than the whole network: there, an error shows only in what it gets wrong itself." }) : null,
-        el("p", {}, el("button", { id: "unplant", text: "Take it out", onclick: () => { planted = null; work++; table.replaceChildren(); verdict.textContent = ""; play(); } }))].filter(Boolean)));
+        el("p", {}, el("button", { id: "unplant", text: "Take it out", onclick: () => { planted = null; forget(); play(); } }))].filter(Boolean)));
   }
+
+  const FIRST = "Each module and the loss, by 12 entries of all that they have.";
+  function forget() {
+    work++;
+    found = null;
+    table.replaceChildren();
+    verdict.textContent = sum.textContent = "";
+    numeric.show([]);
+    analytic.show([]);
+    summary.textContent = FIRST;
+  }
+  const summary = el("p", { class: "soft", id: "summary", "aria-live": "polite", text: FIRST });
 
   const panel = el("div", {},
     el("div", { class: "card" }, el("h2", { text: "Is bprop the derivative of fprop?" }),
@@ -122,7 +133,7 @@ export function build(place) {
       el("div", { class: "jacobians" },
         el("div", {}, el("h3", { text: "by differences, a column at a time" }), numeric.element), el("div", {}, el("h3", { text: "by bprop, a row at a time" }), analytic.element)),
       el("p", { class: "hint", text: "Columns are the entries i, rows the outputs j." }), sum, verdict),
-    el("div", { class: "card" }, el("div", { class: "row wide" }, el("h2", { text: "All parts" }), el("button", { id: "all", text: "Check all parts", onclick: all })), el("p", { class: "soft", id: "summary", "aria-live": "polite", text: "Each module and the loss, by 12 entries of all that they have." }), table),
+    el("div", { class: "card" }, el("div", { class: "row wide" }, el("h2", { text: "All parts" }), el("button", { id: "all", text: "Check all parts", onclick: all })), summary, table),
     el("div", { class: "card" }, el("h2", { text: "An error to find" }), game));
 
   function refresh() {
@@ -130,11 +141,10 @@ export function build(place) {
     if (!panel.isConnected) place.replaceChildren(panel);
   }
   on("models", () => {
-    planted = null; found = null; work++;
+    planted = null;
+    forget();
     what.replaceChildren(...places().map((one, k) => el("option", { value: k, text: one.name })));
     fill(); play(); refresh();
-    table.replaceChildren();
-    verdict.textContent = "";
   });
   on("seen", refresh);
 }

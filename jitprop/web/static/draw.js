@@ -3,7 +3,7 @@
 import { ask, el, latest, num } from "./wire.js";
 import { Grid } from "./pictures.js";
 import { code, formulas, forwards } from "./formulas.js";
-import { model, on, state } from "./state.js";
+import { giver, model, on, state } from "./state.js";
 
 const terms = (parts, count = 4) => parts.map(([a, b]) => [a * b, a, b]).sort((a, b) => Math.abs(b[0]) - Math.abs(a[0])).slice(0, count);
 export const written = (parts) => terms(parts).map(([, a, b]) => `${num(a, 3)}·${num(b, 3)}`).join(" + ");
@@ -34,15 +34,16 @@ export function build(place) {
   }
 
   function layer(step, at) {
-    const value = step.gives[0], from = step.takes[0];
+    const value = step.gives[0], chain = step.takes.length === 1 && step.takes[0] === value - 1;
     const detail = el("div", { class: "detail" });
-    const describe = (i) => `unit ${i}: y = ${num(state.seen.values[value][i])}` + (step.kind === "Linear" ? "" : `\nfrom x = ${num(state.seen.values[from][i])}`);
+    const describe = (i) => `unit ${i}: y = ${num(state.seen.values[value][i])}` + (step.kind === "Linear" ? "" : step.takes.map((from) => `\nfrom ${num(state.seen.values[from][i])}`).join(""));
     const pick = step.kind === "Linear" ? latest((i) => { grid.choose(i); return unit(step, at, i, detail); }) : undefined;
     const grid = new Grid({ label: `What ${step.text} gives; the arrow keys choose a unit`, describe, pick });
     grids.push([grid, value]);
     const hint = step.kind === "Linear" ? "Point at a unit, to see the weights that lead to it." : "Point at a unit, to see its number.";
     return el("div", { class: "card" },
       el("div", { class: "row wide" }, el("h2", { text: step.text }), el("div", { class: "formula", html: forwards(step.kind) })),
+      chain ? null : el("p", { class: "hint", text: `It takes ${step.takes.map((from) => (from ? `what ${giver(from)} gives` : "x")).join(" and ")}.` }),
       el("div", { class: "columns" }, el("div", {}, grid.element, el("p", { class: "hint", text: hint })), detail),
       code(step.code.fprop, "linear_fprop", "store(out, i", "self.forwards(", "kernels."));
   }

@@ -60,5 +60,5 @@ export function code(pieces, ...words) {
     parts.push(el("div", { class: "hint", text: piece.place }), pre);
   }
   const shown = first && el("div", { class: "line" }, el("code", { text: first.line }), el("span", { class: "hint", text: first.place }));
-  return el("div", {}, shown, el("details", {}, el("summary", { text: "the code around it" }), ...parts));
+  return el("div", { class: "code" }, shown, el("details", {}, el("summary", { text: "the code around it" }), ...parts));
 }

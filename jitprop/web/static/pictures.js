@@ -44,7 +44,7 @@ export class Grid {
     Object.assign(this, { describe, pick, kind, columns, cell, values: [], at: -1, chosen: -1 });
     this.canvas = el("canvas", { class: "grid", tabindex: 0, role: "img", "aria-label": label });
     this.legend = legend && kind === "signed" ? el("div", { class: "legend" }) : null;
-    this.element = el("figure", {}, this.canvas, this.legend);
+    this.element = el("figure", { hidden: true }, this.canvas, this.legend);
     this.canvas.addEventListener("pointermove", (event) => this.move(this.under(event), event.clientX, event.clientY));
     this.canvas.addEventListener("pointerdown", (event) => this.move(this.under(event), event.clientX, event.clientY, true));
     this.canvas.addEventListener("pointerleave", () => { this.at = -1; hint(""); this.draw(); });
@@ -60,6 +60,7 @@ export class Grid {
     this.largest = largest ?? (Math.max(0, ...sizes) || 1);
     this.wide = this.columns ?? columnsOf(values.length);
     this.size = this.cell ?? cellOf(values.length);
+    this.element.hidden = !values.length;
     if (this.legend) this.legend.replaceChildren(`−${num(this.largest, 2)}`, el("i"), `+${num(this.largest, 2)}`);
     this.draw();
   }

@@ -9,6 +9,10 @@ export const on = (what, call) => (listeners[what] ||= []).push(call);
 export const tell = (what) => (listeners[what] || []).forEach((call) => call());
 export const model = () => state.models[state.at];
 
+// What gives a value, and how many modules take it.
+export const giver = (value) => model().steps.find((step) => step.gives.includes(value))?.text ?? "x";
+export const uses = (value) => model().steps.flatMap((step) => step.takes).filter((one) => one === value).length;
+
 // Ask the network about the drawing and, for the digit that it should be, backwards, too.
 export const look = latest(async () => {
   const { drawing, digit } = state, asked = { model: state.at, target: state.target };

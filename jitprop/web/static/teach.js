@@ -32,7 +32,7 @@ export function build(place) {
     look();
   }
 
-  const lines = el("div");
+  const lines = el("div", { class: "code" });
   const controls = el("div", { class: "card" },
     el("div", { class: "row wide" }, el("h2", { text: "Teach it this drawing" }), el("div", { class: "formula", html: formulas.update })),
     el("p", { class: "soft", id: "lesson" }),
@@ -73,7 +73,7 @@ export function build(place) {
       ? "It broke: the numbers are not finite any more. The step was so long that they left what float32 can hold. Forget restores the weights."
       : `It broke: it now takes ${after.errors} of ${judged} test images for another digit. The step went far beyond the point that the gradient was computed at. Forget restores the weights.` });
     else if (after.loss > before.loss) notice = el("p", { class: "notice", text: "The loss became larger: the step was too long." });
-    return el("div", { class: "card" }, el("h2", { text: "Before and after" }),
+    return el("div", { class: "card" }, el("div", { class: "row wide" }, el("h2", { text: "Before and after" }), el("span", { class: "hint" }, el("i", { class: "swatch before" }), "before", el("i", { class: "swatch after" }), "after")),
       el("div", { class: "facts" },
         fact(`probability of ${target}`, percent(before.probabilities[target]), percent(after.probabilities[target])),
         fact("loss of this drawing", num(before.loss, 3), num(after.loss, 3)),

@@ -96,9 +96,9 @@ export function build(place, isOpen) {
   }
   function draw() {
     const card = (title, note, how, what) => el("div", { class: "card" }, el("div", { class: "row wide" }, el("h2", { text: title }), el("span", { class: "hint" }, el("span", { class: "key a" }), "A   ", el("span", { class: "key b" }), "B")), el("div", { html: chart(curves(what), how) }), el("p", { class: "hint", text: note }));
-    const widths = Object.entries(runs).filter(([, run]) => run).map(([name, run]) => `${name}: ${run.curve.width === 1 ? "each batch is a point" : `${run.curve.width} batches a point, the band is from the lowest to the highest`}`);
+    const widths = Object.entries(runs).filter(([, run]) => run).map(([name, run]) => `${name}: ${run.curve.width === 1 ? "a point for each batch" : `a point for ${run.curve.width} batches`}`);
     charts.replaceChildren(
-      card("Loss of each batch", widths.join("; ") || "A is the solid line, B the dashed one. Dots are the test set after an epoch.", { label: "The loss of each batch, of both runs", log: true, xLabel: "epochs" }, "loss"),
+      card("Loss of each batch", (widths.length && `${widths.join("; ")}. The line is the mean, the band goes from the lowest to the highest.`) || "A is the solid line, B the dashed one. Dots are the test set after an epoch.", { label: "The loss of each batch, of both runs", log: true, xLabel: "epochs" }, "loss"),
       card("Errors", "Lines: errors on the batches. Dots: on the test set after each epoch.", { label: "The errors of each batch, of both runs", xLabel: "epochs", unit: "%" }, "errors"));
   }
 
