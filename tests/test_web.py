@@ -138,6 +138,7 @@ WRONG = [
     ("runs/A/start", {"hidden": [100] * 6}, "at most 5 widths"),
     ("runs/A/start", {"hidden": [2501]}, "an integer from 1 to 2500, not 2501"),
     ("runs/A/start", {"hidden": "200"}, "a list of at most 5 widths"),
+    ("runs/A/start", {"hidden": [2000], "batch_size": None}, "take a smaller batch or network"),
     ("runs/A/start", {"images": 60001}, "an integer from 1 to 60000, not 60001"),
     ("runs/A/start", {"epochs": 1001}, "an integer from 1 to 1000"),
     ("runs/A/start", {"optimizer": "lion"}, "the optimizer must be one of"),
@@ -257,6 +258,7 @@ def test_what_the_command_cannot_do_is_one_line(tmp_path, capsys, monkeypatch):
         port = str(taken.getsockname()[1])
         assert f"cannot listen on 127.0.0.1, port {port}: " in refused("--port", port)
     assert "cannot listen on 192.0.2.1, port 0: " in refused("--host", "192.0.2.1")
+    assert "cannot listen on " in refused("--host", "a" * 70)
     assert "expected an integer from 0 to 65535" in refused("--port", "65536")
     found = serve.find_spec
     monkeypatch.setattr(serve, "find_spec", lambda n: None if n == "uvicorn" else found(n))

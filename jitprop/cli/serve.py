@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import threading
 import webbrowser
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -58,13 +59,13 @@ def run(args: argparse.Namespace, parser: Parser) -> int:
     room = Room()
     try:
         server = Server(room, args.host, args.port)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         where = f"{args.host}, port {args.port}"
         parser.error(f"cannot listen on {where}: {getattr(error, 'strerror', None) or error}")
     server.start()
     print(server.address, flush=True)
     if not args.no_browser and has_screen():
-        webbrowser.open(server.address)
+        threading.Thread(target=webbrowser.open, args=(server.address,), daemon=True).start()
     load(room, given)
     server.wait()
     return 0

@@ -20,6 +20,7 @@ Array = npt.NDArray[Any]
 NAMES = ("A", "B")  # the two that stand side by side; there are never more
 MOST_POINTS = 600  # of a curve, an even number
 PICTURES = 24  # units whose weights are drawn
+MOST_NUMBERS = 60_000_000  # activations of a batch, which are in memory together
 MOST_LAYERS, WIDEST, MOST_EPOCHS = 5, 2500, 1000
 UNWATCHED = 180.0  # seconds without a question, after which a run stops: the page was closed
 
@@ -128,6 +129,13 @@ class Run:
             momentum=asked.get("momentum", 0.0),
             optimizer=asked.get("optimizer", "sgd"),
         )
+        self._size = min(settings.batch_size or images, images)
+        numbers = self._size * (sum(hidden) + dataset.classes)
+        if numbers > MOST_NUMBERS:
+            raise ValueError(
+                f"a batch of {self._size} images has {numbers} activations in this network, "
+                f"at most {MOST_NUMBERS}: take a smaller batch or network"
+            )
         seed = _integer("seed", asked.get("seed", 0), 0, 2**53)
         rng = np.random.default_rng(seed)
         net = mlp(dataset.train_images[0].size, hidden, dataset.classes, rng, activation=activation)
@@ -145,7 +153,6 @@ class Run:
             on_epoch=self._on_epoch,
         )
         self.state, self._why = "stopped", ""
-        self._size = min(settings.batch_size or images, images)
         self._images, self._seen = images, 0
         self._curve = Curve()
         self._lock = threading.Lock()

@@ -187,6 +187,7 @@ class Server:
             ws="none",
             lifespan="off",
             log_config=None,
+            log_level="error",
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=1,

@@ -60,6 +60,7 @@ export function build(place) {
   }
 
   function paint() {
+    both.hidden = false;
     const rows = found.numeric[0].length, tall = Math.min(rows, 40);
     const flat = (list) => Array.from({ length: tall * COLUMNS }, (_, i) => list[i % COLUMNS]?.[Math.floor(i / COLUMNS)] ?? 0);
     const largest = Math.max(1e-12, ...found.numeric.flat().filter(Number.isFinite).map(Math.abs));
@@ -114,6 +115,7 @@ export function build(place) {
 
   const FIRST = "Each module and the loss, by 12 entries of all that they have.";
   function forget() {
+    both.hidden = true;
     work++;
     found = null;
     table.replaceChildren();
@@ -124,15 +126,18 @@ export function build(place) {
   }
   const summary = el("p", { class: "soft", id: "summary", "aria-live": "polite", text: FIRST });
 
+  const both = el("div", { hidden: true },
+    el("div", { class: "jacobians" },
+      el("div", {}, el("h3", { text: "by differences, a column at a time" }), numeric.element), el("div", {}, el("h3", { text: "by bprop, a row at a time" }), analytic.element)),
+    el("p", { class: "hint", text: "Columns are the entries i, rows the outputs j." }));
+
   const panel = el("div", {},
     el("div", { class: "card" }, el("h2", { text: "Is bprop the derivative of fprop?" }),
       el("p", { class: "soft", text: "Differences of fprop give the Jacobian column by column, bprop gives it row by row. In float64, on a copy of the network, at this drawing." }),
       el("div", { class: "row" }, el("div", { class: "formula", html: formulas.column }), el("div", { class: "formula", html: formulas.row })),
       el("p", { class: "hint", text: "hᵢ = √ε · max(|xᵢ|, 1); the slide has xᵢ without bars, and a large negative one needs a large step, too." }),
       el("div", { class: "row" }, el("label", {}, "J of ", what), el("label", {}, "by ", by), el("button", { class: "main", id: "check", text: "Check 24 columns", onclick: () => run() })),
-      el("div", { class: "jacobians" },
-        el("div", {}, el("h3", { text: "by differences, a column at a time" }), numeric.element), el("div", {}, el("h3", { text: "by bprop, a row at a time" }), analytic.element)),
-      el("p", { class: "hint", text: "Columns are the entries i, rows the outputs j." }), sum, verdict),
+      both, sum, verdict),
     el("div", { class: "card" }, el("div", { class: "row wide" }, el("h2", { text: "All parts" }), el("button", { id: "all", text: "Check all parts", onclick: all })), summary, table),
     el("div", { class: "card" }, el("h2", { text: "An error to find" }), game));
 
