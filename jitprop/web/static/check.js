@@ -151,5 +151,10 @@ export function build(place) {
     what.replaceChildren(...places().map((one, k) => el("option", { value: k, text: one.name })));
     fill(); play(); refresh();
   });
-  on("seen", refresh);
+  let digit = null;
+  on("seen", () => {
+    if (state.digit !== digit) forget(); // that was another drawing
+    digit = state.digit;
+    refresh();
+  });
 }

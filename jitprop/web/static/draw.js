@@ -12,7 +12,7 @@ export const empty = () => el("div", { class: "card" }, el("h2", { text: "Nothin
   el("p", { class: "soft", text: "Draw a digit on the paper, or take an example. All that the network computes for it will stand here." }));
 
 export function build(place) {
-  let grids = [];
+  let grids = [], details = [];
 
   function rebuild() {
     if (!state.seen) { grids = []; place.replaceChildren(empty()); return; }
@@ -24,6 +24,7 @@ export function build(place) {
         el("p", { class: "soft", text: "As MNIST's makers did, the digit is cut out, scaled to 20 × 20 pixels, and moved so that its centre of mass is in the middle of 28 × 28. Each grey level is divided by 255." }),
         el("p", { class: "soft", text: "Below, each module takes what the one above gives. Point at any cell to read its number; with the keyboard, the arrow keys move from cell to cell." })))));
     grids = [[x, 0]];
+    details = [];
     steps.forEach((step, at) => flow.append(layer(step, at)));
     const p = new Grid({ label: "The probabilities", kind: "grey", describe: (i) => `p of ${i} = ${num(state.seen.probabilities[i])}` });
     grids.push([p, "p"]);
@@ -40,6 +41,7 @@ export function build(place) {
     const pick = step.kind === "Linear" ? latest((i) => { grid.choose(i); return unit(step, at, i, detail); }) : undefined;
     const grid = new Grid({ label: `What ${step.text} gives; the arrow keys choose a unit`, describe, pick });
     grids.push([grid, value]);
+    if (pick) details.push(() => grid.chosen >= 0 && pick(grid.chosen));
     const hint = step.kind === "Linear" ? "Point at a unit, to see the weights that lead to it." : "Point at a unit, to see its number.";
     return el("div", { class: "card" },
       el("div", { class: "row wide" }, el("h2", { text: step.text }), el("div", { class: "formula", html: forwards(step.kind) })),
@@ -64,6 +66,7 @@ export function build(place) {
       if (value === "p") grid.show(state.seen.probabilities, { largest: 1 });
       else grid.show(state.seen.values[value], value === 0 ? { largest: 1 } : {});
     }
+    details.forEach((again) => again()); // the numbers of the chosen units, for this drawing
   }
   let built = null;
   on("models", rebuild);

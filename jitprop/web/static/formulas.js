@@ -9,19 +9,20 @@ const dE = (x) => `<mfrac><mrow>${I("d")}${I("E")}</mrow><mrow>${I("d")}${x}</mr
 const T = `<msup>${I("W")}${I("T")}</msup>`;
 const square = `<msup>${I("y")}<mn>2</mn></msup>`;
 const math = (inner) => `<math displaystyle="true">${inner}</math>`;
+const slide = (number, inner) => `${math(inner)} <span class="hint">slide ${number}</span>`;
 
 export const formulas = {
   loss: math(`${I("E")}${O("=")}${O("−")}${I("log")}${sub("p", I("t"))}`),
   probabilities: math(`${sub("p", I("j"))}${O("=")}<mfrac><msup>${I("e")}${sub("z", I("j"))}</msup><mrow><munder>${O("∑")}${I("k")}</munder><msup>${I("e")}${sub("z", I("k"))}</msup></mrow></mfrac>`),
   logits: math(`${dE(I("z"))}${O("=")}${I("p")}${O("−")}${I("t")}`),
   ofProbabilities: math(`${dE(sub("p", I("t")))}${O("=")}${O("−")}<mfrac><mn>1</mn>${sub("p", I("t"))}</mfrac>`),
-  linear: math(`${I("y")}${O("=")}${T}${O("·")}${I("x")}${O("+")}${I("b")}`),
-  dw: math(`${dE(sub("w", I("ij")))}${O("=")}${sub("x", I("i"))}${O("·")}${dE(sub("y", I("j")))}`),
-  db: math(`${dE(I("b"))}${O("=")}${dE(I("y"))}`),
-  dx: math(`${dE(I("x"))}${O("=")}${dE(I("y"))}${O("·")}${T}`),
-  update: math(`${I("W")}${O("=")}${I("W")}${O("−")}${I("rate")}${O("·")}${I("dW")}`),
-  column: math(`<msub>${I("J")}<mrow>${O("−")}${O(",")}${I("i")}</mrow></msub>${O("=")}<mfrac><mrow>${I("fprop")}<mo>(</mo>${sub("x", O("+"))}<mo>)</mo>${O("−")}${I("fprop")}<mo>(</mo>${sub("x", O("−"))}<mo>)</mo></mrow><mrow><mn>2</mn>${sub("h", I("i"))}</mrow></mfrac>`),
-  row: math(`<msub>${I("J")}<mrow>${I("j")}${O(",")}${O("−")}</mrow></msub>${O("=")}${I("bprop")}<mo>(</mo><mn>0</mn><mo>,</mo><mo>…</mo><mo>,</mo><mn>1</mn><mo>,</mo><mo>…</mo><mo>,</mo><mn>0</mn><mo>)</mo>`),
+  linear: slide(5, `${I("y")}${O("=")}${T}${O("·")}${I("x")}${O("+")}${I("b")}`),
+  dw: slide(5, `${dE(sub("w", I("ij")))}${O("=")}${sub("x", I("i"))}${O("·")}${dE(sub("y", I("j")))}`),
+  db: slide(5, `${dE(I("b"))}${O("=")}${dE(I("y"))}`),
+  dx: slide(6, `${dE(I("x"))}${O("=")}${dE(I("y"))}${O("·")}${T}`),
+  update: slide(7, `${I("W")}${O("=")}${I("W")}${O("−")}${I("rate")}${O("·")}${I("dW")}`),
+  column: slide(13, `<msub>${I("J")}<mrow>${O("−")}${O(",")}${I("i")}</mrow></msub>${O("=")}<mfrac><mrow>${I("fprop")}<mo>(</mo>${sub("x", O("+"))}<mo>)</mo>${O("−")}${I("fprop")}<mo>(</mo>${sub("x", O("−"))}<mo>)</mo></mrow><mrow><mn>2</mn>${sub("h", I("i"))}</mrow></mfrac>`),
+  row: slide(13, `<msub>${I("J")}<mrow>${I("j")}${O(",")}${O("−")}</mrow></msub>${O("=")}${I("bprop")}<mo>(</mo><mn>0</mn><mo>,</mo><mo>…</mo><mo>,</mo><mn>1</mn><mo>,</mo><mo>…</mo><mo>,</mo><mn>0</mn><mo>)</mo>`),
 };
 
 const slope = (inside) => math(`${dE(I("x"))}${O("=")}${dE(I("y"))}${O("·")}${inside}`);

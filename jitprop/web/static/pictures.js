@@ -3,7 +3,6 @@
 import { el, num } from "./wire.js";
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
-const drawn = new Set();
 let colours;
 
 function read() {
@@ -12,7 +11,7 @@ function read() {
   colours = { minus: parts("--blue"), plus: parts("--orange"), mid: parts("--mid"), ink: parts("--text"), paper: parts("--mid") };
 }
 read();
-dark.addEventListener("change", () => { read(); drawn.forEach((one) => one.draw()); });
+dark.addEventListener("change", () => { read(); document.querySelectorAll("canvas.grid").forEach((one) => one.grid.draw()); });
 
 const mix = (a, b, t) => a.map((value, k) => Math.round(value + (b[k] - value) * t));
 
@@ -50,7 +49,7 @@ export class Grid {
     this.canvas.addEventListener("pointerleave", () => { this.at = -1; hint(""); this.draw(); });
     this.canvas.addEventListener("blur", () => { this.at = -1; hint(""); this.draw(); });
     this.canvas.addEventListener("keydown", (event) => this.key(event));
-    drawn.add(this);
+    this.canvas.grid = this;
   }
 
   show(values, { largest, overlay } = {}) {

@@ -81,6 +81,11 @@ export function build(place) {
   }
 
   on("models", () => { lessons = []; last = null; refresh(); });
-  on("seen", () => { if (!state.seen) { last = null; lessons = []; } refresh(); });
+  let digit = null;
+  on("seen", () => {
+    if (state.digit !== digit) { last = null; lessons = []; } // of another drawing
+    digit = state.digit;
+    refresh();
+  });
   on("target", () => { last = null; lessons = []; });
 }
