@@ -10,12 +10,15 @@ export function say(text) {
 export async function ask(path, body, quietly) {
   const isFile = body instanceof Blob;
   const how = body === undefined ? {} : { method: "POST", body: isFile ? body : JSON.stringify(body) };
+  const slow = quietly ? 0 : setTimeout(() => say("One moment. The first time, kernels are compiled for this processor."), 1500);
   let answer;
   try {
     answer = await fetch(`api/${path}`, how);
   } catch {
     say("The page's server does not answer. Start `jitprop serve` again, and open the address that it prints.");
     throw new Error("no answer");
+  } finally {
+    clearTimeout(slow);
   }
   const found = await answer.json();
   if (!answer.ok) {
