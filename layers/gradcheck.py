@@ -199,7 +199,7 @@ def gradcheck(
         raise TypeError(f"gradcheck: module is {what(module)}, expected a module or a loss")
     if isinstance(module, Loss) != (t is not None):
         raise TypeError(f"{module!r}: a loss is checked with targets t, a module without")
-    twin = _float64_twin(_AtTargets(module, t) if isinstance(module, Loss) else module)
+    twin = float64_twin(AtTargets(module, t) if isinstance(module, Loss) else module)
     xs = tuple(np.array(one, np.float64) for one in (x if isinstance(x, tuple) else (x,)))
     with np.errstate(all="ignore"):  # what is not finite is reported as a failed check
         result = _worst(twin, xs, tolerance)
@@ -208,7 +208,7 @@ def gradcheck(
     return result
 
 
-class _AtTargets(Module):
+class AtTargets(Module):
     """A loss with fixed targets: a module whose output is one number, of shape ()."""
 
     def __init__(self, loss: Loss, t: Any) -> None:
@@ -236,14 +236,14 @@ def _as_target(t: Any) -> Any:
     return t.astype(np.float64) if t.dtype.kind == "f" else t
 
 
-def _float64_twin(module: Module) -> Module:
+def float64_twin(module: Module) -> Module:
     """Return a deep copy whose parameters and gradients are float64."""
     parameters = module.parameters()
     arrays = [array for p in parameters for array in (p.value, p.grad)]
     return copied(module, {id(array): array.astype(np.float64) for array in arrays})
 
 
-class _Function:
+class Function:
     """A module as a function of inputs and parameters; each call starts from the same states."""
 
     def __init__(self, module: Module, xs: tuple[Array, ...]) -> None:
@@ -277,7 +277,7 @@ def _as_tuple(given: Any) -> tuple[Any, ...]:
 
 
 def _worst(module: Module, xs: tuple[Array, ...], tolerance: float) -> GradCheckResult:
-    function = _Function(module, xs)
+    function = Function(module, xs)
     jacobians = _jacobians(function)
     names = ["y"] if len(jacobians) == 1 else [f"y{place}" for place in range(len(jacobians))]
     worst: GradCheckResult | None = None
@@ -285,8 +285,8 @@ def _worst(module: Module, xs: tuple[Array, ...], tolerance: float) -> GradCheck
     for at, (name, variable) in enumerate(function.variables):
         for index in np.ndindex(variable.shape):
             analytics = [jacobian[at][(..., *index)] for jacobian in jacobians]
-            numerics = _numeric_columns(function, variable, index)
-            errors = [_errors(*both) for both in zip(numerics, analytics, strict=True)]
+            numerics = numeric_columns(function, variable, index)
+            errors = [relative_errors(*both) for both in zip(numerics, analytics, strict=True)]
             if any((error > tolerance).any() for error in errors):
                 sides = _sides(function, variable, index)
                 for place, of in enumerate(names):
@@ -294,7 +294,7 @@ def _worst(module: Module, xs: tuple[Array, ...], tolerance: float) -> GradCheck
                     found &= errors[place] > tolerance
                     nearest = np.clip(analytics[place], *np.sort([below, above], axis=0))
                     numerics[place] = np.where(found, nearest, numerics[place])
-                    errors[place] = _errors(numerics[place], analytics[place])
+                    errors[place] = relative_errors(numerics[place], analytics[place])
                     for output in map(tuple, np.argwhere(found).tolist()):
                         both = float(below[output]), float(above[output])
                         kinks.append(Kink(name, index, output, *both, of))
@@ -317,14 +317,14 @@ def _worst(module: Module, xs: tuple[Array, ...], tolerance: float) -> GradCheck
     return replace(worst, kinks=tuple(kinks))
 
 
-def _errors(numeric: Array, analytic: Array) -> Array:
+def relative_errors(numeric: Array, analytic: Array) -> Array:
     """Return the relative errors; infinite where one of the two derivatives is not finite."""
     size = np.maximum(np.maximum(np.abs(numeric), np.abs(analytic)), 1)
     error = np.abs(numeric - analytic) / size
     return np.where(np.isfinite(error), error, np.inf)
 
 
-def _jacobians(function: _Function) -> list[list[Array]]:
+def _jacobians(function: Function) -> list[list[Array]]:
     """Return dy/dvariable for every y and variable; its shape is that of y, then the variable's."""
     ys = function.fprop()
     if any(array.size == 0 for array in (*function.xs, *ys)):
@@ -349,7 +349,7 @@ def _jacobians(function: _Function) -> list[list[Array]]:
     return jacobians
 
 
-def _numeric_columns(function: _Function, variable: Array, index: tuple[int, ...]) -> list[Array]:
+def numeric_columns(function: Function, variable: Array, index: tuple[int, ...]) -> list[Array]:
     """Return dy/dvariable[index] for every y, of its shape, by central differences."""
     kept = variable[index]
     h = STEP * max(abs(kept), 1)
@@ -364,7 +364,7 @@ def _numeric_columns(function: _Function, variable: Array, index: tuple[int, ...
 
 
 def _sides(
-    function: _Function, variable: Array, index: tuple[int, ...]
+    function: Function, variable: Array, index: tuple[int, ...]
 ) -> list[tuple[Array, Array, Array, Array]]:
     """Return four slopes beside `variable[index]` for every y, of its shape.
 

@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "train a network on handwritten digits",
     "predict": "recognise handwritten digits in your own images",
     "export": "write a network as an ONNX file, for other programs",
+    "serve": "open a page that shows how a network sees, learns and trains",
     "distort": "draw distorted images, to be looked at",
     "info": "show versions, processor, and where compiled kernels are kept",
 }
