@@ -76,7 +76,7 @@ def as_program(main: "Callable[[], int]") -> "NoReturn":
         print(f"jitprop: error: {' '.join(str(error).split())}{hint}", file=sys.stderr)
         code = 2
     except OSError as error:
-        if error.filename is None:  # of a stream
+        if error.filename is None:  # the error is that of a stream
             code = _without_output(error)
         else:
             print(f"jitprop: error: {error.filename}: {error.strerror}", file=sys.stderr)

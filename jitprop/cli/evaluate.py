@@ -83,7 +83,7 @@ def networks(request: Request, dataset: "Dataset") -> "list[Module]":
             nets.append(checkpoint.net())
         except training.CheckpointError as error:
             parser.error(str(error))
-        # Only for EMNIST: the images of other sets are never turned.
+        # Only for EMNIST: the images of other sets are not turned by default.
         if (
             dataset.transposed
             and not args.transpose

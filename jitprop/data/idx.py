@@ -17,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-MAX_DIMENSIONS = 32  # what an array of every NumPy release can have
+MAX_DIMENSIONS = 32  # arrays of every NumPy release can have so many
 GZIP_MAGIC = b"\x1f\x8b"
 # A compressed file can be a thousandth of what it unpacks to, so its own size bounds nothing.
 # 1 GiB is twice the images of EMNIST ByClass, the largest set in this form.

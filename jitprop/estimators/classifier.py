@@ -416,7 +416,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
 
 
 def _unique(y: Array) -> Array:
-    """Return each label once; scikit-learn says what is wrong with objects of several kinds."""
+    """Return each label once; for objects of several kinds, scikit-learn explains the error."""
     return unique_labels(y) if y.dtype == object else np.unique(y)
 
 

@@ -207,7 +207,7 @@ def _split(op: Operator) -> Sequence[Any]:
         widths = op.array(1).tolist()
     elif x.features is None:
         raise op.error("splits what may be of any width")
-    else:  # all as wide as the first, the last what is left
+    else:  # all are as wide as the first; the last has the rest
         wide = -(-x.features // parts)
         widths = [wide] * (parts - 1)
         widths.append(x.features - sum(widths))

@@ -13,7 +13,7 @@ from jitprop.training.distortion import Distortion
 from jitprop.training.examples import Array
 
 LARGEST_SIDE = 64  # pixels: for these, a thread's memory holds the field
-EPOCHS, ACROSS = 3, 10  # of a gallery
+EPOCHS, ACROSS = 3, 10  # in a gallery
 
 
 class Distorted:
