@@ -73,7 +73,7 @@ def pixels_of(x, strange, images, start, stop):
     Parameters
     ----------
     x : (n, pixels) float32 or float64
-    strange : (n,) int64, overwritten: how many numbers of each row are no pixel divided by 255
+    strange : (n,) int64, overwritten: how many numbers of each row are not a pixel divided by 255
     images : (n, pixels) uint8, overwritten
     """
     number = x.dtype.type

@@ -46,7 +46,7 @@ FAR = 512  # packing pays if rows lie at least so many elements apart
 PACK_STRIPS = 12  # and, for b, if at least so many strips use what is packed
 AHEAD = 24  # rows that packing asks for before it reads them
 UNITS = 32  # smaller products are cut into narrower groups until there are so many units
-SHALLOW = 64  # with at most so many steps of k, packing costs little
+SHALLOW = 64  # with at most so many steps of k, to pack a transposed operand costs little
 PIECE = 2**17  # multiply-adds that are worth another thread's claim: 1 us
 
 # What follows the last step.
@@ -109,7 +109,7 @@ def _pack_b(b, b_k, b_j, k, steps, j, columns, width, packed, at):
             source, target = (j + c) * b_j + k + p, at + p * width + c
             # A block may hold more than the steps and columns: nobody reads those rows and lanes.
             if c + size <= width and source + (size - 1) * (b_j + 1) < len(b):
-                for row in range(size, 2 * size):  # of the block that is next but some
+                for row in range(size, 2 * size):  # of a later block
                     prefetch(b, source + row * b_j)
                 transpose(b, source, b_j, packed, target, width)
                 continue
@@ -193,7 +193,7 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, other, finish, start, stop,
                         if b_j == 1 and panel == 0 and last - strip <= v1 - v0:
                             soon, soon_row, soon_step = b, b_k, MR * b_k
                             soon_at = next_k * b_k + next_j + (last - 1 - strip) * width
-                    # In the last tile, ask for what `finish_rows` reads; a single one asks for a.
+                    # The last tile asks for what `finish_rows` reads; a lone tile has to ask for a.
                     if finish == TANH_BPROP and k + steps == depth and 1 < panels == panel + 1:
                         soon, soon_at, soon_row = other, i * n + j0, n
                         soon_step = _ceil(MR * (j1 - j0), pass_steps)

@@ -73,9 +73,9 @@ def tile(
     With `resume`, the chains go on from what the tile holds. `1 <= rows <= MR`,
     `1 <= columns <= NR`.
 
-    Each step asks for two cache lines that will be needed soon, even outside the arrays. Step k =
-    0 .. MR-1 asks for those of element soon_at + k*soon_row of `soon` and element next_at +
-    k*out_row of `out`. The next MR steps ask for those that lie soon_step and next_step elements
+    Each step asks for two cache lines that will be needed soon; they may lie outside the arrays.
+    Step k = 0 .. MR-1 asks for those of element soon_at + k*soon_row of `soon` and element next_at
+    + k*out_row of `out`. The next MR steps ask for those that lie soon_step and next_step elements
     further, and so on.
     """
     a, b, out = a.reshape(-1), b.reshape(-1), out.reshape(-1)

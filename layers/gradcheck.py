@@ -201,7 +201,7 @@ def gradcheck(
         raise TypeError(f"{module!r}: a loss is checked with targets t, a module without")
     twin = float64_twin(AtTargets(module, t) if isinstance(module, Loss) else module)
     xs = tuple(np.array(one, np.float64) for one in (x if isinstance(x, tuple) else (x,)))
-    with np.errstate(all="ignore"):  # what is not finite is reported as a failed check
+    with np.errstate(all="ignore"):  # a number that is not finite fails the check
         result = _worst(twin, xs, tolerance)
     if raise_on_error and not result:
         raise GradientError(f"{module!r}: {result}")

@@ -277,7 +277,7 @@ def processes(rounds: int, names: Sequence[str]) -> Iterator[Timing]:
 
 
 OTHERS = {"start": starts, "process": processes}
-MOST_ERRORS = 300  # of 10,000 test images; 201 is the mean of ours
+MOST_ERRORS = 300  # of 10,000 test images; our mean is 201
 
 
 def process(command: list[str]) -> float:

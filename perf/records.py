@@ -41,7 +41,7 @@ COLUMNS = (
 )  # fmt: skip
 SWEPT = ("arguments", "seed", "held_out_errors", "train_errors", "seconds", "epochs")
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
-CERTAIN = 0.01  # the mean of all seeds is at or above the target with less than this likelihood
+CERTAIN = 0.01  # a record is certain if its `likelihood` is below this
 PEAK_ROUNDS = 20
 
 
@@ -115,7 +115,7 @@ def seconds(metrics: dict[str, Any]) -> float:
 
 
 def sweep(settings: Iterable[str], seeds: int, path: Path) -> None:
-    """Append and print what is not there yet."""
+    """Append and print the runs that are not there yet."""
     done = {(line["arguments"], int(line["seed"])) for line in read(path)}
     for arguments in settings:
         for seed in range(seeds):

@@ -177,7 +177,7 @@ def main() -> None:
 
 
 def serve(load: Callable[[], Any], answer: Callable[[Any, tuple], Any]) -> None:
-    """Load a library and say what it is; then answer requests until there are no more."""
+    """Load a library and report its version; then answer requests until there are no more."""
     requests = sys.stdin.buffer
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is not an answer

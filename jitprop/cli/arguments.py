@@ -11,11 +11,11 @@ from jitprop.cli.parser import Parser
 from jitprop.training.distortion import Distortion
 from jitprop.training.settings import DEFAULTS, PRESETS, Settings, settings_for
 
-EITHER = "--arch", "--hidden"  # of these one at most
+EITHER = "--arch", "--hidden"  # at most one of these
 
 
 class WithPresets(Parser):
-    """Takes the arguments of a preset where they are not given."""
+    """Takes from a preset the arguments that are not given."""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Return the arguments."""
@@ -24,7 +24,7 @@ class WithPresets(Parser):
             brought = super().parse_args(PRESETS[found.preset].split())
             arch, brought.arch = brought.arch, None
             found = super().parse_args(args, brought)
-            if found.arch:  # in place of the network that the preset brings
+            if found.arch:  # in place of the preset's network
                 found.hidden = None
             else:
                 found.arch = arch
@@ -32,7 +32,7 @@ class WithPresets(Parser):
 
 
 def make_parser(prog: str = "train.py") -> Parser:
-    """Return the parser of all arguments; what makes no sense in `Settings` is found there."""
+    """Return the parser of all arguments; `Settings` finds values that make no sense."""
     rows = "".join(
         f"  {name:8}{s.epochs:>8}{s.batch_size or 'full':>12}{s.rate:>8g}{s.momentum:>10g}"
         f"{s.schedule:>11}\n"
@@ -72,12 +72,12 @@ def _ways_to_run() -> Parser:
 
 
 def ways_to_run() -> argparse.Namespace:
-    """Return the arguments that a run which goes on need not share, unset."""
+    """Return the arguments that may differ when a run goes on, unset."""
     return _ways_to_run().parse_args([])
 
 
 def distortion_of(args: argparse.Namespace) -> Distortion | None:
-    """Return how images are to be distorted; None if not."""
+    """Return how to distort images; None if not at all."""
     values = {name: getattr(args, flag[2:].replace("-", "_")) for flag, name in MOVES.items()}
     given = {name: value for name, value in values.items() if value is not None}
     if not args.distort and not given:
@@ -87,7 +87,7 @@ def distortion_of(args: argparse.Namespace) -> Distortion | None:
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
-    """Return what was asked for, and defaults for the rest."""
+    """Return the settings that are given, and defaults for the rest."""
     given = {f.name: getattr(args, f.name) for f in fields(Settings) if hasattr(args, f.name)}
     return settings_for(args.arch, **given)
 
@@ -98,7 +98,7 @@ def own_command(argv: Sequence[str]) -> list[str]:
 
 
 def going_on(args: argparse.Namespace, command: str) -> str:
-    """Return the command line that goes on where this run has stopped and saved."""
+    """Return the command line that goes on where this run stopped and saved."""
     given = {**vars(args), "resume": args.save, "gradcheck": False}
     words = command.split()
     for name in ("resume", *(name for name in vars(ways_to_run()) if name != "resume")):

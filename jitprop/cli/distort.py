@@ -1,4 +1,4 @@
-"""Draw images as a training that distorts them would see them: `jitprop distort`."""
+"""Draw images as a training with distortions would see them: `jitprop distort`."""
 
 import os
 from collections.abc import Sequence

@@ -18,7 +18,7 @@ UNSET = argparse.SUPPRESS
 
 
 class Group(NamedTuple):
-    """Arguments under a title of the page of help, behind examples of them."""
+    """Arguments under a title of the page of help, after examples."""
 
     title: str
     examples: str
@@ -26,11 +26,11 @@ class Group(NamedTuple):
 
 
 def arg(flag: str, **options: Any) -> tuple[str, dict[str, Any]]:
-    """Return an argument: what `add_argument` takes."""
+    """Return an argument in the form that `add_argument` takes."""
     return flag, options
 
 
-# What distorts images: the argument, and the name in `Distortion`.
+# The arguments that distort images, each with its name in `Distortion`.
 MOVES = {
     "--elastic-alpha": "alpha",
     "--elastic-sigma": "sigma",
@@ -47,7 +47,7 @@ def move(flag: str, unit: str, words: str) -> tuple[str, dict[str, Any]]:
     return arg(flag, type=float, metavar=unit, help=f"{words} (default: {least})")
 
 
-# What is learned: all this is the same in a run that goes on.
+# What to learn: all this stays the same when a run goes on.
 LEARNING = [
     Group(
         "network",
@@ -318,7 +318,7 @@ LEARNING = [
     ),
 ]
 
-# How it is run, and what is kept of it.
+# How to run it, and what to keep.
 RUNNING = [
     Group(
         "checkpoints",

@@ -1,4 +1,4 @@
-"""Images of a training set, distorted as batches take them."""
+"""Images of a training set, distorted when batches take them."""
 
 import math
 from typing import Any
@@ -12,19 +12,19 @@ from jitprop.layers.node import what
 from jitprop.training.distortion import Distortion
 from jitprop.training.examples import Array
 
-LARGEST_SIDE = 64  # pixels, for which a thread's memory holds the field
-EPOCHS, ACROSS = 3, 10  # of a gallery
+LARGEST_SIDE = 64  # pixels: for these, a thread's memory holds the field
+EPOCHS, ACROSS = 3, 10  # in a gallery
 
 
 class Distorted:
-    """Images of a training set, distorted as batches take them.
+    """Images of a training set, distorted when batches take them.
 
     Parameters
     ----------
     images : (n, pixels) uint8
     how : Distortion
     key : (3,) int64
-        The seed, the epoch, which changes from one to the next, and the pixels in a row.
+        The seed, the present epoch, and the pixels in a row.
     size : int
         Images in a batch.
     """
@@ -36,7 +36,7 @@ class Distorted:
         self.source: Any = None
 
     def take(self, index: Array) -> Any:
-        """Return the images `index`, int64 (batch,), as the network takes them."""
+        """Return the images `index`, int64 (batch,), in the form that the network takes."""
         batch = self.batch[: len(index)]
         kernels.distort(self.images, index, self.key, *self.how.numbers(), batch)
         return self.source.take(self.index[: len(index)])
@@ -48,7 +48,7 @@ def width_of(shape: tuple[int, ...]) -> int:
     Raises
     ------
     ValueError
-        They are no images, or too large.
+        They are not images, or they are too large.
     """
     if len(shape) == 3:
         height, width = shape[1:]
@@ -70,16 +70,16 @@ def distorted(
     epoch: int = 1,
     index: npt.ArrayLike | None = None,
 ) -> npt.NDArray[np.uint8]:
-    """Return images as an epoch of training would see them, to be looked at.
+    """Return images as an epoch of training would see them, for people to look at.
 
     Parameters
     ----------
     images : (n, height, width) or (n, pixels) uint8
     distortion : Distortion
     seed, epoch : int
-        Two numbers that tell, with the place of an image among the others, how it is distorted.
+        With the place of an image among the others, these numbers say how it is distorted.
     index : (m,) integers, optional
-        Places of those that are wanted; all, if there is none.
+        Places of the images to return; without it, all.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def distorted(
     Raises
     ------
     ValueError, TypeError
-        They are no images, or another argument makes no sense.
+        `images` are not images, or another argument makes no sense.
     """
     if not isinstance(distortion, Distortion):
         raise TypeError(f"distortion is {what(distortion)}, expected Distortion(...)")
@@ -110,7 +110,7 @@ def distorted(
 
 
 def _places(index: npt.ArrayLike, count: int) -> Array:
-    """Return places of images as the kernel takes them."""
+    """Return places of images in the form that the kernel takes."""
     places = np.asarray(index)
     if places.ndim != 1 or places.dtype.kind not in "iu":
         raise TypeError(
@@ -124,7 +124,7 @@ def _places(index: npt.ArrayLike, count: int) -> Array:
 def gallery(
     images: Array, labels: Array, distortion: Distortion, seed: int, epochs: int = EPOCHS
 ) -> npt.NDArray[np.uint8]:
-    """Return a row of images, of as many classes as there are, above what epochs make of them.
+    """Return a row of images, from as many classes as possible, above their distorted forms.
 
     Parameters
     ----------
@@ -134,19 +134,19 @@ def gallery(
         Classes.
     distortion : Distortion
     seed : int
-        Of the distortions: the first number of `Training.arrays()["distortion"]`.
+        The seed of the distortions: the first number of `Training.arrays()["distortion"]`.
     epochs : int
-        How many, from the first on.
+        How many epochs, from the first on.
 
     Returns
     -------
     (1 + epochs, n, height, width) uint8
-        Of ten images, or as many as there are.
+        n is ten, or less if there are fewer images.
 
     Raises
     ------
     ValueError, TypeError
-        As `distorted`.
+        As for `distorted`.
     """
     order = np.argsort(labels, kind="stable")
     classes = labels[order]

@@ -1,21 +1,21 @@
-"""How images are distorted as they are learned from, never twice in the same way."""
+"""How training distorts images, never twice in the same way."""
 
 import math
 from dataclasses import dataclass, fields
 
 from jitprop.training.settings import a_number
 
-LARGEST_SIGMA = 20  # for which a thread's memory holds the field
+LARGEST_SIGMA = 20  # up to this, a thread's memory holds the field
 
 
 @dataclass(frozen=True)
 class Distortion:
-    """How far images go: see `jitprop.kernels.distort`.
+    """How far distortions go: see `jitprop.kernels.distort`.
 
-    What stands here unless told otherwise had the fewest errors, with its like, on held-out images
-    of MNIST (perf/results/records_sweep.csv).
+    The defaults were among those with the fewest errors on held-out images of MNIST
+    (perf/results/records_sweep.csv).
 
-    An image is told by the seed of the training, the epoch and its place in the training set. So it
+    The seed of the training, the epoch and its place in the training set determine an image. So it
     depends neither on threads nor on batches or their order.
 
     Attributes
@@ -27,8 +27,8 @@ class Distortion:
     rotate, shear : float
         The largest angles, in degrees, from 0 to 80.
     scale : float
-        How much larger or smaller an image becomes at most, in both directions by themselves: from
-        0 to below 1, 0.1 for a tenth.
+        How much larger or smaller an image becomes at most, separately in each direction: from 0 to
+        below 1, 0.1 for a tenth.
     shift : float
         The most pixels down or up, right or left, at least 0.
 
@@ -37,7 +37,7 @@ class Distortion:
     ValueError
         A number is out of range.
     TypeError
-        A value is no number.
+        A value is not a number.
     """
 
     alpha: float = 36.0

@@ -20,13 +20,13 @@ from jitprop.kernels.compiler.numba_private import compiler_lock, llvm_lock
 
 
 class _Job:
-    """A call that is done on a thread of its own."""
+    """A call that runs on its own thread."""
 
     def __init__(self, function: Callable[..., Any], args: tuple) -> None:
         self.function, self.args = function, args
         self.result: Any = None
         self.error: BaseException | None = None
-        self.lost = False  # by a fork
+        self.lost = False  # True in a child if a fork lost the thread
         self.done = _thread.allocate_lock()
         self.done.acquire()
 
@@ -53,7 +53,7 @@ def apart(function: Callable[..., Any], *args: Any) -> Any:
 
     Ctrl-C ends the wait, not the work.
     """
-    if compiler_lock.is_locked():  # by this thread: it works apart already, or waits for no other
+    if compiler_lock.is_locked():  # by this thread: it need not wait for another
         return function(*args)
     job = _Job(function, args)
     _awaited.append(job)

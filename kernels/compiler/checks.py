@@ -33,8 +33,8 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 ARRAYS = (np.ndarray, np.memmap)
 DTYPES = frozenset(map(np.dtype, (np.float32, np.float64, np.int64, np.uint8)))
 MOST_DIMS = 8  # of an array `x(...)`: a record on a tape has room for so many
-# A number travels as a float64 array of no dimensions and is read when the kernel runs: what is
-# recorded on a tape can be changed from run to run.
+# A number travels as a float64 array of no dimensions, and the kernel reads it when it runs. So the
+# numbers of a tape can change from run to run.
 NUMBER = types.Array(types.float64, 0, "C")
 
 _ARGUMENT = re.compile(

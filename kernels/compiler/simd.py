@@ -436,7 +436,7 @@ def lanes_sum(x):
 
 
 def lanes_max(x):
-    """The largest lane. Beside a NaN it may be any lane: whoever needs NaN finds it in the sum."""
+    """The largest lane. With a NaN in some lane it may be any lane; the sum shows the NaN."""
     return _fold(x, lambda x, y: np.where(x > y, x, y))
 
 

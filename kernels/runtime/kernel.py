@@ -218,7 +218,7 @@ def kernel(
     units : compiled function
         Takes the arguments, returns (number of units, units per piece).
     inplace : str
-        Names of inputs, separated by spaces, that may be the very array of an output.
+        Names of inputs, separated by spaces, that may be the same array as an output.
     shared : Shared or None
         The core that computes the kernel. The function below the decorator then takes only the
         kernel's arguments, and returns those of the shared core.

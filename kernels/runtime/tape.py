@@ -130,7 +130,7 @@ class Tape:
         return times
 
     def _write_records(self) -> None:
-        """Compile what is still to be compiled, and write the records."""
+        """Compile kernels that are not compiled yet, and write the records."""
         records = np.zeros((len(self.calls), RECORD // 8), np.int64)
         jobs = self.jobs()
         calls = [call for job in jobs for call in job]
@@ -176,7 +176,7 @@ class Tape:
 
 
 def _times(given) -> int:
-    """Return a number of times as an int; ValueError if it is none."""
+    """Return a number of times as an int; raise ValueError for anything else."""
     if isinstance(given, (bool, np.ndarray)) or not hasattr(given, "__index__") or given < 0:
         raise ValueError(f"times is {given!r}, expected an integer of at least 0")
     return index(given)

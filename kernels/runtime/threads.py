@@ -373,7 +373,7 @@ def set_num_threads(threads: int) -> None:
     Raises
     ------
     ValueError
-        `threads` is no integer of at least 1.
+        `threads` is not an integer of at least 1.
     """
     if isinstance(threads, bool) or not hasattr(threads, "__index__") or index(threads) < 1:
         raise ValueError(f"threads is {threads!r}, expected an integer of at least 1")
