@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "train.py") -> int:
     from jitprop.cli.gradients import only_check
     from jitprop.cli.request import Request
 
-    request = Request(argv, prog)  # the arguments, and a checkpoint to go on with
+    request = Request(argv, prog)  # the arguments, and a checkpoint to resume
     try:
         if request.only_checks:
             return only_check(request)
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "train.py") -> int:
 
 
 def train(request: "Request") -> int:
-    """Read, build, train, keep and show what was asked for; return the exit code."""
+    """Read, build, train, keep and show what the request asks for; return the exit code."""
     import numpy as np
 
     import jitprop
@@ -49,13 +49,13 @@ def train(request: "Request") -> int:
 
     args, settings, prog = request.args, request.settings, request.parser.prog
 
-    # What is read.
+    # Read.
     dataset, sets = read_sets(request)
     images, labels = sets["train"]
     keeper = Keeper(request, dataset, sets)
-    keeper.check()  # whatever will be written can be
+    keeper.check()  # every file that it will write can be written
 
-    # What is built. Whoever watches may ask for an end after a batch.
+    # Build. A person who watches may ask to stop after a batch.
     interrupt = Interrupt(prog)
     counts = {name: len(labels) for name, (_, labels) in sets.items()}
     lost, smoothed = lambda: interrupt.ask(1), args.label_smoothing > 0
@@ -92,7 +92,7 @@ def train(request: "Request") -> int:
         )
         request.resume(session)
 
-        # What is shown before.
+        # Show what comes.
         progress.line(describe(request, dataset, session, sets))
         with progress:  # says when kernels are compiled
             if args.gradcheck:
@@ -101,14 +101,14 @@ def train(request: "Request") -> int:
             jitprop.warm_up(net, loss, images, labels, **how)
         compile_seconds = progress.compiled()
 
-        # What is trained, and kept whatever ends it.
+        # Train, and keep the result whatever ends the training.
         with interrupt:
             if not session.done:
                 interrupt.watch(session, progress, request.parser)
             keeper.save(session, progress, interrupt)
         cli.interrupted = f"{prog}: interrupted after training"
 
-        # What is shown after.
+        # Show what came out.
         keeper.tell(session, progress, interrupt, compile_seconds)
     if progress.lost:
         raise progress.lost

@@ -1,8 +1,8 @@
 """Neural networks from hand-written kernels that numba compiles for this CPU.
 
 The names of `jitprop.layers`, `jitprop.training`, `jitprop.reporting`, `jitprop.interop` and
-`jitprop.estimators` are here, too: `jitprop.Linear`, `jitprop.fit`. A name loads its module when it
-is first used. So `import jitprop` loads neither NumPy nor numba.
+`jitprop.estimators` are here, too: `jitprop.Linear`, `jitprop.fit`. The first use of a name loads
+its module. So `import jitprop` loads neither NumPy nor numba.
 """
 
 import sys
@@ -114,7 +114,7 @@ _ESTIMATORS = ["MLPClassifier", "MLPRegressor"]
 
 _HERE = Path(__file__).parent
 _CLONE = _HERE.parent
-# In a clone, these stand beside this folder; in what is installed, they lie in it.
+# In a clone, these stand beside this folder; an installed package has them in it.
 _BESIDE = [f"{__name__}.{name}" for name in ("kernels", "layers", "train")]
 _IN_A_CLONE = (_CLONE / "kernels" / "__init__.py").is_file() and not (
     _HERE / "kernels" / "__init__.py"
@@ -136,7 +136,7 @@ if _IN_A_CLONE:
     ]
 
 
-if not TYPE_CHECKING:  # to a type checker, a name that is not above is an error
+if not TYPE_CHECKING:  # a type checker refuses names that are not above
 
     def __getattr__(name: str) -> Any:
         if name in _ESTIMATORS:

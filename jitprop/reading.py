@@ -21,7 +21,7 @@ __all__ = ["Digit", "read_digits"]
 Array = Any  # of NumPy, which the command line does without until it reads
 Ask = Callable[[Array], Array]  # (n, 28, 28) uint8 -> (n, classes) probabilities
 
-MODEL = Path(__file__).parent / "data" / "mnist_mlp200.safetensors"
+MODEL = Path(__file__).parent / "data" / "digits.safetensors"
 SURE = 0.9  # a lower probability is doubtful ...
 SIGNED = 0.95  # ... and so is one lower than this where there are signs
 TWO = 1.6  # times as wide as high: hardly ever one digit

@@ -2,9 +2,9 @@
 
 All arrays are plain, C-contiguous float32 or float64, one dtype per call (labels and indices int64,
 images uint8). Outputs come last, belong to the caller and are overwritten. An output overlaps no
-other argument, except that it may be the very array of an input where the docstring says so. An
-argument that does not fit is a ValueError or TypeError that names it; no kernel reads or writes
-outside an array. Results are the same bits for any number of threads and any CPU.
+other argument, but it may be the same array as an input if the docstring says so. An argument that
+does not fit raises a ValueError or TypeError that names it. No kernel reads or writes outside an
+array. Results have the same bits for any number of threads and any CPU.
 """
 
 if __name__ != "jitprop.kernels":

@@ -1,9 +1,9 @@
-"""Features side by side: the columns of a batch that another batch becomes, and back.
+"""Features side by side: a batch becomes some columns of a larger batch, and back.
 
     out[:, columns] = x       forwards, once for each x
     dx = dout[:, columns]     backwards
 
-Splitting a batch is the same the other way round: bprop forwards, fprop backwards.
+To split a batch is the reverse: bprop forwards, fprop backwards.
 """
 
 from jitprop.kernels.compiler.inline import inline, within
@@ -13,7 +13,7 @@ from jitprop.kernels.runtime.kernel import kernel, rows
 
 @inline
 def _consecutive(columns):
-    """The first column, if each follows the one before and rows are copied in vectors; else -1."""
+    """The first column if columns are consecutive and rows are copied in vectors, else -1."""
     if len(columns) == 0:
         return -1
     first = columns[0]

@@ -3,7 +3,7 @@
     loss     = sum over rows of -log p[label]          dp[label] = -1 / p[label] * scale, else 0
     loss     = sum over rows and j of -t[j] log p[j]   dp[j]     = -t[j] / p[j] * scale
 
-The second line is for targets t that are distributions; a target of 0 weighs nothing, also where
+The second line is for targets t that are distributions; a target of 0 adds nothing, even where
 p is 0. Source: Bishop, "Pattern recognition and machine learning", 2006, equation 4.108.
 """
 

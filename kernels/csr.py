@@ -1,24 +1,24 @@
-"""Products with compressed sparse rows: of each row only its stored numbers and their columns.
+"""Products with compressed sparse rows: only the stored numbers of each row, and their columns.
 
     y  = x @ w + b      forwards
     dw = x.T @ dy       backwards, to the weights
 
 Row i of a matrix (n, K) is stored at the places starts[i] .. ends[i]-1: there `data` holds its
-numbers and `indices` their columns, which rise. This is the form of SciPy's `csr_array`, where
-starts and ends are `indptr[:-1]` and `indptr[1:]`. A batch x is an `index` of such rows.
+numbers and `indices` their columns, in rising order. This is the form of SciPy's `csr_array`,
+where starts and ends are `indptr[:-1]` and `indptr[1:]`. A batch x is an `index` of such rows.
 
-What is not stored is a zero, and adds nothing to a chain of fused multiply-adds. The others in the
-order of k give the bits of `linear_fprop` and `matmul_tn` on the dense batch, for finite weights
-and gradients. (The sign of a result that is exactly zero is the one thing that may differ, after
-an underflow.)
+A number that is not stored is a zero. It adds nothing to a chain of fused multiply-adds. So the
+stored numbers, in the order of k, give the same bits as `linear_fprop` and `matmul_tn` on the dense
+batch, for finite weights and gradients. (Only the sign of a result that is exactly zero may differ,
+after an underflow.)
 
-Forwards, some vectors of a row of y are in registers while all numbers of the row of x come by.
-Backwards, a unit of work is a block of rows of dw that stays in the second-level cache. There each
-row of the batch, one after another, adds what it stores for that block. Where it stands is kept
-from block to block; a bisection finds it for the first.
+Forwards, some vectors of a row of y stay in registers while all numbers of the row of x are read.
+Backwards, a unit of work is a block of rows of dw, which stays in the second-level cache. One after
+another, the rows of the batch add to it the numbers that they store for it. For each row, the
+kernel keeps its place from block to block; a bisection finds the place for the first block.
 
-No column is looked at before a call: the matrix is far larger than a batch. One that is outside
-counts as the nearest that is not.
+Nothing checks the columns before a call, since the matrix is far larger than a batch. A column that
+is out of range counts as the nearest one in range.
 """
 
 from jitprop.kernels.compiler.inline import inline, within
@@ -35,20 +35,20 @@ from jitprop.kernels.runtime.kernel import GRAIN, kernel
 from jitprop.kernels.runtime.threads import SCRATCH
 from jitprop.kernels.update import sgd_step
 
-BLOCK = 2**16  # elements of dw in a unit, in
-MOST_ROWS = 2**12  # rows at most
+BLOCK = 2**16  # elements of dw in a unit, at most
+MOST_ROWS = 2**12  # rows of dw in a unit, at most
 FILLED = 8 * BLOCK  # in the scratch memory, behind the sums: whether a row holds anything
-PLACES = FILLED + 8 * MOST_ROWS  # and where each row of the batch stands,
-MARKED = 2**15  # if it is one of the first; the others are searched for each block
+PLACES = FILLED + 8 * MOST_ROWS  # behind that: the place of each row of the batch
+MARKED = 2**15  # rows whose place is kept; the others are searched for each block
 assert PLACES + 8 * MARKED <= SCRATCH
-PIECES = 16  # of dw: in each, each row of the batch is searched once
-AHEAD = 8  # stored numbers ahead of which a row of w is asked for: they lie anywhere
+PIECES = 16  # pieces of dw: each searches each row of the batch once
+AHEAD = 8  # a row of w is asked for so many stored numbers ahead: its rows lie anywhere
 PIECE = 2**13  # multiply-adds that are worth another thread's claim
 
 
 @inline
 def _work(data, starts, index):
-    """Stored numbers of a batch, as a guess: as many as in the mean of all rows."""
+    """Guess how many numbers a batch stores: as many in each row as in the mean of all rows."""
     return len(index) * len(data) // max(1, len(starts))
 
 
@@ -73,7 +73,7 @@ def _first_from(indices, first, last, column):
 
 @inline
 def _narrow(data, indices, first, last, w, b, out, at):
-    """A row of out of at most one vector."""
+    """A row of out that fits in one vector."""
     n = w.shape[1]
     total = broadcast(0, w)
     for p in range(first, last):
@@ -85,7 +85,7 @@ def _narrow(data, indices, first, last, w, b, out, at):
 
 @inline
 def _wide(data, indices, first, last, w, b, out, at):
-    """A row of out of more columns, in vectors of which the last may overlap the one before."""
+    """A longer row of out; its last vector may overlap the one before."""
     n = w.shape[1]
     end = n - LANES
     for j in range(0, n, 4 * LANES):
@@ -151,7 +151,7 @@ def _rows(out):
 
 @inline
 def _blocks(out):
-    """(blocks, one above the other; groups of columns: several only where a row is longer)."""
+    """(blocks, one above the other; groups of columns: several if a row is longer than BLOCK)."""
     return -(-len(out) // _rows(out)), -(-out.shape[1] // BLOCK)
 
 
@@ -166,22 +166,23 @@ def _block(out, unit):
 
 @inline
 def _add(dy, at, value, dw, row, count):
-    """Add to at most a vector of dw."""
+    """Add to a vector of dw, or to the first `count` lanes of one."""
     store(dw, row, fma(load(dy, at, count), value, load(dw, row, count)), count)
 
 
 @inline
 def _marks(index, scratch):
-    """(whether anything was added to a row of the block, where each row of the batch stands)."""
+    """(whether anything was added to each row of the block, the place of each row of the batch)."""
     filled = scratch_array(scratch + FILLED, MOST_ROWS, index)
     return filled, scratch_array(scratch + PLACES, MARKED, index)
 
 
 @inline
 def _sums(data, indices, starts, ends, index, dy, out, unit, again, filled, places, dw, at):
-    """Write the block of x.T @ dy that is a unit of `out` to dw, from element `at` on.
+    """Write a unit of `out`, a block of x.T @ dy, to dw from element `at` on.
 
-    `again` says that this follows the unit before: then rows of the batch go on where they stand.
+    `again` says that the unit before has just been done: then rows of the batch go on from their
+    places.
     """
     top, bottom, j0, columns = _block(out, unit)
     whole, size = columns // LANES * LANES, (bottom - top) * columns
@@ -210,7 +211,7 @@ def _sums(data, indices, starts, ends, index, dy, out, unit, again, filled, plac
 def _units_tn(data, indices, starts, ends, index, dy, out):
     """(units, units per piece): a unit is a block of rows of out.
 
-    A piece is several, since a bisection takes as long as some stored numbers.
+    A piece has several units, since a bisection takes as long as some stored numbers.
     """
     blocks, groups = _blocks(out)
     units = blocks * groups
@@ -228,7 +229,7 @@ def csr_tn(data, indices, starts, ends, index, dy, out, start, stop, scratch):
 
     Parameters
     ----------
-    data, indices, starts, ends, index : as of `csr_linear_fprop`
+    data, indices, starts, ends, index : as for `csr_linear_fprop`
     dy : (batch, N) of the dtype of data, finite
     out : (K, N), overwritten
     """
@@ -254,12 +255,12 @@ def _units_sgd(data, indices, starts, ends, index, dy, w, rate):
 def csr_tn_sgd(data, indices, starts, ends, index, dy, w, rate, start, stop, scratch):
     """`w -= rate * (x.T @ dy)`: csr_tn, then sgd_update, same bits.
 
-    Rows of w are not touched where no row of the batch stores anything in that column of x. The
-    gradient is nowhere stored.
+    A row of w is not touched if no row of the batch stores anything in its column of x. The
+    gradient itself is never stored.
 
     Parameters
     ----------
-    data, indices, starts, ends, index, dy : as of `csr_tn`
+    data, indices, starts, ends, index, dy : as for `csr_tn`
     w : (K, N), updated
     rate : number, finite
     """
@@ -294,7 +295,7 @@ def csr_gather(data, indices, starts, ends, index, out, start, stop):
 
     Parameters
     ----------
-    data, indices, starts, ends, index : as of `csr_linear_fprop`
+    data, indices, starts, ends, index : as for `csr_linear_fprop`
     out : (batch, K) of the dtype of data, overwritten
     """
     features, nothing = out.shape[1], broadcast(0, out)

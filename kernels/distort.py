@@ -4,14 +4,14 @@
     out(i, j)     = image at source(i, j), between its four pixels, 0 outside
 
 c is the centre of the image. A = scale * shear * rotation, drawn for each image. The field has two
-numbers for each pixel, how far to look down and right. Each is one of 16 levels, four random bits k
-as (k - 7.5) / 8: of the mean and the variance of a uniform number from -1 to 1, to 0.4 %. They are
-smoothed both ways by a Gaussian of `sigma` pixels that is cut off at 2.5 sigma, at 96 pixels at
-most. They are drawn beyond the borders as far as the Gaussian reaches, so that borders move as the
-middle does. Places are rounded to 1/256 of a pixel.
+numbers for each pixel: how far to look down and right. Each is one of 16 levels: four random bits k
+mean (k - 7.5) / 8. This has the mean and the variance of a uniform number from -1 to 1, to 0.4 %.
+A Gaussian of `sigma` pixels, cut off at 2.5 sigma and at 96 pixels at most, smooths the field both
+ways. The field is drawn beyond the borders as far as the Gaussian reaches, so that borders move as
+the middle does. Places are rounded to 1/256 of a pixel.
 
 The random numbers of an image depend on the seed, the epoch and the place of the image in the set,
-and on nothing else: Philox, as dropout's.
+and on nothing else. Philox makes them, as it does for dropout.
 
 Sources: Simard, Steinkraus and Platt, "Best practices for convolutional neural networks applied to
 visual document analysis", 2003, section 2, for the field; Ciresan, Meier, Gambardella and
@@ -42,16 +42,17 @@ from jitprop.kernels.functions import exp
 from jitprop.kernels.runtime.kernel import kernel
 from jitprop.kernels.runtime.threads import SCRATCH
 
-BYTES = 16 * LANES  # that one call of philox makes
-LEVELS, MIDDLE, UNIT = 16, 7.5, 8  # of a random number: level k is (k - MIDDLE) / UNIT
-MOST = 256  # weights of a Gaussian, and zeros beside them
+BYTES = 16 * LANES  # from one call of philox
+ROUNDS = 7  # of philox: 7 pass the tests of randomness, too
+LEVELS, MIDDLE, UNIT = 16, 7.5, 8  # level k of a random number is (k - MIDDLE) / UNIT
+MOST = 256  # weights of a Gaussian with the zeros beside them, at most
 PIECE = 5  # images that share the weights of the Gaussian
-REACH = float(MOST // 2 - 2 * LANES)  # at most, to either side
-CUT = 2.5  # sigmas to either side: beyond lies a hundredth of the weight
-EACH = 2**24  # counters of an image
+REACH = float(MOST // 2 - 2 * LANES)  # of the Gaussian to either side, at most
+CUT = 2.5  # sigmas to either side: a hundredth of the weight lies beyond
+EACH = 2**24  # counters for each image
 FRACTION = 256  # parts of a pixel: where an image is read between its pixels
 TERMS = 14
-HALF = 2.0**31  # of the numbers that 32 bits hold
+HALF = 2.0**31  # half of the numbers that 32 bits hold
 
 
 @inline
@@ -99,9 +100,9 @@ def _gaussian(sigma, taps):
 
 @inline
 def _draw(random, field, count, block, key):
-    """Fill a field with levels: both halves of random bytes, as floats."""
+    """Fill a field with levels, as floats: each half of a random byte is one."""
     for start in range(0, count, 2 * BYTES):
-        c0, c1, c2, c3 = philox(block, key[1], key[0], key)
+        c0, c1, c2, c3 = philox(block, key[1], key[0], key, ROUNDS)
         block += LANES
         for k in range(4):
             store(random, (4 * k) * LANES, low_bytes(c0 >> (8 * k)))
@@ -157,19 +158,19 @@ def _smooth_along(row, at, other, taps, count):
 def _place(x, size):
     """Where to read, in parts of a pixel, counted from a border of one pixel of zeros.
 
-    What is far outside, infinite or NaN reads that border: it is moved there before it becomes an
-    integer, since it may be none.
+    A place that is far outside, infinite or NaN reads that border. It is moved there before it
+    becomes an integer, since no integer may hold it.
     """
     place, last = fma(x, FRACTION, FRACTION + 0.5), (size + 1) * FRACTION
-    place = where(place > 0.5, place, 0.5)  # 0 would be no maximum on AVX2, but two instructions
+    place = where(place > 0.5, place, 0.5)  # with 0 it would take two instructions on AVX2
     return to_integer(where(place < last, place, last))
 
 
 @inline
 def _quads(images, image, height, width, wide, padded, quads, like):
-    """At each place, put the pixel and those to its right, below it, and below that into one word.
+    """Put four pixels into one word for each place: its own, the right one, the two below them.
 
-    There are zeros around: a row and a column before, two behind.
+    Zeros lie around the image: a row and a column before, two behind.
     """
     for i in range(0, (height + 4) * wide, LANES):
         store(padded, i, to_integer(broadcast(0, like)))
@@ -185,7 +186,7 @@ def _quads(images, image, height, width, wide, padded, quads, like):
 
 @inline
 def _read(quads, wide, y, x):
-    """Pixels between the four around each place: whole numbers, so that no order matters."""
+    """Pixels between the four around each place, in whole numbers: so their order is no matter."""
     around = pick(quads, (y >> 8) * wide + (x >> 8))
     y, x = y & (FRACTION - 1), x & (FRACTION - 1)
     a, b = around & 255, (around >> 8) & 255
@@ -197,7 +198,7 @@ def _read(quads, wide, y, x):
 @inline
 def _affine(key, block, numbers, rotate, shear, scale, shift):
     """Draw a map; return its four factors and two shifts, down first."""
-    c0 = philox(block, key[1], key[0], key)[0]
+    c0 = philox(block, key[1], key[0], key, ROUNDS)[0]
     store(numbers, 0, to_float(c0) / HALF - 1)
     angle, slant = rotate * float(numbers[0]), shear * float(numbers[1])
     fy, fx = 1 + scale * float(numbers[2]), 1 + scale * float(numbers[3])
@@ -221,10 +222,11 @@ def _affine(key, block, numbers, rotate, shear, scale, shift):
 def distort(
     images, index, key, alpha, sigma, rotate, shear, scale, shift, out, start, stop, scratch
 ):
-    """`out = images[index]`, each distorted in a way of its own.
+    """`out = images[index]`, each distorted in its own way.
 
-    They come back as they are where `key[2]` does not divide their pixels, and where one of them
-    with its field does not fit into a thread's scratch memory (from some 190 by 190 pixels on).
+    Images stay as they are in two cases: `key[2]` does not divide the number of their pixels, or an
+    image with its field does not fit into a thread's scratch memory (from some 190 by 190 pixels
+    on).
 
     Parameters
     ----------

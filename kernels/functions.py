@@ -1,7 +1,7 @@
 """exp, log and tanh of vectors, for float32 within 1 unit in the last place, for float64 within 2.
 
-Only arithmetic of the vector's own dtype, the same on every CPU: no call into a maths library, no
-detour over float64. What NumPy does with NaN, infinities, signed zeros and subnormals holds here.
+They use only arithmetic of the vector's own dtype, the same on every CPU: no maths library, no
+detour over float64. They treat NaN, infinities, signed zeros and subnormals as NumPy does.
 The constants are derived in perf/derive.py; perf/exhaustive.py tries every float32.
 """
 
@@ -47,8 +47,8 @@ def exp(x):
     """e to the power of each lane.
 
     exp(n ln2 + r) = 2^n (1 + r + r^2 P(r)), n an integer, |r| <= ln2 / 2. The power of two is
-    multiplied on in two halves, the first of them exact: 2^n alone may be out of range, and a
-    subnormal result is rounded once.
+    multiplied on in two halves, since 2^n alone may be out of range. The first product is exact, so
+    a subnormal result is rounded once.
     """
     lowest, highest = for_dtype(x, (-104.0, 89.0), (-746.0, 710.0))  # beyond: 0 and infinity
     ln2, ln2_rest = for_dtype(x, LN2_32, LN2_64)
@@ -99,7 +99,7 @@ def log(x):
 
 @inline
 def _tanh_32(x):
-    """By a table: |x| lies in one of 32 intervals, told by its exponent and two more bits.
+    """By a table: |x| lies in one of 32 intervals; its exponent and two more bits say in which.
 
     tanh(c + r) = T + r Q(r) with c, T = tanh(c) and the five coefficients of Q looked up; x - c is
     exact. In the interval around 0, c is 0 and T infinity, which makes this x + x Q(x).

@@ -4,9 +4,9 @@
     matmul_nt(dy, w, dx), tanh_bprop(y, dx, out)            matmul_nt_tanh_bprop(dy, w, y, out)
     sparse_tn(x, dy, dw), ..., sgd_update(w, dw, rate)      sparse_tn_sgd(x, dy, w, rate)
 
-and the like, where nothing else reads what the first call leaves for the second. That is then
-nowhere stored. Of the first layer's weights, sgd does not even touch the rows whose inputs are zero
-in the whole batch: for single images, three of four. The bits stay the same.
+and the like, where nothing else reads what the first call writes for the second. Then that is never
+stored. In the first layer, sgd does not even touch the rows of the weights whose inputs are zero in
+the whole batch: for single images, three of four. The bits stay the same.
 """
 
 from collections.abc import Sequence
@@ -57,8 +57,8 @@ PAIRS = {
 
 
 def fused(tape: Tape, kept: Sequence[np.ndarray] = ()) -> Tape:
-    """Return a tape that does what `tape` does, but for arrays that nothing else reads.
+    """Return a tape with the same results, except in arrays that nothing else reads.
 
-    `kept` are those that somebody reads when it has run.
+    Somebody reads the arrays `kept` after it has run.
     """
     return fuse(tape, PAIRS, kept)

@@ -16,7 +16,7 @@ from jitprop.kernels.compiler.inline import inline, within
 from jitprop.kernels.compiler.simd import LANES, as_float, load, prefetch, store
 from jitprop.kernels.runtime.kernel import GRAIN, kernel, once, rows
 
-AHEAD = 2  # images ahead of which the memory of one is asked for: they lie anywhere
+AHEAD = 2  # an image's memory is asked for so many images ahead: they lie anywhere
 
 
 @inline
@@ -73,7 +73,7 @@ def pixels_of(x, strange, images, start, stop):
     Parameters
     ----------
     x : (n, pixels) float32 or float64
-    strange : (n,) int64, overwritten: how many numbers of each row are no pixel divided by 255
+    strange : (n,) int64, overwritten: how many numbers of each row are not a pixel divided by 255
     images : (n, pixels) uint8, overwritten
     """
     number = x.dtype.type

@@ -3,7 +3,8 @@
     y[j]  = x[j] - max x - log(sum over k of exp(x[k] - max x))
     dx[j] = dy[j] - exp(y[j]) * sum over k of dy[k]
 
-Source: the logarithm of kernels/softmax.py, taken before anything can underflow. Sums run as there.
+Source: the logarithm of kernels/softmax.py, taken before anything can underflow. Sums have the same
+order as there.
 """
 
 import numpy as np

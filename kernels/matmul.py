@@ -10,9 +10,9 @@ is one chain of fused multiply-adds, k = 0, 1, 2, ..., whatever the blocking: se
 
 The output is cut into groups of columns and these into strips of MR rows. A unit of work is one
 strip of one group. Its tiles share MR rows of a, which stay in the first-level cache; the strips
-of a group share its columns of b, which stay in the second-level cache. Where b is transposed or
-its rows lie far apart, these are first copied to a scratch array in the order of their use. Deep
-products then go at most KC steps of k at a time and continue each chain from the stored value.
+of a group share its columns of b, which stay in the second-level cache. If b is transposed or its
+rows lie far apart, these columns are first copied to a scratch array in the order of their use.
+Deep products then go at most KC steps of k at a time and continue each chain from the stored value.
 
 A tile whose operands are in the caches runs at the peak. So each step asks ahead for two cache
 lines: one of the next strip of a, or of the next data to copy or multiply with, and one of the next
@@ -42,11 +42,11 @@ WIDE = 8  # the same from TALL rows on: all of a is read once for each group
 TALL = 512
 PACKED_B32, PACKED_B64 = KC * WIDE * NR32, KC * WIDE * NR64
 assert max(4 * PACKED_B32, 8 * PACKED_B64) <= SCRATCH
-FAR = 512  # elements from one row to the next from which on packing pays,
-PACK_STRIPS = 12  # for b: if so many strips use what is packed
+FAR = 512  # packing pays if rows lie at least so many elements apart
+PACK_STRIPS = 12  # and, for b, if at least so many strips use what is packed
 AHEAD = 24  # rows that packing asks for before it reads them
 UNITS = 32  # smaller products are cut into narrower groups until there are so many units
-SHALLOW = 64  # steps of k up to which a transposed operand is packed by the way
+SHALLOW = 64  # with at most so many steps of k, to pack a transposed operand costs little
 PIECE = 2**17  # multiply-adds that are worth another thread's claim: 1 us
 
 # What follows the last step.
@@ -83,9 +83,8 @@ def _groups(m, n, depth, columns, transposed):
 def _edge(v0, v1, share, more, panel, panels):
     """First vector of a panel.
 
-    Each panel has `share` vectors. Of those left over, one goes to the last panel, whose last
-    vector may be half empty, and one to each of the first `more` panels, which wait for loads of
-    `a`.
+    Each panel has `share` vectors. One more goes to the last panel, whose last vector may be half
+    empty. The rest go one by one to the first `more` panels, which wait for loads of `a`.
     """
     return v1 if panel == panels else v0 + share * panel + min(panel, more)
 
@@ -108,9 +107,9 @@ def _pack_b(b, b_k, b_j, k, steps, j, columns, width, packed, at):
     for c in range(0, columns, size):
         for p in range(0, steps, size):
             source, target = (j + c) * b_j + k + p, at + p * width + c
-            # What a block holds beyond the steps and columns fills rows and lanes nobody reads.
+            # A block may hold more than the steps and columns: nobody reads those rows and lanes.
             if c + size <= width and source + (size - 1) * (b_j + 1) < len(b):
-                for row in range(size, 2 * size):  # of the block that is next but some
+                for row in range(size, 2 * size):  # of a later block
                     prefetch(b, source + row * b_j)
                 transpose(b, source, b_j, packed, target, width)
                 continue
@@ -121,9 +120,9 @@ def _pack_b(b, b_k, b_j, k, steps, j, columns, width, packed, at):
 
 @inline
 def finish_rows(out, other, finish, i, rows, j0, j1):
-    """Of rows i .. i+rows-1, columns j0 .. j1-1, add the bias `other`, and take the tanh.
+    """In rows i .. i+rows-1, columns j0 .. j1-1, add the bias `other`, and take the tanh.
 
-    Or multiply by the slope of a tanh: `other` is its result, of the shape of `out`.
+    Or multiply by the slope of a tanh: then `other` is its result, of the shape of `out`.
     """
     n = out.shape[1]
     for r in range(i, i + rows):
@@ -190,11 +189,11 @@ def _product(a, a_row, a_k, b, b_k, b_j, out, depth, other, finish, start, stop,
                         next_at = (i + MR) * n + j0
                     if pack_b:
                         right, right_at, right_k = packed_b, (j - j0) * KC, end - j
-                        # As late as possible: earlier, it would push out what is packed.
+                        # As late as possible: an earlier load would push out what is packed.
                         if b_j == 1 and panel == 0 and last - strip <= v1 - v0:
                             soon, soon_row, soon_step = b, b_k, MR * b_k
                             soon_at = next_k * b_k + next_j + (last - 1 - strip) * width
-                    # What `finish_rows` reads, during the last tile; a single one has to ask for a.
+                    # The last tile asks for what `finish_rows` reads; a lone tile has to ask for a.
                     if finish == TANH_BPROP and k + steps == depth and 1 < panels == panel + 1:
                         soon, soon_at, soon_row = other, i * n + j0, n
                         soon_step = _ceil(MR * (j1 - j0), pass_steps)
@@ -219,13 +218,14 @@ product = Shared(_product, _example)
 def _units_of(a, out, transposed, worth):
     """(units, units per piece).
 
-    A piece is a whole group where b is packed, once for all strips; at least `worth` multiply-adds.
+    If b is packed, once for all strips, a piece is a whole group. It has at least `worth`
+    multiply-adds.
     """
     m, n = out.shape
     columns = _tile_columns(out)
     depth = a.size // max(1, m)
     strips, groups = _groups(m, n, depth, columns, transposed)
-    # Narrow tiles take the time of whole ones, and there is some work however short the chains.
+    # Narrow tiles take the time of whole ones, and even the shortest chains cost some work.
     work = MR * (depth + MR) * max(columns, _ceil(n, groups))
     piece = max(1, worth // work)
     if n >= FAR:
@@ -255,26 +255,26 @@ def _units_linear(x, w, b, out):
 
 @inline
 def _row(x):
-    """Elements from one row to the next. Not the stride, which is anything for a single row."""
+    """Elements from one row to the next. The stride would not do: a single row may have any."""
     return x.shape[1]
 
 
 @inline
 def _column(x):
-    """Elements from one column to the next, no literal: _product has one type of them."""
+    """Elements from one column to the next; not a literal, since _product takes an int64."""
     return np.int64(1)
 
 
 @inline
 def _plain(a, b, out, bias, finish):
-    """What _product takes for `a @ b`, both as they lie."""
+    """The arguments of _product for `a @ b`, both as they lie in memory."""
     left, right = flat(a), flat(b)
     return left, _row(a), _column(a), right, _row(b), _column(b), out, a.shape[1], bias, finish
 
 
 @kernel("a(M,K), b(K,N) -> out(M,N)", units=_units, shared=product)
 def matmul_nn(a, b, out):
-    """`out = a @ b`.
+    """`out = a @ b`: forwards, `y = x @ w`.
 
     Parameters
     ----------
@@ -287,7 +287,7 @@ def matmul_nn(a, b, out):
 
 @kernel("a(M,K), b(N,K) -> out(M,N)", units=_units_nt, shared=product)
 def matmul_nt(a, b, out):
-    """`out = a @ b.T`.
+    """`out = a @ b.T`: backwards to the input, `dx = dy @ w.T`.
 
     Parameters
     ----------
@@ -321,7 +321,7 @@ def matmul_nt_tanh_bprop(a, b, y, out):
 
 @kernel("a(K,M), b(K,N) -> out(M,N)", units=_units, shared=product)
 def matmul_tn(a, b, out):
-    """`out = a.T @ b`.
+    """`out = a.T @ b`: backwards to the weights, `dw = x.T @ dy`, summed over the batch.
 
     Parameters
     ----------

@@ -3,9 +3,9 @@
     loss = sum over rows of (sum over j of exp(z[j]) - t[j] z[j] + t[j] log(t[j]) - t[j]) / n
     dz   = (exp(z) - t) / n * scale
 
-It is the negative logarithm of a Poisson distribution with the rate exp(z), less its smallest
-value, that at z = log(t); 0 log(0) is 0. Written as t (log(t) - z) + (exp(z) - t), fewer digits
-cancel where z is close to log(t).
+The loss is the negative logarithm of a Poisson distribution with the rate exp(z), minus its
+smallest value, which it has at z = log(t). Here 0 log(0) is 0. In the form t (log(t) - z) +
+(exp(z) - t), fewer digits cancel where z is close to log(t).
 
 Source: McCullagh and Nelder, "Generalized linear models", 1989, section 2.3: half the deviance of
 the Poisson distribution.

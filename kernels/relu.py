@@ -3,7 +3,7 @@
     y  = max(x, 0)                  forwards
     dx = dy where y > 0, else 0     backwards
 
-NaN stays NaN. At 0, where there is no derivative, it is taken to be 0. Source: Nair and Hinton,
+NaN stays NaN. At 0 there is no derivative; this kernel takes 0. Source: Nair and Hinton,
 "Rectified linear units improve restricted Boltzmann machines", 2010.
 """
 

@@ -3,7 +3,7 @@
     y  = 1 / (1 + exp(-x))     forwards
     dx = dy * y * (1 - y)      backwards
 
-Forwards in terms of e = exp(-|x|), which cannot overflow: 1 / (1 + e), or e / (1 + e) below 0.
+Forwards it uses e = exp(-|x|), which cannot overflow: 1 / (1 + e), or e / (1 + e) for x below 0.
 Source: Bishop, "Pattern recognition and machine learning", 2006, sections 4.2 and 4.3.2.
 """
 

@@ -10,7 +10,7 @@ and q = sigmoid(-|z|), this is
     dz   = (q - w) * scale below z = 0, (w - q) * scale elsewhere
 
 No exponential overflows, nothing cancels in the loss, and for t of 0 and 1 no digit of the gradient
-is lost. A w of 0 weighs nothing, also where z is infinite.
+is lost. A w of 0 adds nothing, even where z is infinite.
 
 Source: Bishop, "Pattern recognition and machine learning", 2006, equations 4.90 and 4.91, and
 5.23 for several labels.
@@ -36,9 +36,9 @@ from jitprop.kernels.softmax import rows_of_exp
 
 @inline
 def _log1p(e, u, inverse):
-    """log(1 + e) for e from 0 to 1, of u = 1 + e as it was rounded, and 1 / u.
+    """log(1 + e) for e from 0 to 1; u is 1 + e, rounded, and `inverse` is 1 / u.
 
-    What the rounding lost, e - (u - 1), is exact: log(u (1 + lost / u)) is log(u) + lost / u.
+    The rounding lost e - (u - 1), which is exact: log(u (1 + lost / u)) is log(u) + lost / u.
     """
     return fma(e - (u - 1.0), inverse, log(u))
 

@@ -9,7 +9,7 @@ size are safe. Targets t that are distributions, or any weights, take the place 
     loss = sum over rows of sum over j of t[j] * (log(sum over k of exp(z[k])) - z[j])
     dz   = (softmax(z) * sum(t) - t) * scale
 
-Smoothed labels are such targets, of a weight that is 1 in sum:
+Smoothed labels are such targets, with a sum of 1:
 
     t[label] = 1 - smoothing + smoothing / n,   t[j] = smoothing / n elsewhere
 

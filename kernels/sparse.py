@@ -3,14 +3,15 @@
     y  = x @ w + b      forwards         x = images[index] / 255
     dw = x.T @ dy       backwards, to the weights
 
-A zero adds nothing to a chain of fused multiply-adds. Left out, the other steps in the order of k
-give the bits of `linear_fprop` and `matmul_tn`, for finite weights and gradients. (The sign of a
-result that is exactly zero is the one thing that may differ, after an underflow.)
+A zero adds nothing to a chain of fused multiply-adds, so the kernels leave it out. The other steps,
+in the order of k, give the same bits as `linear_fprop` and `matmul_tn`, for finite weights and
+gradients. (Only the sign of a result that is exactly zero may differ, after an underflow.)
 
-Images stay bytes in memory, a batch is an `index` of their rows, and `values` says what number each
-byte stands for. A few rows of the result are computed together, in the steps of k at which one has
-a pixel that is not zero: these are listed first. Forwards they are images; backwards columns of x,
-neighbours in the image, whose bytes are transposed first.
+Images stay bytes in memory. A batch is an `index` of their rows, and `values` says which number
+each byte stands for. A few rows are computed together. First the kernel lists the steps of k at
+which at least one of them has a pixel that is not zero, then it computes these steps. Forwards the
+rows are images. Backwards they are columns of x, neighbours in the image, and their bytes are
+transposed first.
 """
 
 import numpy as np
@@ -44,18 +45,19 @@ from jitprop.kernels.sparse_tile import (
 from jitprop.kernels.update import momentum_step, sgd_step
 
 LIST = 4096  # places listed at a time
-IMAGES = 1088  # whose bytes are transposed at a time, to rows that are no power of two apart
+IMAGES = 1088  # images transposed at a time; their rows are then no power of two apart
 BLOCK = BYTES // ROWS * ROWS  # columns of x in a unit of the backward product
 STAGE, TURNED = LANES * BYTES, BYTES * IMAGES
 PLACES = LIST + LANES
-# Panels of columns, each of at most VECTORS, that share a list of places, if that is all of them.
-# Else half as many, so that their part of w, or of dy, stays in a second-level cache of 1 MB.
+# Panels of columns, each at most VECTORS wide, that share a list of places if there are no more.
+# If there are more, half as many share one: then their part of w, or of dy, stays in a second-level
+# cache of 1 MB.
 PANELS = 288 // (VECTORS * WIDTH32)
 DW = BLOCK * PANELS * VECTORS * WIDTH32
 TURNED_AT = 8 * DW  # in the scratch memory, behind the sums
 assert TURNED_AT + TURNED <= SCRATCH
 PIECE = 2**15  # multiply-adds that are worth another thread's claim: 1 us
-PIXELS = 4  # of so many one is not zero, as a guess at the work
+PIXELS = 4  # one pixel in so many is not zero: a guess at the work
 
 
 @inline
@@ -98,14 +100,14 @@ def _columns(out):
 
 @inline
 def _edge(out, panel):
-    """First column of a panel: all have as many vectors, or one more."""
+    """First column of a panel; some panels have one vector more than the others."""
     vectors = _ceil(out.shape[1], _width(out))
     return min(vectors * panel // max(1, _panels(out)) * _width(out), out.shape[1])
 
 
 @inline
 def _list(x, at, starts, count, places):
-    """List the places p < count where x[at + starts[r] + p] is not 0 for one of ROWS starts.
+    """List the places p < count where x[at + starts[r] + p] is not 0 for any of ROWS starts.
 
     Return how many there are.
     """
@@ -152,7 +154,7 @@ def _units_of_rows(x, w, b, out):
 
 @inline
 def _fprop_numbers(x, w, b, out, finish, start, stop):
-    """`_fprop` where x are floats, one row behind the other."""
+    """`_fprop` for an x of floats, one row behind the other."""
     flat, (features, n) = x.reshape(-1), w.shape
     places, starts = stack_array(PLACES, np.int32), stack_array(ROWS, np.int64)
     strips = _ceil(len(out), ROWS)
@@ -226,16 +228,16 @@ def sparse_linear_tanh_fprop(images, values, index, w, b, out, start, stop):
 
     Parameters
     ----------
-    images, values, index, w, b, out : as of `sparse_linear_fprop`
+    images, values, index, w, b, out : as for `sparse_linear_fprop`
     """
     _fprop(images, values, index, w, b, out, BIAS_TANH, start, stop)
 
 
 @kernel("x(batch,K), w(K,N), b(N) -> out(batch,N)", units=_units_of_rows)
 def sparse_rows_fprop(x, w, b, out, start, stop):
-    """`out = x @ w + b`: linear_fprop, same bits, for rows of numbers many of which are zero.
+    """`out = x @ w + b`: linear_fprop, same bits, for rows in which many numbers are zero.
 
-    For a few rows it is fast also where none is: then nothing has to be packed.
+    For a few rows it is fast even without zeros, since it does not have to pack anything.
 
     Parameters
     ----------
@@ -265,7 +267,7 @@ def sparse_rows_tanh_fprop(x, w, b, out, start, stop):
 def _units_tn(images, values, index, dy, out):
     """(units, units per piece): BLOCK rows of a group of panels are a unit.
 
-    A piece of a single image's is not worth fetching weights from another thread's cache.
+    For a single image, a piece does not pay for fetching weights from another thread's cache.
     """
     work = BLOCK * len(index) * _columns(out) // PIXELS
     return _ceil(len(out), BLOCK) * _groups(out), max(1, 4 * PIECE // max(1, work))
@@ -273,7 +275,7 @@ def _units_tn(images, values, index, dy, out):
 
 @inline
 def _transpose(images, index, first, count, k0, stage, turned):
-    """turned[k, r] = column k0 + k of image index[first + r]; what fills up LANES is anything."""
+    """turned[k, r] = column k0 + k of image index[first + r]; the rest of LANES is anything."""
     x, pixels = images.reshape(-1), images.shape[1]
     columns = min(BYTES, pixels - k0)
     for r in range(0, count, LANES):
@@ -286,10 +288,10 @@ def _transpose(images, index, first, count, k0, stage, turned):
 
 
 def _sums(step, idle):
-    """The core of a kernel that computes x.T @ dy and goes on with it.
+    """The core of a kernel that computes x.T @ dy and uses it at once.
 
-    While a part of it is in the cache, it calls step(out, at, count, g, *more) with the lanes g of
-    each row. If `idle`, a row without entries may be left out.
+    While a part of the product is in the cache, the core calls step(out, at, count, g, *more) with
+    the lanes g of each row. If `idle`, it may leave out a row without entries.
     """
 
     @inline
@@ -349,7 +351,7 @@ def sparse_tn(images, values, index, dy, out, start, stop, scratch):
 
     Parameters
     ----------
-    images, values, index : as of `sparse_linear_fprop`
+    images, values, index : as for `sparse_linear_fprop`
     dy : (batch, N) of the dtype of values
     out : (K, N), overwritten
     """
@@ -358,7 +360,7 @@ def sparse_tn(images, values, index, dy, out, start, stop, scratch):
 
 @inline
 def _one_sgd(images, values, image, dy, w, rate, start, stop):
-    """The core of sparse_tn_sgd for a single image: no sums."""
+    """The core of sparse_tn_sgd for a single image: there are no sums."""
     pixels, n = w.shape
     x, places = images.reshape(-1), stack_array(PLACES, np.int32)
     starts, blocks = stack_array(ROWS, np.int64), _ceil(pixels, BLOCK)
@@ -388,12 +390,12 @@ def _units_sgd(images, values, index, dy, w, rate):
 def sparse_tn_sgd(images, values, index, dy, w, rate, start, stop, scratch):
     """`w -= rate * (x.T @ dy)`: sparse_tn, then sgd_update, same bits.
 
-    Rows of w are not touched where a few columns of x, side by side, are zero. The gradient is
-    nowhere stored.
+    Where a few columns of x, side by side, are zero, their rows of w are not touched. The gradient
+    itself is never stored.
 
     Parameters
     ----------
-    images, values, index, dy : as of `sparse_tn`
+    images, values, index, dy : as for `sparse_tn`
     w : (K, N), updated
     rate : number, finite
     """
@@ -416,11 +418,11 @@ def _units_momentum(images, values, index, dy, w, velocity, rate, momentum, weig
 def sparse_tn_momentum(
     images, values, index, dy, w, velocity, rate, momentum, weight_decay, start, stop, scratch
 ):
-    """sparse_tn, then momentum_update, same bits. The gradient is nowhere stored.
+    """sparse_tn, then momentum_update, same bits. The gradient itself is never stored.
 
     Parameters
     ----------
-    images, values, index, dy : as of `sparse_tn`
+    images, values, index, dy : as for `sparse_tn`
     w, velocity : (K, N), updated
     rate, momentum, weight_decay : numbers
     """

@@ -3,12 +3,12 @@
     out[r, c] = values[left[r, p0]] * right[p0, c] + values[left[r, p1]] * right[p1, c] + ...
 
 Each element is one chain of fused multiply-adds in the order of the places p0, p1, ..., as in
-`tile`: these are the steps of k at which one of the rows is not zero. The left operand
-stays what images are, bytes, and a table of 256 numbers says what they stand for.
+`tile`. The places are the steps of k at which at least one of the rows is not zero. The left
+operand stays bytes, as in the images. A table of 256 numbers says what each byte stands for.
 
 Three rows share each load of the right operand, so that the second-level cache keeps up with
-the multiplications. With more, there are ever fewer steps at which all are zero: of 100 pixels of
-MNIST 19 are not, of two images 29, of three 35, of four 39; of three pixels side by side 25.
+the multiplications. With more rows, fewer steps have only zeros. Of 100 pixels of MNIST, 19 are not
+zero; in two images together 29, in three 35, in four 39; in three pixels side by side 25.
 """
 
 import functools
@@ -24,12 +24,12 @@ from jitprop.kernels.compiler.simd import LANES
 from jitprop.kernels.tile import SHAPE, Row, kinds_of_rows, no_unrolling
 
 ROWS = 3
-# Vectors of one row. Beside the sums, what is loaded of the right operand and an element for each
-# row need a register each.
+# Vectors of one row. Beside the sums, registers hold a vector of the right operand, and an element
+# for each row.
 VECTORS = {"avx512": 9, "avx2": 4, "neon": 8, "plain": 2}[INSTRUCTIONS]
 WIDTH32 = SHAPE.bits // 32
 WIDTH64 = SHAPE.bits // 64
-BYTES = 64  # columns of what `transpose_bytes` turns
+BYTES = 64  # columns that `transpose_bytes` turns
 
 I8 = ir.IntType(8)
 
@@ -40,8 +40,8 @@ def sparse_tile(
 ):  # fmt: skip
     """One tile of `out`, from the first `count` of `places`.
 
-    Element (r, p) of the left operand is values[left.flat[left_at + starts[r] + p]], or the number
-    in `left` itself where that holds no bytes. Element (p, c) of the right one is
+    Element (r, p) of the left operand is values[left.flat[left_at + starts[r] + p]]; where `left`
+    holds floats, it is the number in `left` itself. Element (p, c) of the right one is
     right.flat[right_at + p*right_row + c], element (r, c) of the tile out.flat[out_at + r*out_row +
     c]. With `resume`, the chains go on from what the tile holds.
     `1 <= rows <= ROWS`, `1 <= columns <= VECTORS` vectors.
@@ -149,7 +149,7 @@ def _multiply(
 
 
 def _phis(builder, *edges):
-    """What values become that come from several blocks: (values, block), ..."""
+    """Merge values that come from several blocks: (values, block), ..."""
     phis = [builder.phi(value.type) for value in edges[0][0]]
     for values, block in edges:
         for phi, value in zip(phis, values, strict=True):
@@ -178,8 +178,8 @@ def _transpose_bytes(emit, result, kinds, args):
     for r in range(LANES):
         pointer = builder.bitcast(builder.gep(start, [I64(r * BYTES)]), vector.as_pointer())
         rows.append(builder.load(pointer, align=1, typ=vector))
-    # As in `tile.transpose`, of each LANES bytes by themselves: so far do instructions of
-    # x86 shuffle bytes.
+    # As in `tile.transpose`, but each LANES bytes by themselves: instructions of x86 shuffle bytes
+    # no further.
     index, half = ir.VectorType(I32, BYTES), LANES // 2
     low, high = (
         [first + lane for first in range(0, BYTES, LANES) for i in ends for lane in (i, BYTES + i)]

@@ -1,4 +1,4 @@
-"""What one wants to know of each batch of a training: losses, errors, how large the weights are.
+"""What people want to know about each batch: losses, errors, how large the weights are.
 
 misses[i]  = 1 where the largest of z[i, :] is not that of the label, else 0
 squares[k] = sum of w^2 over the k-th part of w     for weight_decay / 2 * sum of w^2, a penalty

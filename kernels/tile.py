@@ -6,7 +6,7 @@ Each output element is one chain of fused multiply-adds in the order k = 0, 1, 2
 from zero or from what `out` holds. Neither the tile's size nor the vector's width shows in the
 bits: lanes are different columns, and no sum is ever split.
 
-The tile is `rows` <= MR by `columns` <= NR, taken apart into vectors of the CPU's own width. One
+The tile is `rows` <= MR by `columns` <= NR, cut into vectors of the CPU's own width. One
 step of k loads a row of b (NR / width vectors) and broadcasts MR elements of a, so MR * NR / width
 multiply-adds wait for MR + NR / width loads: large tiles keep the multipliers busy, as long as
 all accumulators fit the registers. The scheme is that of BLIS (Van Zee, van de Geijn, 2015).
@@ -35,7 +35,7 @@ class Shape:
     vectors: int
 
 
-# By what the compiler makes of a multiply-add of 16 floats: the widest register it uses. The
+# The key is the widest register that the compiler uses for a multiply-add of 16 floats. The
 # accumulators, a row of b and one element of a fit in 32 registers (AVX-512, NEON) or 16 (AVX2).
 SHAPES = {
     "avx512": Shape(512, 8, 3),
@@ -71,9 +71,12 @@ def tile(
     Element (r, k) of the left operand is a.flat[a_at + r*a_row + k*a_k], element (k, c) of the
     right one b.flat[b_at + k*b_k + c], element (r, c) of the tile out.flat[out_at + r*out_row + c].
     With `resume`, the chains go on from what the tile holds. `1 <= rows <= MR`,
-    `1 <= columns <= NR`. Each step asks for two cache lines that will be wanted soon, wherever they
-    lie: k = 0 .. MR-1 for those of elements soon_at + k*soon_row of `soon` and next_at + k*out_row
-    of `out`, the next MR steps for those soon_step and next_step elements further, and so on.
+    `1 <= columns <= NR`.
+
+    Each step asks for two cache lines that will be needed soon; they may lie outside the arrays.
+    Step k = 0 .. MR-1 asks for those of element soon_at + k*soon_row of `soon` and element next_at
+    + k*out_row of `out`. The next MR steps ask for those that lie soon_step and next_step elements
+    further, and so on.
     """
     a, b, out = a.reshape(-1), b.reshape(-1), out.reshape(-1)
     wide = np.float64 if a.dtype == np.float32 else np.longdouble
@@ -107,7 +110,7 @@ def _tile(emit, result, kinds, args):
         emit.pointer(kinds[14], soon, soon_at), soon_row, soon_step,
         emit.pointer(kinds[7], out, next_at), next_step,
     ]  # fmt: skip
-    if numba.config.BOUNDSCHECK:  # the last elements of each; of a and b there may be none
+    if numba.config.BOUNDSCHECK:  # check the last element of each; a and b may have none
         mul, add, sub, some = builder.mul, builder.add, builder.sub, emit.at_most(depth, 1)
         row, column, k = (sub(count, I64(1)) for count in (rows, columns, depth))
         emit.pointer(kinds[0], a, add(a_at, add(mul(row, a_row), mul(k, a_k))), some)
@@ -164,9 +167,9 @@ def _define_tile(dtype, emit, *args):
 def kinds_of_rows(emit: Emit, dtype, columns, most):
     """Which kind of row `columns` elements are, and all kinds.
 
-    A kind is the number of vectors, 1 .. `most`, and of the last one the type and the mask, or
-    None. Where masks are free, the last vector is a whole one or, where that is enough, of half the
-    width, which takes half the time. Elsewhere it is whole, with a mask or without.
+    A kind is the number of vectors, 1 .. `most`, with the type of the last vector and its mask, or
+    None. Where masks are free, the last vector is whole, or of half the width if that is enough: it
+    takes half the time. Elsewhere it is whole, with a mask or without.
     """
     builder = emit.builder
     width = SHAPE.bits // dtype.bitwidth
@@ -174,7 +177,7 @@ def kinds_of_rows(emit: Emit, dtype, columns, most):
     used = builder.sub(columns, builder.mul(others, I64(width)))  # elements of the last
     whole, half = (ir.VectorType(llvm_element(dtype), lanes) for lanes in (width, width // 2))
     if MASKS_ARE_FREE:
-        # Bits, no comparison of lanes: LLVM would compare them anew in each step of a loop.
+        # By bits: LLVM would repeat a comparison of lanes in each step of a loop.
         bits = builder.sub(builder.shl(I64(1), used), I64(1))
         lasts = [
             (
@@ -275,7 +278,7 @@ class _Registers(Row):
             for row in held
         ]
 
-        # MR steps of k at a time, in each of which another row is asked for.
+        # MR steps of k at a time; each of them asks for another row.
         jumps = [builder.sub(step, builder.mul(row, I64(MR))) for _, row, step in prefetched]
 
         entry = builder.block
@@ -290,7 +293,7 @@ class _Registers(Row):
         sums = [[builder.phi(kind) for kind in self.kinds] for _ in range(self.rows)]
         # If LLVM knew how they move, it would keep a pointer to each row, three on the stack.
         a_here, b_here = [self._hide(at) for at in a_now], self._hide(b_now)
-        if self.vectors > 1:  # a narrow tile waits for loads as it is
+        if self.vectors > 1:  # a narrow tile waits for loads anyway
             for now in soon_now:
                 self.emit.prefetch(now)
         b_row = self.load(b_here)
@@ -340,7 +343,7 @@ class _Registers(Row):
         return self.builder.select(few, value, I64(limit))
 
     def _hide(self, value):
-        """The same value, but LLVM does not know that it is."""
+        """The same value, but LLVM does not know that it is the same."""
         kind = ir.FunctionType(value.type, [value.type])
         return self.builder.call(ir.InlineAsm(kind, "", "=r,0"), [value])
 
@@ -363,12 +366,12 @@ def no_unrolling(module):
 
 @inline
 def block(itemsize):
-    """Rows and columns of what `transpose` turns: 64 bytes of each row."""
+    """Rows, and columns, of the block that `transpose` turns: a row has 64 bytes."""
     return 64 // itemsize
 
 
 def transpose(x, at, row, out, out_at, out_row):
-    """Transpose a block of 64 bytes by as many rows as these are elements.
+    """Transpose a square block, whose rows have 64 bytes.
 
     out.flat[out_at + c*out_row + r] = x.flat[at + r*row + c]
     """

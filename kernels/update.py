@@ -38,7 +38,7 @@ def next_numbers(table, place, out, start, stop):
         place[0] = row + 1
 
 
-ROOT = 2.0**10  # how much larger than `least` a root of v is that counts
+ROOT = 2.0**10  # a root of v counts from so many times `least` on
 
 # Each rule is written once: for the lanes of a parameter from `at` on, `count` or LANES of them,
 # and the lanes `g` of its gradient.
@@ -79,10 +79,11 @@ def running_mean(old, new, beta):
 
 @inline
 def _mean_square(old, g, beta):
-    """`beta * old + (1 - beta) * g^2`, all terms positive, where g^2 alone may be too large.
+    """`beta * old + (1 - beta) * g^2`, all terms positive; g^2 alone may be too large.
 
-    A beta close to 1 is rounded to float32 too coarsely: its first 20 bits or so and the rest stand
-    for it, which is above 0. So an infinite mean stays infinite, as in other float arithmetic.
+    float32 holds a beta close to 1 too coarsely. So two numbers stand for it: its first 20 bits or
+    so, and the rest. The rest is above 0, so an infinite mean stays infinite, as in other float
+    arithmetic.
     """
     part = g * (1 - beta)
     if beta == 0:
@@ -146,7 +147,7 @@ def nesterov_update(w, dw, velocity, rate, momentum, weight_decay, start, stop):
 
     Parameters
     ----------
-    w, dw, velocity, rate, momentum, weight_decay : as of `momentum_update`
+    w, dw, velocity, rate, momentum, weight_decay : as for `momentum_update`
     """
     whole, rest = stop - (stop - start) % LANES, (stop - start) % LANES
     for i in range(start, whole, LANES):
@@ -182,15 +183,16 @@ def adam_update(w, dw, m, v, step, root, beta1, beta2, eps, weight_decay, start,
 
 @kernel("w!(...), dw(...), m!(...), v!(...), step, root, beta1, beta2, eps, weight_decay, least")
 def adam_update_above(w, dw, m, v, step, root, beta1, beta2, eps, weight_decay, least, start, stop):
-    """As `adam_update`, but gradients and m below `least`, roots of v below 2^10 least count as 0.
+    """As `adam_update`, but small numbers count as 0.
 
-    Where a gradient is 0, weight_decay makes w, m and v fall to subnormal numbers, and m stays
-    there: 0.9 of the smallest is rounded to itself. A step with such numbers takes a hundred times
-    as long. Far below eps, what is left out changes no weight.
+    They are gradients and m below `least`, and roots of v below 2^10 * least. Where a gradient is
+    0, weight_decay makes w, m and v fall to subnormal numbers, and m stays there: 0.9 of the
+    smallest is rounded to itself. A step with such numbers takes a hundred times as long. If they
+    are far below eps, to leave them out changes no weight.
 
     Parameters
     ----------
-    w, dw, m, v, step, root, beta1, beta2, eps, weight_decay : as of `adam_update`
+    w, dw, m, v, step, root, beta1, beta2, eps, weight_decay : as for `adam_update`
     least : number, at least 0
     """
     for i in range(start, stop, LANES):
@@ -206,9 +208,9 @@ def adamw_update(w, dw, m, v, step, root, decay, beta1, beta2, eps, start, stop)
 
     Parameters
     ----------
-    w, dw, m, v, step, root : as of `adam_update`
+    w, dw, m, v, step, root : as for `adam_update`
     decay : number, rate * weight_decay
-    beta1, beta2, eps : as of `adam_update`
+    beta1, beta2, eps : as for `adam_update`
     """
     whole, rest = stop - (stop - start) % LANES, (stop - start) % LANES
     for i in range(start, whole, LANES):

@@ -3,9 +3,9 @@
     out[i, j] = x[i, j] * weights[i]     0 where the weight is 0, whatever x is; also backwards
     out[0]    = 1 / sum(weights)         in the order of the rows, in float64; 0 if the sum is 0
 
-So `sum(weights * losses) * share` is the weighted mean of the losses of a batch, and its gradient
-is theirs, weighed by the same weights. Source: Murphy, "Probabilistic machine learning", 2022,
-equation 4.5, where each example stands `weights[i]` times in the set.
+So `sum(weights * losses) * share` is the weighted mean of the losses of a batch. Its gradient is
+the gradient of the losses, times the same weights. Source: Murphy, "Probabilistic machine
+learning", 2022, equation 4.5, if example i stands `weights[i]` times in the set.
 """
 
 from jitprop.kernels.compiler.simd import LANES, broadcast, load, store

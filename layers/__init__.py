@@ -1,8 +1,8 @@
 """Thin modules over the kernels: a network is a list of them, run forwards and then backwards.
 
 Every module has `fprop(x)`, `bprop(dy)` and `update(rate)`; a loss has `fprop(z, t)` and
-`bprop(scale)`. Both words are the exercise's: elsewhere they are called forward and backward, and
-update is called step. A formula's source is in the file of its kernel, which has the same name.
+`bprop(scale)`. These are the words of the exercise; others call them forward, backward and step.
+The source of a formula is in the file of its kernel, which has the same name.
 """
 
 if __name__ != "jitprop.layers":

@@ -1,4 +1,4 @@
-"""What modules share that compute `y` of the shape of `x`, and `dx` from `y` and `dy`."""
+"""The base of modules that compute `y` of the shape of `x`, and `dx` from `y` and `dy`."""
 
 from typing import ClassVar
 

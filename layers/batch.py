@@ -1,7 +1,7 @@
-"""Batches, one sample a row: the buffers that layers own and the checks of what they are given.
+"""Batches, one sample a row: the buffers that layers own, and the checks of their arguments.
 
-A check is a few comparisons, under a microsecond, so it is made at every call: an array of a shape
-seen before may still differ in dtype or layout.
+A check is a few comparisons and takes under a microsecond. So layers check at every call: an array
+of a shape seen before may still differ in dtype or layout.
 """
 
 import math
@@ -16,25 +16,25 @@ from jitprop import kernels
 from jitprop.layers.sparse import SparseBatch
 
 Array = npt.NDArray[Any]
-# What bprop returns is None only where need_dx=False asked for it; Any, as in typeshed, spares
-# every other caller an assertion.
+# bprop returns None only if need_dx=False asked for it. Any, as in typeshed, spares every other
+# caller an assertion.
 MaybeNone: TypeAlias = Any
 T = TypeVar("T")
 EVERYTHING = (-math.inf, math.inf)
 
 
 def as_integer(layer: str, name: str, given: Any) -> int:
-    """Return an argument of a layer as a plain integer; NumPy's are taken, a bool is refused."""
+    """Return an argument of a layer as a plain integer; it may be one of NumPy's, but no bool."""
     if isinstance(given, bool | np.bool_) or not hasattr(given, "__index__"):
         raise TypeError(f"{layer}: {name} is {given!r}, expected an integer")
     try:
         return index(given)
-    except TypeError:  # an array of several, or of floats
+    except TypeError:  # an array of several numbers, or of floats
         raise TypeError(f"{layer}: {name} is {given!r}, expected an integer") from None
 
 
 def as_number(layer: str, name: str, given: Any) -> float:
-    """Return an argument of a layer as a plain float; NumPy's are taken, a bool is refused."""
+    """Return an argument of a layer as a plain float; it may be one of NumPy's, but no bool."""
     one = given.item() if isinstance(given, np.ndarray) and given.ndim == 0 else given
     if isinstance(one, bool | np.bool_) or not isinstance(one, Real):
         raise TypeError(f"{layer}: {name} is {given!r}, expected a number")
@@ -45,7 +45,7 @@ def as_number(layer: str, name: str, given: Any) -> float:
 
 
 def as_generator(layer: str, rng: Any) -> np.random.Generator:
-    """Return a generator as it is, that of a seed, or a fresh one for None."""
+    """Return a generator as it is, one made from a seed, or a fresh one for None."""
     try:
         return np.random.default_rng(rng)
     except (TypeError, ValueError):
@@ -56,7 +56,7 @@ def as_generator(layer: str, rng: Any) -> np.random.Generator:
 
 
 class Buffer:
-    """Memory for a batch that is allocated once and grows with the largest batch seen.
+    """Memory for a batch, allocated once; it grows with the largest batch seen.
 
     A shorter batch takes the first rows, which are C-contiguous like the whole.
     """
@@ -72,7 +72,7 @@ class Buffer:
         return memory[: shape[0]]
 
     def __reduce__(self) -> tuple[type["Buffer"], tuple[()]]:
-        """A copy is a new one: what was computed is nobody else's."""
+        """A copy is a new, empty buffer: results stay with the original."""
         return Buffer, ()
 
 
@@ -86,9 +86,9 @@ def as_input(
 ) -> Any:
     """Return `x` as a C-contiguous (batch, features) array, copied only if it is not one.
 
-    `features` None takes any width, `dtype` None takes float32 and float64. Another dtype is
-    an error, for converting it silently would hide that someone meant the other precision. With
-    `sparse`, a batch of `jitprop.layers.sparse` is returned as it is.
+    `features` None takes any width, `dtype` None takes float32 and float64. Another dtype is an
+    error: a silent conversion would hide that someone meant the other precision. With `sparse`, a
+    batch of `jitprop.layers.sparse` is returned as it is.
     """
     if isinstance(x, SparseBatch):
         if not sparse:
@@ -122,7 +122,7 @@ def _as_floats(name: str, x: Array, dtype: object) -> str:
 
 
 def as_inputs(layer: object, xs: tuple[npt.ArrayLike, ...], same_width: bool = True) -> list[Array]:
-    """Return every one of `xs` as `as_input` does; all of one batch and dtype, or one shape."""
+    """Return each of `xs` as `as_input` does; all have one batch and dtype, or one shape."""
     arrays = [as_input(layer, f"x{place}", x) for place, x in enumerate(xs)]
     first = arrays[0]
     for place, x in enumerate(arrays):
@@ -167,7 +167,7 @@ def as_targets(
 ) -> Array:
     """Return the targets of a loss as kernels take them: (batch, n), of the dtype of `z`.
 
-    A tape does not look at their range again: `fit` has checked all of them before.
+    A tape does not check their range again: `fit` has checked all of them before.
     """
     t = np.asarray(t, order="C")
     if t.shape != z.shape:
@@ -180,7 +180,7 @@ def as_targets(
 
 
 def beyond(t: Array, within: tuple[float, float]) -> str:
-    """Return a target that is not within a range, and what that is; "" if all are. NaN is."""
+    """Return a target outside a range, and the range, as text; "" if all are inside. NaN is."""
     if within == EVERYTHING or not t.size:
         return ""
     low, high = within

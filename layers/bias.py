@@ -24,7 +24,7 @@ class Bias(Module):
     features : int
         Width of `x` and `y`, at least 1.
     dtype : float32 or float64
-        Of `b` and of every array that passes through.
+        The dtype of `b` and of every array that passes through.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class Bias(Module):
     ValueError
         `features` is below 1.
     TypeError
-        `features` is no integer, or the dtype is another.
+        `features` is not an integer, or `dtype` is neither float32 nor float64.
     """
 
     _of_a_run = ("_last_y",)

@@ -1,17 +1,17 @@
 """A network as plain data, numbers and names, from which the same network can be built again.
 
-The data are a list with one entry for each module, behind those that it is made of; the last is
-the network. An entry that several others name is one module at several places.
+The data are a list with one entry for each module, after the entries of its parts. The last entry
+is the network. If several entries name one other, that is one module at several places.
 
     {"kind": "Linear", "arguments": {"in_features": 784, "out_features": 10, "dtype": "float32"},
      "arrays": {"w": "linear1.w", "b": "linear1.b"}}
     {"kind": "Sequential", "modules": [0, 1, 0]}
     {"kind": "Graph", "inputs": 784, "steps": [{"module": 0, "takes": [0]}], "outputs": 1}
 
-"arrays" are the parameters and states, by the names that they have in the network; two modules
-that share an array name the same. "inputs" are widths and "outputs" numbers of values, lists if
-the graph was given lists; values are numbered as in `Graph.steps`. A module that is not one of
-this package has "own" instead of "kind", its full name, and cannot be built.
+"arrays" are the parameters and states, with the names that they have in the network. Two modules
+that share an array give it the same name. "inputs" are widths and "outputs" are numbers of values;
+both are lists if the graph got lists. Values are numbered as in `Graph.steps`. A module that is not
+from this package has its full name as "own" instead of a "kind", and cannot be built.
 """
 
 import inspect
@@ -34,7 +34,7 @@ LARGEST = 10**5  # modules of all graphs together, counted at every place
 
 
 def describe(net: Module) -> list[Entry]:
-    """Return what `build` takes; modules of a person's own are named but not described."""
+    """Return what `build` takes; a person's own modules are named but not described."""
     names = {id(one.value): one.name for one in owned(net)}
     entries: list[Entry] = []
     numbers: dict[int, int] = {}
@@ -51,12 +51,12 @@ def describe(net: Module) -> list[Entry]:
 
 
 def owned(module: Module) -> list[Parameter | State]:
-    """Return parameters and states: the arrays that a network is saved with."""
+    """Return parameters and states: the arrays that are saved with a network."""
     return [*module.parameters(), *module.states()]
 
 
 def build(entries: list[Entry], elements: Mapping[str, int]) -> Module:
-    """Return a network as described, its parameters as a new network has them.
+    """Return a network as described, with the parameters of a new network.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def build(entries: list[Entry], elements: Mapping[str, int]) -> Module:
         As `describe` returns them.
     elements : dict of int
         How many numbers each array of the network has. A network that would take far more memory
-        than these is refused before it is allocated.
+        than these numbers is refused before it is allocated.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def _entry(module: Module, numbers: dict[int, int], names: dict[int, str]) -> En
             arguments[name] = str(kept[0].value.dtype)
         else:
             given = getattr(module, name)
-            if isinstance(given, np.generic):  # which a person has put there
+            if isinstance(given, np.generic):  # a person has put it there
                 given = given.item()
             arguments[name] = list(given) if isinstance(given, tuple) else given
     return {"kind": kind.__name__, "arguments": arguments, "arrays": arrays}
@@ -117,7 +117,7 @@ def _built_in(kind: Any) -> type[Module] | None:
 
 
 def _arguments(kind: type[Module]) -> list[str]:
-    """Return the names of what a module is made from; its weights are random no more."""
+    """Return the names of a module's arguments, except those that only draw random weights."""
     return [name for name in inspect.signature(kind).parameters if name not in ("rng", "init")]
 
 
@@ -152,7 +152,7 @@ def _build(entries: list[Entry], elements: Mapping[str, int]) -> Module:
 
 
 def _expect_few(entries: list[Entry]) -> None:
-    """Refuse graphs of graphs that a short description makes too large, before one is built."""
+    """Refuse graphs of graphs that would be too large, though the description is short."""
     sizes: list[int] = []
     total = 0
     for entry in entries:

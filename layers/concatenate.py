@@ -35,7 +35,7 @@ class Concatenate(Module):
         self._dxs: list[Buffer] = []
 
     def fprop(self, *xs: Array) -> Array:
-        """Return the inputs side by side, in their order; they have one batch and dtype."""
+        """Return the inputs side by side, in their order; all have the same batch and dtype."""
         if not xs:
             raise TypeError(f"{self!r}: no inputs, expected 1 or more")
         arrays = as_inputs(self, xs, same_width=False)
@@ -50,7 +50,7 @@ class Concatenate(Module):
         return y
 
     def bprop(self, dy: Array, need_dx: bool = True) -> tuple[Array, ...] | MaybeNone:
-        """Return the columns of `dy` that each input became, unless they are not needed."""
+        """Return for each input its columns of `dy`, unless they are not needed."""
         y = remembered(self, self._last_y)
         dy = as_gradient(self, dy, y.shape, y.dtype)
         return _apart(dy, self._columns, self._dxs) if need_dx else None
@@ -73,7 +73,7 @@ class Split(Module):
     ValueError
         There is no width, or one is below 1.
     TypeError
-        `widths` is no sequence of integers.
+        `widths` is not a sequence of integers.
     """
 
     _of_a_run = ("_last_ys",)
@@ -127,7 +127,7 @@ class Split(Module):
 
 
 def _columns(widths: Iterable[int]) -> list[Array]:
-    """Return the columns that each of arrays of these widths has side by side, int64."""
+    """Return the columns, int64, of each array when arrays of these widths stand side by side."""
     return [np.arange(*ends, dtype=np.int64) for ends in pairwise(accumulate(widths, initial=0))]
 
 

@@ -1,9 +1,9 @@
 """What a copy of a module holds: what the module is, and nothing of what it was run on.
 
 `pickle`, `copy.deepcopy`, joblib and the like get parameters, states and settings, and all that a
-person's own subclass has. Left out is what the classes of this package remember of their last run:
-batches, and what was computed of them. Gradients tell of the last batch, too: in a pickle they are
-zeros, as in a new module.
+person's own subclass adds. They do not get what the classes of this package remember of their last
+run: batches, and results computed from them. Gradients come from the last batch, too: in a pickle
+they are zeros, as in a new module.
 """
 
 import copy
@@ -18,8 +18,8 @@ from jitprop import kernels
 class Copied:
     """Base of modules and losses.
 
-    A class names attributes of its own that no copy gets: `_of_a_run`, which are None before the
-    first run, and `_gradients`, which are zeros.
+    A class names the attributes that a copy does not get: those `_of_a_run`, which are None before
+    the first run, and `_gradients`, which are zeros.
     """
 
     _of_a_run: ClassVar[tuple[str, ...]] = ()
@@ -45,7 +45,7 @@ class Copied:
 
 
 class _Gradient:
-    """Stands for a gradient while a module is copied; from a pickle come zeros."""
+    """Stands for a gradient while a module is copied; a pickle gives zeros."""
 
     def __init__(self, array: np.ndarray) -> None:
         self.array = array
@@ -57,8 +57,8 @@ class _Gradient:
         return kernels.aligned_zeros, (self.array.shape, self.array.dtype)
 
 
-# Modules that share an array have one stand-in for it, as long as a pickle is written: so they go
-# on to share.
+# Modules that share an array have one stand-in for it while a pickle is written. So they still
+# share it afterwards.
 _stand_ins: WeakValueDictionary[int, _Gradient] = WeakValueDictionary()
 
 
@@ -68,7 +68,7 @@ def copied(part: Any, memo: dict[int, Any] | None = None) -> Any:
     Raises
     ------
     TypeError
-        It holds what Python cannot copy, such as a lock or a file; the message names it.
+        It holds something that Python cannot copy, such as a lock or a file; the message names it.
     """
     try:
         return copy.deepcopy(part, memo)

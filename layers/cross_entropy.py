@@ -1,11 +1,11 @@
 """Cross-entropy losses, summed over the batch: `-sum(t * log p)`.
 
 On probabilities (`CrossEntropy`, after a `Softmax`) the gradient is `-t / p`. On logits
-(`SoftmaxCrossEntropy`, in place of a `Softmax`) it is `softmax(z) - t`, and nothing is lost where a
-probability underflows, because the logarithm is never taken of one.
+(`SoftmaxCrossEntropy`, in place of a `Softmax`) it is `softmax(z) - t`. Nothing is lost where a
+probability underflows, because no logarithm of a probability is ever taken.
 
-Targets `t` are class indices, (batch,) of any integer dtype, or one-hot or soft targets,
-(batch, classes): of the dtype of `z`, or of bool or integers.
+Targets `t` are class indices, (batch,) of any integer dtype, or one-hot or soft targets, (batch,
+classes), with the dtype of `z`, or bool or integers.
 """
 
 import math
@@ -50,7 +50,7 @@ class CrossEntropy(Loss):
         return dz
 
     def hint(self, value: float) -> str:
-        """Return what an infinite loss means."""
+        """Return why a loss is infinite."""
         if value != math.inf:
             return ""
         return (
@@ -60,22 +60,22 @@ class CrossEntropy(Loss):
 
 
 class SoftmaxCrossEntropy(OnePass):
-    """Cross-entropy of logits, (batch, classes), by log-sum-exp, with the softmax in it.
+    """Cross-entropy of logits, (batch, classes), by log-sum-exp; it includes the softmax.
 
-    Targets are as those of `CrossEntropy`. The gradient is `softmax(z) - t`.
+    Targets are those of `CrossEntropy`. The gradient is `softmax(z) - t`.
 
     Parameters
     ----------
     label_smoothing : float
-        Share of the target that all classes have in equal parts, from 0 to 1; the label has the
-        rest. For targets that are class indices.
+        Share of the target, from 0 to 1, that all classes get in equal parts; the label gets the
+        rest. Only for targets that are class indices.
 
     Raises
     ------
     ValueError
         `label_smoothing` is not from 0 to 1.
     TypeError
-        `label_smoothing` is no number.
+        `label_smoothing` is not a number.
 
     References
     ----------

@@ -1,7 +1,7 @@
 """Dropout: `y = x * mask / (1 - p)`, `dx = dy * mask / (1 - p)`; in evaluation `y = x`.
 
-The mask, 1 with probability 1 - p, is a new one for every `fprop`. Which one is told by a seed and
-a step counter: the same seed draws the same masks, on any number of threads.
+The mask, 1 with probability 1 - p, is a new one for every `fprop`. A seed and a step counter choose
+it: the same seed draws the same masks, on any number of threads.
 """
 
 import numpy as np
@@ -28,21 +28,21 @@ class Dropout(Module):
     p : float
         The probability of a zero, at least 0 and below 1.
     rng : Generator, int or None
-        A NumPy Generator, a seed for one, or None for a fresh one; it draws the seed. Layers of one
-        network should share a Generator.
+        A NumPy Generator, a seed for one, or None for a fresh one. It draws the seed in `state`.
+        Layers of one network should share a Generator.
 
     Attributes
     ----------
     state : (2,) int64
-        The seed, and how many calls of `fprop` there were in training. With it, a run that is
-        continued draws the masks that it would have drawn.
+        The seed, and how many calls of `fprop` there were in training. With it, a run that goes on
+        from a checkpoint draws the same masks as a run without a break.
 
     Raises
     ------
     ValueError
         `p` is out of range.
     TypeError
-        `p` is no number.
+        `p` is not a number.
 
     References
     ----------

@@ -1,27 +1,27 @@
 """Gradient check: the whole Jacobian of `bprop` against that of numerical differentiation.
 
-The method is that of slide 13 of the exercise. One column at a time, by central differences around
-`x_i`,
+The method is that of slide 13 of the exercise. `fprop` gives one column at a time, by central
+differences around `x_i`:
 
     J[:, i] = (fprop(x_i + h_i) - fprop(x_i - h_i)) / (2 * h_i),   h_i = sqrt(eps) * max(|x_i|, 1)
 
-and one row at a time, by `bprop` of a `dy` that is zero but for one entry; for the input and for
-every parameter. The slide has `max(x_i, 1)`: here it is `|x_i|`, because a large negative `x_i`
-needs a large step, too.
+`bprop` gives one row at a time, for a `dy` with one entry that is not zero. The check does this for
+the input and for every parameter. The slide has `max(x_i, 1)`: here it is `|x_i|`, because a large
+negative `x_i` needs a large step, too.
 
 Errors are relative, `|n - a| / max(|n|, |a|, 1)` for the numeric `n` and the backpropagated `a`.
-The 1 is there because the step is so small: rounding in `fprop`, of about `eps * |y|`, comes back
-divided by `h`, as an absolute noise of about `1.5e-8 * |y|` that drowns a small derivative. The
-tolerance of 1e-6 is some ten times the noise while the values in `fprop` stay below 5 or so. Hence
-small random `x`, and a small batch for a loss, which sums over it.
+The 1 is there because the step is so small. `fprop` rounds by about `eps * |y|`. Divided by `h`,
+this is an absolute noise of about `1.5e-8 * |y|`, which drowns a small derivative. The tolerance of
+1e-6 is some ten times the noise while the values in `fprop` stay below 5 or so. So take a small
+random `x`, and a small batch for a loss, which sums over it.
 
-A ReLU has no derivative at 0, and from `x_i - h_i` to `x_i + h_i` the difference mixes its two
-slopes. So where it and `bprop` do not agree, the check takes the slopes beside these points, from h
-to 3h on either side. The two slopes differ for two reasons: the jump at a kink, which does not
-depend on the distance, and the curvature of `fprop`, whose part grows with it. To tell one from the
-other, the check also takes the slopes from h to 15h, whose middles are 4 times as far apart. At a
-kink any value between the two slopes is right (a
-subgradient, Clarke 1983).
+A ReLU has no derivative at 0, and the difference from `x_i - h_i` to `x_i + h_i` mixes its two
+slopes. So where the difference and `bprop` do not agree, the check takes the slopes beside these
+points, from h to 3h on either side. The two slopes differ for two reasons: the jump at a kink,
+which does not depend on the distance, and the curvature of `fprop`, whose part grows with the
+distance. To tell one from the other, the check also takes the slopes from h to 15h, whose middles
+are 4 times as far apart. At a kink any value between the two slopes is right (a subgradient, Clarke
+1983).
 """
 
 from collections.abc import Iterator
@@ -38,13 +38,13 @@ from jitprop.layers.node import what
 from jitprop.layers.weighted import Weighted
 
 STEP = float(np.sqrt(np.finfo(np.float64).eps))
-# The entry of dy, and the scale of a loss. Not 1, so that a bprop that drops or squares it fails; a
-# power of two, so that dividing by it is exact.
+# The entry of dy, and the scale of a loss. It is not 1, so that a bprop that drops or squares it
+# fails. It is a power of two, so that dividing by it is exact.
 UNIT = 0.5
 
 
 NEAR, FAR = 3, 15  # steps h to the end of the shorter and of the longer slope beside a kink
-KINKS = 3  # most that a line of text names
+KINKS = 3  # a line of text names so many at most
 
 
 class GradientError(ValueError):
@@ -53,7 +53,7 @@ class GradientError(ValueError):
 
 @dataclass(frozen=True)
 class Kink:
-    """An entry of a Jacobian at which `fprop` has two derivatives, one on each side.
+    """An entry of a Jacobian where `fprop` has two derivatives, one on each side.
 
     Attributes
     ----------
@@ -86,26 +86,26 @@ class GradCheckResult:
     Attributes
     ----------
     error : float
-        Its relative error, infinite where one of the two derivatives is not finite.
+        Its relative error; infinite if one of the two derivatives is not finite.
     name : str
-        "x", of several inputs "x0", "x1"; or the name of the parameter.
+        "x", or "x0", "x1" for several inputs; or the name of the parameter.
     index : tuple of int
         The entry of `x` or of the parameter.
     output : tuple of int
         The entry of `y`; () for a loss.
     numeric : float
-        The derivative of that output by that entry, by differences of `fprop`; at a kink the value
-        between its two derivatives that is nearest to `analytic`.
+        The derivative of that output by that entry, from differences of `fprop`. At a kink it is
+        the value between the two derivatives that is nearest to `analytic`.
     analytic : float
         The same from `bprop`.
     tolerance : float
         The largest relative error that passes.
     of : str
-        "y", of several outputs "y0", "y1".
+        "y", or "y0", "y1" for several outputs.
     kinks : tuple of Kink
         The kinks at which `bprop` and the central difference do not agree. `fprop` has no
-        derivative there, and `bprop` may return any value between those of the two sides. Others
-        are not listed.
+        derivative there, and `bprop` may return any value between those of the two sides. Other
+        kinks are not listed.
     """
 
     error: float
@@ -155,25 +155,26 @@ def gradcheck(
 ) -> GradCheckResult:
     """Check `bprop` of a module at `x`, or of a loss at the output `x` and the targets `t`.
 
-    The check runs on a copy with float64 parameters, whatever the precision of the module, which
-    itself stays untouched: it checks the formulas, to what float64 can tell. It calls `fprop` twice
-    for every entry of `x` and of the parameters, each time from the same states (a Dropout draws
-    the same numbers again), and six times more where the two disagree. It calls `bprop` once for
-    every entry of `y`, and keeps the Jacobians.
+    The check runs on a copy with float64 parameters, whatever the precision of the module. The
+    module itself stays untouched. So the check tests the formulas, as far as float64 can tell. It
+    calls `fprop` twice for every entry of `x` and of the parameters, each time from the same states
+    (a Dropout draws the same numbers again), and six times more where the two disagree. It calls
+    `bprop` once for every entry of `y`, and keeps the Jacobians.
 
-    Where `fprop` has a kink, as a ReLU at 0, it has a derivative on each side: any value between
-    them passes, and the result says where that was. Where one entry moves several ReLUs that
-    are all at 0, as with a row of zeros and biases of 0, right modules add up to a value that need
-    not be between. That fails, and the message names the kink: check at another `x`.
+    Where `fprop` has a kink, as a ReLU has at 0, it has a derivative on each side. Any value
+    between them passes, and the result says where that was. One entry may move several ReLUs that
+    are all at 0, for example with a row of zeros and biases of 0. Then even right modules may add
+    up to a value that is not between. That fails, and the message names the kink: check at another
+    `x`.
 
     Parameters
     ----------
     module : Module or Loss
-        Any of them, a `Graph`, too.
+        Any module, a `Graph`, too, or any loss.
     x : array, or tuple of arrays
         The input, converted to float64; a tuple for several. Small random numbers are best.
     t : array, tuple of arrays or None
-        For a loss, its targets; a tuple where `x` is one. For a `Weighted` one, (t, weights).
+        The targets of a loss; a tuple if `x` is one. For a `Weighted` loss, (t, weights).
     tolerance : float
         The largest relative error that passes.
     raise_on_error : bool
@@ -182,33 +183,33 @@ def gradcheck(
     Returns
     -------
     GradCheckResult
-        The worst relative error over all Jacobians, and where it is.
+        The worst relative error in all Jacobians, and its place.
 
     Raises
     ------
     GradientError
-        The check failed and `raise_on_error` is set. In any case if `bprop` returned a gradient of
-        a wrong shape.
+        The check failed and `raise_on_error` is set; or, in any case, `bprop` returned a gradient
+        of a wrong shape.
     ValueError
         There is nothing to check because `x` or `y` is empty.
     TypeError
-        Targets without a loss, or a loss without targets.
+        There are targets but no loss, or a loss but no targets.
     """
     if not isinstance(module, Module | Loss):
         raise TypeError(f"gradcheck: module is {what(module)}, expected a module or a loss")
     if isinstance(module, Loss) != (t is not None):
         raise TypeError(f"{module!r}: a loss is checked with targets t, a module without")
-    twin = _float64_twin(_AtTargets(module, t) if isinstance(module, Loss) else module)
+    twin = float64_twin(AtTargets(module, t) if isinstance(module, Loss) else module)
     xs = tuple(np.array(one, np.float64) for one in (x if isinstance(x, tuple) else (x,)))
-    with np.errstate(all="ignore"):  # what is not finite is reported as a failed check
+    with np.errstate(all="ignore"):  # a number that is not finite fails the check
         result = _worst(twin, xs, tolerance)
     if raise_on_error and not result:
         raise GradientError(f"{module!r}: {result}")
     return result
 
 
-class _AtTargets(Module):
-    """A loss at fixed targets: a module whose output is one number, of shape ()."""
+class AtTargets(Module):
+    """A loss with fixed targets: a module whose output is one number, of shape ()."""
 
     def __init__(self, loss: Loss, t: Any) -> None:
         self.loss = loss
@@ -235,15 +236,15 @@ def _as_target(t: Any) -> Any:
     return t.astype(np.float64) if t.dtype.kind == "f" else t
 
 
-def _float64_twin(module: Module) -> Module:
-    """Return a deep copy in which float64 arrays stand for the parameters and their gradients."""
+def float64_twin(module: Module) -> Module:
+    """Return a deep copy whose parameters and gradients are float64."""
     parameters = module.parameters()
     arrays = [array for p in parameters for array in (p.value, p.grad)]
     return copied(module, {id(array): array.astype(np.float64) for array in arrays})
 
 
-class _Function:
-    """A module as a function of its inputs and parameters, which starts from the same states."""
+class Function:
+    """A module as a function of inputs and parameters; each call starts from the same states."""
 
     def __init__(self, module: Module, xs: tuple[Array, ...]) -> None:
         self.module = module
@@ -276,7 +277,7 @@ def _as_tuple(given: Any) -> tuple[Any, ...]:
 
 
 def _worst(module: Module, xs: tuple[Array, ...], tolerance: float) -> GradCheckResult:
-    function = _Function(module, xs)
+    function = Function(module, xs)
     jacobians = _jacobians(function)
     names = ["y"] if len(jacobians) == 1 else [f"y{place}" for place in range(len(jacobians))]
     worst: GradCheckResult | None = None
@@ -284,8 +285,8 @@ def _worst(module: Module, xs: tuple[Array, ...], tolerance: float) -> GradCheck
     for at, (name, variable) in enumerate(function.variables):
         for index in np.ndindex(variable.shape):
             analytics = [jacobian[at][(..., *index)] for jacobian in jacobians]
-            numerics = _numeric_columns(function, variable, index)
-            errors = [_errors(*both) for both in zip(numerics, analytics, strict=True)]
+            numerics = numeric_columns(function, variable, index)
+            errors = [relative_errors(*both) for both in zip(numerics, analytics, strict=True)]
             if any((error > tolerance).any() for error in errors):
                 sides = _sides(function, variable, index)
                 for place, of in enumerate(names):
@@ -293,7 +294,7 @@ def _worst(module: Module, xs: tuple[Array, ...], tolerance: float) -> GradCheck
                     found &= errors[place] > tolerance
                     nearest = np.clip(analytics[place], *np.sort([below, above], axis=0))
                     numerics[place] = np.where(found, nearest, numerics[place])
-                    errors[place] = _errors(numerics[place], analytics[place])
+                    errors[place] = relative_errors(numerics[place], analytics[place])
                     for output in map(tuple, np.argwhere(found).tolist()):
                         both = float(below[output]), float(above[output])
                         kinks.append(Kink(name, index, output, *both, of))
@@ -316,15 +317,15 @@ def _worst(module: Module, xs: tuple[Array, ...], tolerance: float) -> GradCheck
     return replace(worst, kinks=tuple(kinks))
 
 
-def _errors(numeric: Array, analytic: Array) -> Array:
-    """Return the relative errors, infinite where one of the two is not finite."""
+def relative_errors(numeric: Array, analytic: Array) -> Array:
+    """Return the relative errors; infinite where one of the two derivatives is not finite."""
     size = np.maximum(np.maximum(np.abs(numeric), np.abs(analytic)), 1)
     error = np.abs(numeric - analytic) / size
     return np.where(np.isfinite(error), error, np.inf)
 
 
-def _jacobians(function: _Function) -> list[list[Array]]:
-    """Return dy/dvariable for every y and variable, of the shape of the one, then the other."""
+def _jacobians(function: Function) -> list[list[Array]]:
+    """Return dy/dvariable for every y and variable; its shape is that of y, then the variable's."""
     ys = function.fprop()
     if any(array.size == 0 for array in (*function.xs, *ys)):
         shapes = " and ".join(str(x.shape) for x in function.xs)
@@ -348,7 +349,7 @@ def _jacobians(function: _Function) -> list[list[Array]]:
     return jacobians
 
 
-def _numeric_columns(function: _Function, variable: Array, index: tuple[int, ...]) -> list[Array]:
+def numeric_columns(function: Function, variable: Array, index: tuple[int, ...]) -> list[Array]:
     """Return dy/dvariable[index] for every y, of its shape, by central differences."""
     kept = variable[index]
     h = STEP * max(abs(kept), 1)
@@ -358,16 +359,16 @@ def _numeric_columns(function: _Function, variable: Array, index: tuple[int, ...
     variable[index] = below
     ys_below = function.fprop()
     variable[index] = kept
-    # above - below is 2h as it is after rounding
+    # above - below is 2h after rounding
     return [(a - b) / (above - below) for a, b in zip(ys_above, ys_below, strict=True)]
 
 
 def _sides(
-    function: _Function, variable: Array, index: tuple[int, ...]
+    function: Function, variable: Array, index: tuple[int, ...]
 ) -> list[tuple[Array, Array, Array, Array]]:
     """Return four slopes beside `variable[index]` for every y, of its shape.
 
-    These are the slopes over the shorter way below and above, then those over the longer way.
+    First come the slopes over the shorter way, below and above, then those over the longer way.
     """
     kept = variable[index]
     h = STEP * max(abs(kept), 1)
@@ -391,11 +392,12 @@ def _sides(
 def _kinks(
     sides: tuple[Array, Array, Array, Array], numeric: Array, tolerance: float
 ) -> tuple[Array, Array, Array]:
-    """Return the derivatives below and above, and where they belong to the two sides of a kink.
+    """Return the derivatives below and above, and where there is a kink between them.
 
     The middles of the longer slopes are `1 + FAR` steps apart, those of the shorter `1 + NEAR`. A
-    straight line through both differences ends, at no distance, in the jump of the derivative: 0
-    where `fprop` is smooth. Where `fprop` itself jumps, the difference across is not between.
+    straight line through both differences, drawn to distance 0, gives the jump of the derivative:
+    it is 0 where `fprop` is smooth. Where `fprop` itself jumps, the numeric derivative does not lie
+    between the two.
     """
     below, above, far_below, far_above = sides
     near, far = above - below, far_above - far_below

@@ -5,10 +5,9 @@
     y = Linear(200, 10)(h) + Linear(784, 10)(x)
     net = Graph(inputs=x, outputs=y)
 
-`fprop` runs the modules in one topological order, `bprop` in the reverse of it. Where a value is
-used more than once, the gradients that come back are added in the order of the backward pass, each
-to the sum of those before: always the same bits. Nothing recurses along a graph, only into graphs
-within it.
+`fprop` runs the modules in one topological order, `bprop` runs them in reverse. If a value is used
+more than once, its gradients are added in the order of the backward pass, each to the sum of those
+before. So the bits are always the same. Nothing recurses along a graph, only into graphs within it.
 """
 
 import inspect
@@ -29,9 +28,9 @@ from jitprop.layers.summary import mermaid, table
 
 
 class Step(NamedTuple):
-    """A module at its place in a graph: what it runs and the numbers of the values it deals with.
+    """A module at its place in a graph, and the numbers of the values that it takes and gives.
 
-    `module` is a twin of the one that was called if that has run at an earlier step.
+    If the module has run at an earlier step, `module` is a twin of it.
     """
 
     label: str
@@ -40,7 +39,7 @@ class Step(NamedTuple):
     gives: tuple[int, ...]
 
     def multiply_adds(self, widths: Widths) -> int | None:
-        """Return those of the module, for these widths of all values; None: not known."""
+        """Return the module's multiply-adds, for these widths of all values; None: not known."""
         if type(self.module).multiply_adds is Module.multiply_adds:
             return 0
         known = [width for value in self.takes if (width := widths[value]) is not None]
@@ -48,14 +47,15 @@ class Step(NamedTuple):
 
 
 class Graph(Module):
-    """Modules connected in any way but a cycle; a module itself, so graphs nest.
+    """Modules connected in any way without a cycle. A graph is a module itself, so graphs nest.
 
-    A module may be called at several places. Its parameters are shared, and their gradients summed.
-    A module remembers only one `fprop`. So from its second place on, the graph runs a copy of it.
-    All copies have the same arrays of parameters.
+    You may call a module at several places. They share its parameters, and their gradients are
+    summed. A module remembers only one `fprop`. So from its second place on, the graph runs a copy
+    of it. All copies have the same arrays of parameters.
 
-    A parameter is named by the label of its module, which `print(net)` shows, its kind and count:
-    "linear2.w" belongs to the second Linear of the table. A shared one has its first place's name.
+    The name of a parameter begins with the label of its module, which `print(net)` shows. The label
+    is the kind of the module, and a count: "linear2.w" belongs to the second Linear of the table. A
+    shared parameter is named after its first place.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Graph(Module):
     Attributes
     ----------
     modules : tuple of Module
-        In the order in which they run. One at several places is there several times.
+        In the order in which they run. A module at several places is there several times.
     in_widths : tuple of int or None
         Features of each input; None takes any.
     steps : list of Step
@@ -78,7 +78,7 @@ class Graph(Module):
     Raises
     ------
     TypeError
-        `inputs` are no `Input`, or `outputs` no nodes.
+        One of `inputs` is not an `Input`, or one of `outputs` is not a node.
     ValueError
         An input is given twice, is never used, or is missing; or there is a cycle.
     """
@@ -120,9 +120,9 @@ class Graph(Module):
         self._ways: dict[Any, list[Any]] = {}
 
     def fprop(self, *xs: Array) -> Any:
-        """Return the output, (batch, features), for one `x` for each input, all of one batch.
+        """Return the output, (batch, features), or a tuple for a list of outputs.
 
-        For a list of outputs it is a tuple.
+        Takes one `x` for each input, all with the same batch.
         """
         if len(xs) != len(self.in_widths):
             raise TypeError(f"{self!r}: fprop of {len(xs)} arrays, expected {len(self.in_widths)}")
@@ -157,12 +157,13 @@ class Graph(Module):
         return tuple([values[value] for value in self.results])
 
     def bprop(self, *dys: Array | None, need_dx: bool | tuple[bool, ...] = True) -> Any:
-        """Overwrite the gradients of all parameters; return `dx`, a tuple for a list of inputs.
+        """Overwrite all parameters' gradients, the last module first; return `dx`.
 
+        For a list of inputs it is a tuple.
         Takes one `dy` for each output, of its shape and dtype. None stands for an output without a
-        loss: modules that lead only there are not run. The gradient is zero for parameters that
-        reach no loss, None for inputs. `need_dx` may be a tuple with a bool for each input: `dx` is
-        None where it is not needed.
+        loss: modules that lead only there are not run. If no loss depends on a parameter, its
+        gradient is zero; if none depends on an input, its gradient is None. `need_dx` may be a
+        tuple with a bool for each input: `dx` is None where it is not needed.
         """
         if len(dys) != len(self.results):
             raise TypeError(f"{self!r}: bprop of {len(dys)} arrays, expected {len(self.results)}")
@@ -216,7 +217,7 @@ class Graph(Module):
         return tuple(gradients[: len(self.in_widths)]) if self._many else gradients[0]
 
     def _check_shared(self) -> None:
-        """See that a shared parameter is still one array: `module.w = other` made it two."""
+        """Check that a shared parameter is still one array: `module.w = other` makes it two."""
         places = {step for shared in self._shared for step, _ in shared.holders}
         parameters = {step: self.steps[step].module.parameters() for step in places}
         for shared in self._shared:
@@ -229,7 +230,7 @@ class Graph(Module):
                 )
 
     def _way_back(self, need_dx: bool | tuple[bool, ...]) -> list[Any]:
-        """Return the steps that `bprop` takes, without those whose gradients nothing needs.
+        """Return the steps of `bprop`, without those whose gradients nothing needs.
 
         Each is a tuple (number, targets, need). `targets` has an entry for each value that the step
         takes: its number, or None if nothing needs its gradient; it is empty if no gradient is
@@ -272,7 +273,7 @@ class Graph(Module):
         gradients[value] = total
 
     def _fill(self, given: list[Any], gives: tuple[int, ...]) -> None:
-        """Put zeros where some, but not all, outputs of a module reach no loss."""
+        """Put zeros for the outputs of a module that reach no loss, while others do."""
         values = remembered(self, self._values)
         for at, value in enumerate(gives):
             if given[at] is None:
@@ -285,14 +286,14 @@ class Graph(Module):
         return self._buffers[value].rows(like.shape, like.dtype)
 
     def _zero(self, number: int) -> None:
-        """Zero the gradients of a module that reaches no loss, without those it shares."""
+        """Zero the gradients of a module that reaches no loss, except those that it shares."""
         shared = {place for place, _ in self._held.get(number, ())}
         for place, parameter in enumerate(self.steps[number].module.parameters()):
             if place not in shared:
                 kernels.zero(parameter.grad.reshape(-1))
 
     def _collect(self, number: int, started: set[int]) -> None:
-        """Add the gradients of shared parameters that a `bprop` has just left to their totals."""
+        """Add to the totals of shared parameters the gradients that a `bprop` has just computed."""
         parameters = self.steps[number].module.parameters()
         for place, shared in self._held[number]:
             grad = parameters[place].grad.reshape(-1)
@@ -389,7 +390,7 @@ class Graph(Module):
         return tuple(all_widths)
 
     def known_widths(self) -> Widths:
-        """Return the width of every value, as of the last `fprop` or as far as modules tell."""
+        """Return the width of every value, from the last `fprop` or as far as modules tell."""
         if self._values is not None:
             return tuple(value.shape[-1] for value in self._values)
         in_widths = list(self.in_widths)
@@ -399,7 +400,7 @@ class Graph(Module):
                 in_widths[takes[0]] = in_widths[takes[0]] or told
         try:
             return self.widths(tuple(in_widths))
-        except ValueError:  # which fprop will raise as well
+        except ValueError:  # fprop will raise it as well
             return (*in_widths, *[None] * (self._size - len(in_widths)))
 
     def to_mermaid(self) -> str:
@@ -429,7 +430,7 @@ class Graph(Module):
 
 
 def _several(module: Module, method: str, given: Any, count: int) -> tuple[Any, ...]:
-    """Return what a method of a module returned, if it is as many arrays as there should be."""
+    """Return what a method of a module returned; ValueError unless it is so many arrays."""
     if type(given) is not tuple or len(given) != count:
         many = type(given) is tuple
         returned = f"{len(given)} arrays" if many else f"a {type(given).__name__}"

@@ -1,11 +1,11 @@
-"""Identity: `y = x`, `dx = dy`. No kernel is needed: what it is given is what it returns."""
+"""Identity: `y = x`, `dx = dy`. It needs no kernel: it returns its argument."""
 
 from jitprop.layers.batch import Array, MaybeNone, as_gradient, as_input, remembered
 from jitprop.layers.module import Module
 
 
 class Identity(Module):
-    """Returns (batch, features) as it is: a network that ends where it begins, or a spare place."""
+    """Returns (batch, features) as it is: an empty network, or a placeholder for a module."""
 
     _of_a_run = ("_last_x",)
 

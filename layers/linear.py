@@ -41,17 +41,17 @@ class Linear(Module):
         A NumPy Generator, a seed for one, or None for a fresh one. Layers of one network should
         share a Generator: the same seed twice draws the same numbers twice.
     dtype : float32 or float64
-        Of the parameters and of every array that passes through.
+        The dtype of the parameters and of every array that passes through.
     init : str
-        How `w` is drawn: "glorot", or "he" for a layer before a ReLU, which halves what it passes.
+        How `w` is drawn: "glorot", or "he" for a layer before a ReLU, which lets half pass.
 
     Attributes
     ----------
     w : (in_features, out_features) of `dtype`
         Drawn from N(0, sqrt(2 / (in_features + out_features))), as on slide 14 of the exercise
         (Glorot and Bengio 2010), or from N(0, sqrt(2 / in_features)) (He, Zhang, Ren and Sun,
-        "Delving deep into rectifiers", 2015, equation 10). Drawn in float64 and rounded to
-        `dtype`, so that both precisions start from the same network.
+        "Delving deep into rectifiers", 2015, equation 10). The numbers are drawn in float64 and
+        rounded to `dtype`, so that both precisions start from the same network.
     b : (out_features,) of `dtype`
         Zeros at first.
     dw, db : arrays of the shapes and dtype of `w` and `b`
@@ -60,9 +60,9 @@ class Linear(Module):
     Raises
     ------
     ValueError
-        A width is below 1, or `init` is another.
+        A width is below 1, or `init` is neither "glorot" nor "he".
     TypeError
-        A width is no integer, or the dtype is another.
+        A width is not an integer, or `dtype` is neither float32 nor float64.
     """
 
     _of_a_run = ("_x",)
@@ -108,7 +108,10 @@ class Linear(Module):
         return y
 
     def bprop(self, dy: Array, need_dx: bool = True) -> Array | MaybeNone:
-        """Overwrite `dw` and `db`; return `dx`, (batch, in_features), unless it is not needed."""
+        """Overwrite `dw = x.T @ dy` and `db`, the column sums of `dy`; return `dx = dy @ w.T`.
+
+        `dx` is (batch, in_features); None where it is not needed.
+        """
         x = remembered(self, self._x)
         dy = as_gradient(self, dy, (len(x), self.out_features), x.dtype)
         if isinstance(x, SparseBatch):

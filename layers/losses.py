@@ -28,7 +28,7 @@ class Losses(Loss):
     ValueError
         There is no pair.
     TypeError
-        An argument is no pair of a loss and a number.
+        An argument is not a pair of a loss and a number.
     """
 
     def __init__(self, *weighted: tuple[Loss, float]) -> None:
@@ -47,7 +47,7 @@ class Losses(Loss):
         self._weighted = Buffer()
 
     def rows(self, z: Sequence[Array], t: Sequence[Any]) -> Array:  # type: ignore[override]
-        """Return the sum for each row, (batch,), for outputs `z` and targets `t`, one of each loss.
+        """Return the sum for each row, (batch,); `z` and `t` hold outputs and targets of each loss.
 
         Sums run from the first loss to the last.
         """
@@ -87,7 +87,7 @@ class Losses(Loss):
 
 
 def _product(scale: Any, weight: float) -> Any:
-    """Return their product; of an array, as an array, for a tape to compute when it runs."""
+    """Return their product; for an array it is an array, which a tape computes when it runs."""
     if not isinstance(scale, np.ndarray):
         return scale * weight
     product = np.zeros(1)

@@ -1,4 +1,4 @@
-"""Mean squared error: of each row `mean((z - t)^2)`, summed over the batch; `dz = 2 (z - t) / n`.
+"""Mean squared error: `mean((z - t)^2)` of each row, summed over the batch; `dz = 2 (z - t) / n`.
 
 With `bprop(1 / batch)` this is PyTorch's MSELoss.
 """
@@ -11,7 +11,7 @@ from jitprop.layers.module import Loss
 
 
 class MeanSquaredError(Loss):
-    """Squared error of (batch, n), the mean over the n features, summed over the batch."""
+    """Squared error of (batch, n): the mean over the n features, summed over the batch."""
 
     _of_a_run = ("_last",)
 
@@ -23,7 +23,7 @@ class MeanSquaredError(Loss):
     def rows(self, z: Array, t: npt.ArrayLike) -> Array:
         """Return the loss of each row, (batch,), of `z`, (batch, n), for targets `t` of that shape.
 
-        Targets are of the dtype of `z`, or of bool or integers.
+        Targets have the dtype of `z`, or are bool or integers.
         """
         z = as_input(self, "z", z)
         targets = as_targets(self, t, z)

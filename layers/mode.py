@@ -1,4 +1,4 @@
-"""The mode of a network, training or evaluation, for a while: afterwards each part has its own."""
+"""Set the mode of a network, training or evaluation, for a while; then restore each part's own."""
 
 import os
 import threading
@@ -11,9 +11,9 @@ from jitprop.layers.module import Module
 
 _LAYERS = __name__.rpartition(".")[0] + "."
 
-# Networks with modules of a person's own run one after another, in the mode that each needs.
+# Networks with a person's own modules run one after another, each in the mode that it needs.
 one_at_a_time = threading.RLock()
-if hasattr(os, "register_at_fork"):  # a child must not find it held by a thread that it has not
+if hasattr(os, "register_at_fork"):  # a child lacks the other threads: none of them may hold it
     os.register_at_fork(
         before=one_at_a_time.acquire,
         after_in_parent=one_at_a_time.release,
@@ -36,7 +36,7 @@ def in_mode(net: Module, training: bool) -> Iterator[None]:
 
 @contextmanager
 def undisturbed(net: Module) -> Iterator[None]:
-    """Let someone run a network and switch its mode; modes and states are then what they were."""
+    """Let someone run a network and switch its mode; restore modes and states afterwards."""
     modes = [(part, part.training) for part in parts(net)]
     states = [(state.value, state.value.copy()) for state in net.states()]
     try:
@@ -48,10 +48,10 @@ def undisturbed(net: Module) -> Iterator[None]:
 
 
 def _restore(modes: list[tuple[Module, bool]]) -> None:
-    for part, mode in modes:  # by their own methods, the outermost first
+    for part, mode in modes:  # by each part's own method, the outermost first
         if part.training != mode:
             part.train(mode)
-    for part, mode in modes:  # what stands in two graphs was switched by both
+    for part, mode in modes:  # two graphs may have switched one part
         if part.training != mode:
             part.training = mode
 
@@ -80,7 +80,7 @@ _KNOWN: dict[type, bool] = {}
 
 
 def _is_module(kind: type) -> bool:
-    """Whether objects of a class are modules: to ask an abstract class for each takes long."""
+    """Whether objects of a class are modules; kept, since it is slow to ask an abstract class."""
     if kind not in _KNOWN:
         _KNOWN[kind] = issubclass(kind, Module)
     return _KNOWN[kind]

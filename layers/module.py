@@ -1,4 +1,4 @@
-"""What every building block of a network has in common: `Module`, `Loss` and `Parameter`."""
+"""What all building blocks of a network have in common: `Module`, `Loss` and `Parameter`."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ class Parameter:
     Attributes
     ----------
     name : str
-        "w", "b"; with the module in front inside a `Sequential`, "0.w", or a `Graph`, "linear1.w".
+        "w", "b". Within a `Sequential` or a `Graph` it begins with the module: "0.w", "linear1.w".
     value : array of float32 or float64
         The numbers that training changes, C-contiguous.
     grad : array of the shape and dtype of `value`
@@ -34,12 +34,12 @@ class Parameter:
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """What a module keeps from batch to batch without learning it; part of a checkpoint.
+    """What a module keeps from batch to batch but does not learn; part of a checkpoint.
 
     Attributes
     ----------
     name : str
-        As that of a parameter.
+        Like that of a parameter.
     value : array
         The module's own array.
     """
@@ -51,27 +51,27 @@ class State:
 class Module(Copied, ABC):
     """A differentiable function with parameters, run on a batch with one sample a row.
 
-    What `fprop` and `bprop` return lies in a buffer of the module and is valid until the next call
-    of the same method; where there is nothing to compute, it is the argument itself. A module
+    `fprop` and `bprop` return a buffer of the module, which is valid until the next call of the
+    same method. If there is nothing to compute, they return the argument itself. A module
     remembers its last `fprop` by reference, so leave `x` and `y` as they are until `bprop` is done.
-    `bprop` may be called several times after one `fprop`.
+    You may call `bprop` several times after one `fprop`.
 
     A copy, by `copy.deepcopy` or `pickle`, has parameters, states and settings, and remembers no
-    `fprop`; attributes of a person's own are copied as they are.
+    `fprop`. Attributes that you add are copied as they are.
 
     Called on nodes, a module becomes a part of a graph: see `Graph`.
 
-    A module of one's own defines `fprop` and `bprop`, and `parameters` if it has any; with
-    `out_width`, widths are known and checked before anything runs. One that returns a tuple from
-    `fprop` says in `outputs` how long it is.
+    Your own module defines `fprop` and `bprop`, and `parameters` if it has any. If it defines
+    `out_width`, widths are checked before anything runs. If its `fprop` returns a tuple, `outputs`
+    says how long that is.
 
     Attributes
     ----------
     training : bool
         False in evaluation, when Dropout is off.
     pixels : bool or None
-        Whether bytes that a network is given are pixels, which are divided by 255. None: nobody has
-        said, and they are. `jitprop.fit(..., pixels=...)` says it.
+        Whether bytes that a network gets are pixels, which are divided by 255. None: nobody has set
+        it, and they are. `jitprop.fit(..., pixels=...)` sets it.
     outputs : int or None
         How many values `fprop` returns in a tuple; None if it returns one array.
 
@@ -88,7 +88,7 @@ class Module(Copied, ABC):
 
     @abstractmethod
     def fprop(self, *xs: Any, **unused: Any) -> Any:
-        """Return `y`, (batch, features); a tuple of them if there are several.
+        """Return `y`, (batch, features), or a tuple of several.
 
         Takes one `x`, (batch, features), for each input: `fprop(x)`, `fprop(a, b)`.
         """
@@ -108,7 +108,7 @@ class Module(Copied, ABC):
         Raises
         ------
         TypeError
-            Arguments are no nodes, or not as many as `fprop` takes.
+            An argument is not a node, or they are not as many as `fprop` takes.
         ValueError
             Their widths do not fit.
         """
@@ -123,7 +123,7 @@ class Module(Copied, ABC):
         yield self
 
     def _can_learn(self) -> bool:
-        """Whether it can learn: a module with an `update` of its own is taken for one that does."""
+        """Whether it can learn: any module with an `update` of its own counts as one that can."""
         return type(self).update is not Module.update or bool(self.parameters())
 
     def out_width(self, *in_features: int) -> int | tuple[int, ...] | None:
@@ -169,13 +169,13 @@ class Module(Copied, ABC):
 class Loss(Copied, ABC):
     """A criterion at the end of a network: how far the output is from the targets.
 
-    A loss of one's own defines `bprop`, and `rows` or, where no row has a loss of its own, `fprop`.
+    Your own loss defines `bprop` and `rows`; or, if single rows have no loss, `bprop` and `fprop`.
 
     Attributes
     ----------
     classification : bool
-        Whether targets are classes: labels, or numbers for each class, the largest for the right
-        one.
+        Whether targets are classes: labels, or a number for each class, with the largest at the
+        right one.
     target_range : tuple of float
         The smallest and the largest number that targets may be; `fit` and this package's losses
         refuse others.
@@ -185,19 +185,19 @@ class Loss(Copied, ABC):
     target_range: tuple[float, float] = EVERYTHING
 
     def fprop(self, z: Array, t: npt.ArrayLike) -> float:
-        """Return the loss of the output `z`, (batch, features), for the targets `t`, summed.
+        """Return the sum of the losses of all rows of the output `z`, (batch, features), for `t`.
 
         Each loss says which targets it takes; `fprop` and `rows` both prepare `bprop`.
         """
         return float(kernels.total(self.rows(z, t)))
 
     def rows(self, z: Array, t: npt.ArrayLike) -> Array:
-        """Return the loss of each row, (batch,), in a buffer of the loss; else as `fprop`.
+        """Return the loss of each row, (batch,), in a buffer of the loss; arguments as in `fprop`.
 
         Raises
         ------
         NotImplementedError
-            A loss of one's own defines only `fprop`.
+            Your own loss defines only `fprop`.
         """
         raise NotImplementedError(f"{self!r} has no rows(z, t), the loss of each row")
 
@@ -206,8 +206,8 @@ class Loss(Copied, ABC):
         """Return the gradient of `scale * loss` by `z`, of the shape and dtype of `z`.
 
         With `scale` 1 / batch it is the gradient of the mean (slide 12). It lies in a buffer of the
-        loss, valid until the next `bprop`. This package's losses take a float64 array of no
-        dimensions, too, which a tape reads whenever it runs.
+        loss, which is valid until the next `bprop`. As `scale`, this package's losses also take a
+        float64 array of no dimensions, which a tape reads whenever it runs.
         """
 
     def _within(self) -> "Iterator[Loss]":
@@ -217,7 +217,7 @@ class Loss(Copied, ABC):
     def hint(self, value: float) -> str:
         """Return why the loss may have become a `value` that is not finite, and what helps.
 
-        It is "", or begins with a colon: a message such as "the loss became inf" goes on with it.
+        The text is "", or begins with a colon: it follows a message such as "the loss became inf".
         """
         return ""
 

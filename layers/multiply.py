@@ -1,4 +1,4 @@
-"""Product, elementwise: of two inputs, `y = x0 * x1`, or of one and a number, `y = x * constant`.
+"""Product, elementwise: two inputs, `y = x0 * x1`, or an input and a number, `y = x * constant`.
 
 dx0 = dy * x1,  dx1 = dy * x0          dx = dy * constant
 """
@@ -30,7 +30,7 @@ class Multiply(Module):
     Raises
     ------
     TypeError
-        `constant` is no number.
+        `constant` is not a number.
     """
 
     _of_a_run = ("_xs",)
@@ -54,7 +54,7 @@ class Multiply(Module):
         return y
 
     def bprop(self, dy: Array, need_dx: bool = True) -> Array | tuple[Array, Array] | MaybeNone:
-        """Return `dy` times the other input, for both; or `dy * constant`; unless not needed."""
+        """Return `dy` times the other input, for both; or `dy * constant`. None if not needed."""
         xs = remembered(self, self._xs)
         shape, dtype = xs[0].shape, xs[0].dtype
         dy = as_gradient(self, dy, shape, dtype)

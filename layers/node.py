@@ -1,6 +1,6 @@
-"""Nodes: what modules called on nodes will return, and how modules are called on them.
+"""Nodes: they stand for what modules will return, and modules are called on them.
 
-A node computes nothing. `Graph` runs the calls behind the nodes that it is given as outputs.
+A node computes nothing. `Graph` runs the calls behind the nodes that it gets as outputs.
 """
 
 import inspect
@@ -13,12 +13,12 @@ from jitprop.layers.batch import as_integer
 
 Widths = tuple[int | None, ...]
 
-# What `a + b`, `a - b` and `a * b` are: each of these modules puts itself here.
+# The modules for `a + b`, `a - b` and `a * b`: each of them puts itself here.
 OPERATIONS: dict[str, Callable[..., Any]] = {}
 
 
 class Call:
-    """A module on its input nodes; what the nodes of its outputs share."""
+    """A module on its input nodes; the nodes of its outputs share it."""
 
     def __init__(self, module: Any, inputs: tuple["Node", ...], widths: Widths) -> None:
         self.module = module
@@ -30,7 +30,7 @@ class Node:
     """A value of a graph in the making: what a module will return. Nothing is computed yet.
 
     `a + b`, `a - b` and `a * b` are the modules Add, Subtract and Multiply, elementwise;
-    `a * 0.5` multiplies by a constant. They raise what calling the module does.
+    `a * 0.5` multiplies by a constant. They raise the same errors as a call of the module.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class Node:
 
 
 class Input(Node):
-    """A value that the graph is given.
+    """A value that comes into the graph.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class Input(Node):
     ValueError
         The width is below 1.
     TypeError
-        The width is no integer.
+        The width is not an integer.
     """
 
     def __init__(self, features: int | None = None) -> None:
@@ -107,10 +107,10 @@ def call(module: Any, nodes: Sequence[Node]) -> Any:
 
 
 def what(thing: object) -> str:
-    """Return what something is that should be something else."""
+    """Return words for a thing of a wrong kind."""
     if isinstance(thing, type):
         return "a class"
-    # An estimator is taken for its network.
+    # Some take an estimator for its network.
     inner = ", whose network is its network_" if hasattr(thing, "network_") else ""
     return f"of type {type(thing).__name__}{inner}"
 
@@ -126,7 +126,7 @@ def takes(fprop: Callable[..., Any]) -> tuple[int, float]:
 
 
 def out_width(module: Any, widths: Sequence[int | None], sources: Sequence[Any]) -> Any:
-    """Return what `module.out_width` does, None for each width that is not known."""
+    """Return what `module.out_width` returns; None for each width that is not known."""
     unknown = None if module.outputs is None else (None,) * module.outputs
     told = getattr(module, "in_features", None)
     if len(widths) == 1 and isinstance(told, int):
@@ -141,7 +141,7 @@ def out_width(module: Any, widths: Sequence[int | None], sources: Sequence[Any])
 
 
 def comes_from(error: ValueError, sources: Sequence[Any]) -> str:
-    """Return the message of an error of a module with the other end: what the module takes."""
+    """Return the message of a module's error, with the sources of what the module takes."""
     if "comes from" in str(error):  # a graph within has said it
         return str(error)
     return f"{error}; it comes from {' and '.join(map(repr, sources))}"

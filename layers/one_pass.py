@@ -11,7 +11,7 @@ from jitprop.layers.module import Loss
 
 
 class OnePass(Loss):
-    """A loss that leaves its gradient as it goes over the rows; `bprop` only scales it.
+    """A loss that computes its gradient together with its rows; `bprop` only scales it.
 
     A class of this kind defines `_compute`.
     """
@@ -33,7 +33,7 @@ class OnePass(Loss):
         targets = self._targets(t, z)
         losses = self._rows.rows(z.shape[:1], z.dtype)
         gradient = self._gradient.rows(z.shape, z.dtype)
-        # Unscaled: a product with 1 is exact, so bprop gives the bits of scaling right here.
+        # Not scaled: a product with 1 is exact, so bprop gives the same bits as scaling here.
         self._compute(z, targets, 1.0, gradient, losses)
         self._last_gradient = gradient
         return losses

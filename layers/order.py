@@ -1,4 +1,4 @@
-"""The order in which the modules of a graph run: each behind those that it depends on."""
+"""The order in which the modules of a graph run: each after those that it depends on."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from jitprop.layers.node import Call, Input, Node, what
 
 
 def as_nodes(name: str, given: Node | Sequence[Node]) -> list[Node]:
-    """Return the nodes given to a graph as a list, after a look at each."""
+    """Return the nodes given to a graph as a list, after a check of each."""
     nodes = [given] if isinstance(given, Node) else given
     if not isinstance(nodes, (list, tuple)) or not nodes:
         raise TypeError(f"Graph: {name} is {given!r}, expected a node or a list of nodes")
@@ -23,7 +23,7 @@ def as_nodes(name: str, given: Node | Sequence[Node]) -> list[Node]:
 
 
 def in_order(inputs: list[Node], outputs: list[Node]) -> list[Call]:
-    """Return all calls that the outputs depend on, each behind those that it depends on."""
+    """Return all calls that the outputs depend on, each after those that it depends on."""
     order: list[Call] = []
     known = set(inputs)
     unused = known.difference(outputs)
@@ -65,7 +65,7 @@ def in_order(inputs: list[Node], outputs: list[Node]) -> list[Call]:
 
 
 class _Outputs:
-    """What takes the outputs of a graph, for messages."""
+    """Stands in messages for what takes the outputs of a graph."""
 
     def __repr__(self) -> str:
         return "the output"

@@ -1,4 +1,4 @@
-"""Loss of counts: of each row the mean of `exp(z) - t z + t log(t) - t`, summed over the batch."""
+"""Loss of counts: the mean of `exp(z) - t z + t log(t) - t` in each row, summed over the batch."""
 
 import math
 
@@ -10,17 +10,17 @@ from jitprop.layers.one_pass import OnePass
 
 
 class PoissonLoss(OnePass):
-    """Loss of counts, (batch, n), of which the network's output `z` is the logarithm of the rate.
+    """Loss of counts, (batch, n); the network's output `z` is the logarithm of their rate.
 
-    Targets are of the shape and dtype of `z`, or of bool or integers; they are at least 0, and need
+    Targets have the shape and dtype of `z`, or are bool or integers. They are at least 0, and need
     not be whole. The gradient is `(exp(z) - t) / n`. The loss is 0 where `exp(z)` is the target.
-    The rates that a trained network gives are `numpy.exp(predict(net, x))`.
+    `numpy.exp(predict(net, x))` gives the rates of a trained network.
 
     Notes
     -----
     With `bprop(1 / batch)` this is half of scikit-learn's mean_poisson_deviance. The loss "poisson"
-    of its MLPRegressor sums over the outputs: it is the same for one, n times as much for n.
-    PyTorch's PoissonNLLLoss(log_input=True) has the same gradient; its number leaves out the
+    of its MLPRegressor sums over the outputs: it is n times as much for n outputs.
+    PyTorch's PoissonNLLLoss(log_input=True) has the same gradient. Its value leaves out the
     constant `t log(t) - t`, or, with full=True, has Stirling's approximation in its place.
     """
 
@@ -33,5 +33,5 @@ class PoissonLoss(OnePass):
         kernels.poisson_loss(z, t, scale, gradient, losses)
 
     def hint(self, value: float) -> str:
-        """Return what an infinite loss means."""
+        """Return why a loss is infinite."""
         return ": exp(z), the rate, is too large for the dtype" if value == math.inf else ""

@@ -9,10 +9,10 @@ from jitprop.layers.node import Input, call, what
 
 
 class Sequential(Graph):
-    """Modules run one after another: the graph that is a chain, of any width that they take.
+    """Modules that run one after another: a graph that is a chain, for any width that they take.
 
-    It has a length and can be iterated, indexed and sliced as a list can (a slice shares the
-    modules): the training loop of slide 12 takes it as it takes a list.
+    Like a list, it has a length and can be iterated, indexed and sliced (a slice shares the
+    modules). So the training loop of slide 12 takes it as it takes a list.
 
     Parameters are named by the place of their module: "0.w", "0.b", "2.w", ...
 
@@ -31,7 +31,7 @@ class Sequential(Graph):
     ValueError
         There is no module, or the widths of two neighbours do not fit.
     TypeError
-        An argument is no module.
+        An argument is not a module.
     """
 
     def __init__(self, *modules: Module) -> None:

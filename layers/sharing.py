@@ -11,13 +11,13 @@ from jitprop.layers.module import Module, Parameter
 
 @dataclass
 class Shared:
-    """A parameter that modules at several places have.
+    """A parameter that modules at several places share.
 
     Attributes
     ----------
     holders : list of pairs of int
-        Step and place in `parameters()` of each, in the order of the steps. What the first calls
-        its gradient is the gradient of the parameter.
+        The step of each module and the place in its `parameters()`, in the order of the steps. The
+        gradient of the parameter lies where the first module has it.
     total : Buffer
         For the sum so far in a backward pass.
     """
@@ -32,8 +32,8 @@ def share(
     """Return the module at each place, which of its parameters are new, and the shared ones.
 
     A module gets a twin if any part of it stood at an earlier place. A twin is a copy, except that
-    it has the very arrays of the parameters and states. The new parameters are None where the
-    module is no twin.
+    it has the same arrays of parameters and states. The new parameters are None for a module that
+    is not a twin.
     """
     twins: list[Module] = []
     news: list[list[int] | None] = []

@@ -1,7 +1,7 @@
 """Cross-entropy of independent sigmoids: the sum over the outputs, and over the batch.
 
-The gradient on logits is `sigmoid(z) - t`, and nothing is lost where a sigmoid is all but 0 or 1,
-because the logarithm is never taken of one.
+The gradient on logits is `sigmoid(z) - t`. Nothing is lost where a sigmoid is almost 0 or 1,
+because no logarithm of a sigmoid is ever taken.
 """
 
 import numpy.typing as npt
@@ -12,12 +12,11 @@ from jitprop.layers.one_pass import OnePass
 
 
 class SigmoidCrossEntropy(OnePass):
-    """Cross-entropy of logits, (batch, n), for several labels at once, with the sigmoid in it.
+    """Cross-entropy of logits, (batch, n), for several labels at once; it includes the sigmoid.
 
-    Each output says by itself whether a label is there: targets are (batch, n), 1 where it is and 0
-    where not, or from 0 to 1, of the shape and dtype of `z`, or of bool or integers. One output is
-    enough for two classes. The probabilities of a trained network are those of `Sigmoid` on what
-    `predict` returns.
+    Each output says by itself whether a label is there. Targets are (batch, n): 1 if the label is
+    there, 0 if not, or a number between. They have the dtype of `z`, or are bool or integers. One
+    output is enough for two classes. `Sigmoid` turns what `predict` returns into probabilities.
 
     Notes
     -----

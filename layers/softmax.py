@@ -1,7 +1,7 @@
 """Softmax of every row: `y = exp(x) / sum(exp(x))`, `dx = y * (dy - sum(dy * y))`.
 
-To train with the cross-entropy of probabilities; `SoftmaxCrossEntropy` does both at once from the
-logits, and stays exact where a probability underflows.
+It is for training with the cross-entropy of probabilities. `SoftmaxCrossEntropy` does both at once
+from the logits, and stays exact where a probability underflows.
 """
 
 from jitprop import kernels

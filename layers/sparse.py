@@ -1,10 +1,10 @@
-"""Examples with mostly zeros, as the first layer of a network may take them.
+"""Examples with mostly zeros, in the forms that the first layer of a network may take.
 
     y = x @ w + b      over the inputs of an example that are not zero
     dw = x.T @ dy      over the examples in which the input is not zero
 
-Zero times a finite weight adds nothing to a chain of multiply-adds: the results are the bits of the
-dense products.
+Zero times a finite weight adds nothing to a chain of multiply-adds. So the results have the same
+bits as the dense products.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ class SparseImages:
     ----------
     images : (n, pixels) uint8
     dtype : float32 or float64
-        The dtype that the network computes with.
+        The dtype in which the network computes.
 
     Attributes
     ----------
@@ -57,14 +57,14 @@ class SparseImages:
 
 
 class CompressedRows:
-    """Rows of numbers, of each only those that are stored: see `jitprop.kernels.csr`.
+    """Rows that store only some of their numbers; the others are 0: see `jitprop.kernels.csr`.
 
     Parameters
     ----------
     data : (stored,) float32 or float64
         The numbers.
     indices : (stored,) int64
-        Their columns, which rise in each row.
+        Their columns, in rising order in each row.
     starts, ends : (n,) int64
         Where each row begins and ends.
     features : int
@@ -75,7 +75,7 @@ class CompressedRows:
     shape : tuple of int
         (n, features).
     dtype : float32 or float64
-        Of the numbers. Before `astype` it may be another.
+        Of the numbers. Before `astype` it may be any other.
     """
 
     def __init__(
@@ -94,12 +94,12 @@ class CompressedRows:
         return CompressedRows(self.data, self.indices, starts, ends, self.shape[1])
 
     def astype(self, dtype: npt.DTypeLike) -> "CompressedRows":
-        """Return the rows in a dtype; nothing is copied that fits."""
+        """Return the rows in a dtype; what fits already is not copied."""
         data = np.require(self.data, dtype, ("C", "ALIGNED"))
         return CompressedRows(data, self.indices, self.starts, self.ends, self.shape[1])
 
     def place(self, at: int) -> tuple[int, int]:
-        """Return row and column of a stored number; rows are stored one behind the other."""
+        """Return the row and the column of a stored number."""
         return int(np.searchsorted(self.ends, at, "right")), int(self.indices[at])
 
     def stored(self, row: int) -> Array:
@@ -107,7 +107,7 @@ class CompressedRows:
         return self.data[self.starts[row] : self.ends[row]]
 
     def density(self) -> float:
-        """Return the share of what is stored."""
+        """Return the share of the numbers that is stored."""
         stored = int(self.ends.sum() - self.starts.sum())
         return stored / max(1, self.shape[0] * self.shape[1])
 
@@ -132,7 +132,7 @@ class CompressedRows:
 
 
 class SparseBatch:
-    """The rows `index` of others: what `Linear` takes in the place of (batch, features)."""
+    """The rows `index` of sparse examples; `Linear` takes them in place of (batch, features)."""
 
     ndim = 2
 
@@ -154,7 +154,7 @@ class SparseBatch:
 
 
 class SparseRows(SparseBatch):
-    """Rows of numbers, (batch, features), many of which are zero: forwards only."""
+    """Rows of numbers, (batch, features), with many zeros: forwards only."""
 
     def __init__(self, x: Array) -> None:
         self.x, self.shape, self.dtype = x, x.shape, x.dtype

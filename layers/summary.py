@@ -12,8 +12,8 @@ Row = tuple[str, ...]
 def table(graph: Graph) -> str:
     """Return a line for each input and module, and the totals.
 
-    Parameters of a module at several places count at the first; multiply-adds are those of one
-    sample forwards. "?" stands for a width that is not known before the graph has run.
+    Parameters of a module at several places count at its first place. Multiply-adds are those of
+    one sample forwards. "?" stands for a width that is not known before the graph has run.
     """
     widths = graph.known_widths()
     names = _names(graph)
@@ -66,7 +66,7 @@ def mermaid(graph: Graph) -> str:
 
 
 def _names(graph: Graph) -> list[str]:
-    """Return what each value is called: as its step, with its place if there are several."""
+    """Return the name of each value: that of its step, with its place if there are several."""
     names = ["x" if len(graph.in_widths) == 1 else f"x{at}" for at in range(len(graph.in_widths))]
     for step in graph.steps:
         several = len(step.gives) > 1
@@ -84,7 +84,7 @@ def _short(text: str) -> str:
 
 
 def _aligned(rows: list[Row]) -> str:
-    """Return rows as lines: numbers, the last two columns, to the right; a rule around the body."""
+    """Return rows as lines: the last two columns, numbers, to the right; a rule around the body."""
     wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
@@ -98,7 +98,7 @@ def _aligned(rows: list[Row]) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Return text as it may stand between quotes in Mermaid."""
+    """Return text in a form that may stand between quotes in Mermaid."""
     for character, code in (("#", "#35;"), ('"', "#quot;"), ("<", "#lt;"), (">", "#gt;")):
         text = text.replace(character, code)
     return " ".join(text.replace("`", "#96;").split())

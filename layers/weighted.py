@@ -16,25 +16,25 @@ class Weighted(Loss):
 
     `weights` are (batch,) finite numbers of at least 0, one for each row; `t` is what the loss
     itself takes. A row of weight 0 has no loss and no gradient, whatever its output is. Weights of
-    1 give the very bits of the loss without weights. The gradient of the weighted mean is that of
-    `bprop(1 / sum(weights))`.
+    1 give the same bits as the loss without weights. `bprop(1 / sum(weights))` gives the gradient
+    of the weighted mean.
 
     `fit` makes it by itself: see its argument `sample_weight`.
 
     Parameters
     ----------
     loss : Loss
-        Any that has a loss for each row: it defines `rows`.
+        Any loss that defines `rows`, the loss of each row.
 
     Attributes
     ----------
     loss : Loss
-        As given. `classification` and `target_range` are its own.
+        As given. `classification` and `target_range` are those of this loss.
 
     Raises
     ------
     TypeError
-        It is no loss, or one that defines only `fprop`.
+        `loss` is not a loss, or it defines only `fprop`.
     """
 
     _of_a_run = ("_last_weights",)
@@ -58,7 +58,7 @@ class Weighted(Loss):
     def rows(self, z: Any, t: Any) -> Array:
         """Return the weighted loss of each row, (batch,), for the targets `t`, `(t, weights)`.
 
-        Weights are (batch,), of the dtype of `z` or of other numbers, which are converted.
+        Weights are (batch,), of the dtype of `z` or of other numbers, which it converts.
         """
         if not (isinstance(t, tuple | list) and len(t) == 2):
             raise TypeError(f"{self!r}: t is {what(t)}, expected a pair (t, weights)")
@@ -95,7 +95,7 @@ class Weighted(Loss):
             )
         if weights.dtype.kind not in "biuf":
             raise TypeError(f"{self!r}: weights are {weights.dtype}, expected numbers")
-        # A tape does not look again: `fit` has checked all of them before.
+        # A tape does not check them again: `fit` has checked all of them before.
         if weights.size and not (weights.min() >= 0 and weights.max() < np.inf):
             wrong = weights[~((weights >= 0) & (weights < np.inf))][0]
             raise ValueError(f"{self!r}: a weight is {wrong}, expected finite numbers, 0 or more")
@@ -113,7 +113,7 @@ class Weighted(Loss):
 
 
 def _kind(x: Array) -> Any:
-    """Return the dtype in which `x` is weighed: a person's own loss may have another."""
+    """Return the dtype in which `x` is weighed; a person's own loss may return any dtype."""
     return x.dtype if x.dtype in (np.float32, np.float64) else np.float64
 
 

@@ -48,7 +48,7 @@ def threads(text: str | None) -> list[int]:
 
 
 def providers(text: str | None, quick: bool) -> list[str]:
-    """Those asked for, or those there are; ours always, and first."""
+    """The providers that the text names, or all installed ones; ours always, and first."""
     if text is None:
         names = [OURS, "numpy"] if quick else list(PROVIDERS)
         return [name for name in names if PROVIDERS[name].installed()]
@@ -72,7 +72,7 @@ def chosen(text: str, quick: bool) -> list[cases.Case]:
 
 
 def measure(runner: Runner, chosen: list[cases.Case], peers: list[str]) -> list[Row]:
-    """All rows, each case printed as it comes."""
+    """All rows; print each case as it comes."""
     for count in runner.threads:
         peak, copy = runner.machine(count)
         print(f"{count} threads: peak {peak / 1e9:.1f} GFLOP/s, copy {copy / 1e9:.1f} GB/s")
@@ -129,7 +129,7 @@ def save(folder: Path, rows: list[Row], versions, instructions: str, dtype: str,
 
 
 def drawing(warn):
-    """The module that draws, or None and a line where matplotlib is missing."""
+    """The module that draws; without matplotlib, None and a line."""
     try:
         from perf import pictures
     except ImportError as error:

@@ -10,8 +10,8 @@ It reads pickled requests from stdin and answers on stdout, as `perf.worker` doe
     ("release",)
         forget all
 
-The network is linear layers with a tanh between. Each library has its arguments as its users have
-them: arrays of NumPy, except that PyTorch has tensors, and gives such.
+The network is linear layers with a tanh between. Each library gets its arguments as its users have
+them: arrays of NumPy, or tensors for PyTorch, which also returns tensors.
 """
 
 import gc
@@ -30,7 +30,7 @@ Arrays = list[np.ndarray]
 
 
 class Jitprop(worker.Jitprop):
-    """Ours: a `Predictor`, called."""
+    """Ours: the call of a `Predictor`."""
 
     def asker(self, parameters: Arrays, x: np.ndarray) -> Callable[[], Any]:
         from jitprop.training import Predictor, mlp
@@ -59,7 +59,7 @@ class Torch(trainers.Torch):
 
 
 class OnnxRuntime(worker.Numpy):
-    """A graph of any number of rows, as exporters write them; threads spin, as by default."""
+    """A graph for any number of rows, as exporters write it; threads spin, as by default."""
 
     name = "onnxruntime"
 
@@ -110,7 +110,7 @@ LIBRARIES: dict[str, Any] = {
 
 
 def mode(library) -> AbstractContextManager:
-    """What calls happen within: entering it is not timed."""
+    """The context of all calls; the time does not include entering it."""
     return library.library.inference_mode() if library.name == "torch" else nullcontext()
 
 

@@ -29,12 +29,12 @@ COLUMNS = (
     "cpu", "instructions", "python", "numpy", "commit", "date",
 )  # fmt: skip
 
-Key = tuple[str, str]  # a provider, and the form in which it is given the rows
+Key = tuple[str, str]  # a provider, and the form in which it gets the rows
 
 
 @dataclass(frozen=True)
 class Case:
-    """Rows that are asked together: the first test images, or bytes of which none is zero."""
+    """Rows of one question: the first test images, or bytes without a zero."""
 
     rows: int
     picture: str = "image"
@@ -79,7 +79,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def providers(text: str | None, quick: bool) -> list[str]:
-    """Those asked for, or all; ours always, and first."""
+    """The providers that the text names, or all; ours always, and first."""
     if text is None:
         return [OURS, "numpy"] if quick else list(ASKERS)
     names = text.split(",")
@@ -90,7 +90,7 @@ def providers(text: str | None, quick: bool) -> list[str]:
 
 
 def cases(text: str | None, quick: bool) -> list[Case]:
-    """Of the numbers of rows asked for, or of all; a quick run leaves out the most."""
+    """Cases with the numbers of rows in the text, or all; a quick run leaves out the largest."""
     known = list(map(str, ROWS))
     counts = known[: -1 if quick else None] if text is None else text.split(",")
     for count in counts:
@@ -100,7 +100,7 @@ def cases(text: str | None, quick: bool) -> list[Case]:
 
 
 def expected(parameters: Sequence[np.ndarray], pixels: np.ndarray) -> np.ndarray:
-    """The network in float64."""
+    """The answers of the network in float64."""
     w1, b1, w2, b2 = (parameter.astype(np.float64) for parameter in parameters)
     return np.tanh(pixels / 255.0 @ w1 + b1) @ w2 + b2
 
@@ -110,7 +110,7 @@ def judge(result: np.ndarray, right: np.ndarray) -> None:
     if result.shape != right.shape:
         raise WrongResult(f"shape {result.shape}, expected {right.shape}")
     worst = float(np.abs(result - right).max())
-    if not worst <= BOUND:  # also of NaN
+    if not worst <= BOUND:  # NaN fails, too
         raise WrongResult(f"a logit is off by {worst:.2g}, more than {BOUND:g}")
     others = np.count_nonzero(result.argmax(axis=1) != right.argmax(axis=1))
     if others:
@@ -145,18 +145,18 @@ class Asking:
         return {name: worker.description for (name, _), worker in self.workers.items()}
 
     def measure(self, case: Case, threads: int) -> list[Asked]:
-        """Of every provider that was right, ours first; nothing, if ours was not."""
+        """Times of every provider that was right, ours first; nothing if ours was wrong."""
         workers = {name: worker for (name, n), worker in self.workers.items() if n == threads}
         try:
             keys = self._right(case, threads, workers)
             return self._rounds(case, threads, workers, keys)
         finally:
             for worker in workers.values():
-                with suppress(WorkerError):  # it ended, and that has been said
+                with suppress(WorkerError):  # it ended, and a line has said so
                     worker.ask("release")
 
     def _right(self, case: Case, threads: int, workers: dict[str, Worker]) -> list[Key]:
-        """Those whose answers are right."""
+        """The providers and forms whose answers are right."""
         pixels = case.pixels()
         right = expected(self.parameters, pixels)
         found = []
@@ -183,7 +183,7 @@ class Asking:
         for _ in range(self.options.rounds if queue else 0):
             for name, form in queue:
                 times[name, form].append(workers[name].ask("measure", form))
-            queue.append(queue.pop(0))  # nobody always follows the same
+            queue.append(queue.pop(0))  # so that no one always follows the same other
         rows = []
         for name, form in keys:
             q1, median, q3 = quartiles(times[name, form])
@@ -200,7 +200,7 @@ HEADER = (
 
 
 def described(row: Asked) -> str:
-    """What a network is given."""
+    """What a network gets."""
     return row.form if row.picture == "image" else f"{row.form} {row.picture}"
 
 

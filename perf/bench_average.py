@@ -1,4 +1,4 @@
-"""The mean of weights over steps, one step more. A shape is that of the weights."""
+"""One more step of the mean of weights over steps. A shape is that of the weights."""
 
 from perf.cases import Case, number, signed
 

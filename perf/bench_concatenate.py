@@ -1,4 +1,4 @@
-"""Columns into a wider batch and out of it. A shape is (batch, columns), half of the batch's."""
+"""Columns into a wider batch and out of it. A shape is (batch, columns): half of that batch."""
 
 import numpy as np
 

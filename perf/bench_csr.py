@@ -1,7 +1,7 @@
-"""Products with rows of which most numbers are zero, as of words in texts. A shape is (M, N, K).
+"""Products with rows of mostly zeros, like counts of words in texts. A shape is (M, N, K).
 
-The libraries beside multiply the dense rows; `python -m perf.bench_csr [THREADS]` compares with
-SciPy's products of sparse rows, on a new batch each time.
+Other libraries multiply the dense rows. `python -m perf.bench_csr [THREADS]` compares with SciPy's
+products of sparse rows, on a new batch each time.
 """
 
 import sys
@@ -95,7 +95,7 @@ def cases():
 
 
 def compare(outputs, dtype):
-    """Print medians over rounds of time over time of SciPy, which finds the batch before."""
+    """Print medians over rounds of the time over SciPy's, without its time to find the batch."""
     from scipy.sparse import csr_array
 
     from jitprop import kernels

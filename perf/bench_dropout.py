@@ -1,4 +1,4 @@
-"""Dropout: numbers are drawn and none is dropped, so that results compare. A shape is (n,)."""
+"""Dropout: it draws numbers but drops none, so that results compare. A shape is (n,)."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Products of every Linear: forwards nn, to the weights tn, to the input nt; and squares.
+"""Products of every Linear (forwards nn, to the weights tn, to the input nt) and of squares.
 
 A shape is (M, N, K): the output is M by N, summed over K.
 """
@@ -9,7 +9,7 @@ from perf.cases import BATCHES, Case, empty, layers, signed
 
 SQUARES = (128, 256, 512, 1024, 2048, 4096)
 # |error| <= 8 eps (|a| @ |b|): for K steps of normal numbers in one chain, rounding errors add up
-# like a random walk to about 0.5 eps of that, and 8 is out of reach for the worst of millions.
+# like a random walk to about 0.5 eps (|a| @ |b|). Even the worst of millions does not reach 8.
 TOLERANCE = 8.0
 
 
@@ -65,5 +65,5 @@ def cases():
         for batch in BATCHES:
             yield nn((batch, outputs, inputs))
             yield tn((inputs, outputs, batch))
-            if not first:  # nobody asks for the gradient of an image
+            if not first:  # nobody needs the gradient of an image
                 yield nt((batch, inputs, outputs))

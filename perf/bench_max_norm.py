@@ -1,7 +1,7 @@
 """Weights of units pulled back. A shape is that of the weights.
 
-The norms that are allowed are such that the first call pulls half of the units back, and those that
-follow hardly any: as in training.
+With the norm that is allowed, the first call pulls half of the units back, and later calls hardly
+any: as in training.
 """
 
 import numpy as np

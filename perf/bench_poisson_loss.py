@@ -28,12 +28,12 @@ def cases():
             flops=(EXP_FLOPS + LOG_FLOPS + 6) * batch * n,
             floats=3 * batch * n,
             outputs=(3, 4),
-            tolerance=16.0,  # the loss is a sum of terms that cancel; in the gradient exp
+            tolerance=16.0,  # the loss is a sum of terms that cancel; the gradient has an exp
         )
 
 
 def counts(*shape):
-    """Of a rate of 3, one in twenty of which is 0."""
+    """Counts with a rate of 3: one in twenty is 0."""
     return lambda rng, dtype: rng.poisson(3, shape).astype(dtype)
 
 

@@ -31,7 +31,7 @@ def cases():
             flops=(EXP_FLOPS + LOG_FLOPS + 13) * batch * n,
             floats=3 * batch * n,
             outputs=(3, 4),
-            tolerance=16.0,  # the loss is a sum; in the gradient exp, a quotient and a difference
+            tolerance=16.0,  # the loss is a sum; the gradient has exp, a quotient, a difference
         )
 
 

@@ -23,7 +23,7 @@ def cases():
             lambda x, out: [scaled(reference(x))],
             flops=(EXP_FLOPS + 4) * batch * n,
             floats=2 * batch * n,
-            tolerance=8.0,  # the exponent's rounding counts as many times as its size, here 5
+            tolerance=8.0,  # the exponent's rounding counts times its size, here 5
         )
         yield Case(
             "softmax_bprop",

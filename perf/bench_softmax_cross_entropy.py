@@ -29,7 +29,7 @@ def cases():
             other_bytes=8 * batch,
             outputs=(3,),
             returns=True,
-            tolerance=16.0,  # the loss is a sum; in the gradient exp, a sum and a difference
+            tolerance=16.0,  # the loss is a sum; the gradient has an exp, a sum and a difference
         )
 
 

@@ -1,7 +1,7 @@
-"""The first layer's products, zeros left out, of MNIST's training images. A shape is (M, N, K).
+"""The first layer's products without zeros, for MNIST's training images. A shape is (M, N, K).
 
-The libraries beside multiply the dense rows; `python -m perf.bench_sparse [THREADS]` compares with
-our own dense kernels instead, on a new batch each time.
+Other libraries multiply the dense rows. `python -m perf.bench_sparse [THREADS]` compares with our
+own dense kernels instead, on a new batch each time.
 """
 
 import sys
@@ -87,7 +87,7 @@ def cases():
 
 
 def compare(batch, dtype):
-    """Print medians over rounds of time over time of the dense kernels, gather left out."""
+    """Print medians over rounds of the time over that of the dense kernels, without gather."""
     from jitprop import kernels
 
     rows = images(), values(dtype)

@@ -1,7 +1,7 @@
-"""What a benchmark is made of.
+"""The parts of a benchmark.
 
-A `bench_*.py` yields one `Case` per kernel and shape. Its arguments are made from a seed, so that
-every process that measures the case makes the same ones.
+A `bench_*.py` yields one `Case` per kernel and shape. Its arguments come from a seed, so that every
+process that measures the case makes the same ones.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ NETWORKS = {
 }
 
 Maker = Callable[[np.random.Generator, np.dtype], Any]  # makes one argument
-Expected = list[tuple[Any, Any]]  # of each result: its value, and what its error is judged by
+Expected = list[tuple[Any, Any]]  # for each result: its value, and the scale of its error
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,15 @@ class Case:
     Attributes
     ----------
     name : str
-        The kernel's.
+        The name of the kernel.
     shape : tuple of int
         Sizes that tell the cases of a kernel apart.
     setup : sequence of functions
         Each makes an argument, input or output, in the order of the calls.
     calls : dict of functions
-        By library, a function of the imported module that returns the call to measure.
+        For each library, a function that takes the imported module and returns the call to measure.
     reference : function
-        Of the arguments in float64; returns for each result (value, scale).
+        Takes the arguments in float64; returns (value, scale) for each result.
     flops : float
         Additions and multiplications of one call.
     floats : float
@@ -50,7 +50,7 @@ class Case:
     outputs : tuple of int
         Indices of the arguments that are written.
     returns : bool
-        Whether the call returns a number beside that.
+        Whether the call also returns a number.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Case:
         return [make(rng, dtype) for make in self.setup]
 
     def results(self, returned, arguments: Sequence) -> list:
-        """What a call computed. One that returns a tuple returns all of it there."""
+        """The results of a call. If it returns a tuple, these are all of them."""
         if isinstance(returned, tuple):
             return list(returned)
         return [returned] * self.returns + [arguments[i] for i in self.outputs]

@@ -15,7 +15,7 @@ def every() -> Iterator[Case]:
 
 def find(name: str, shape: tuple[int, ...]) -> Case:
     if name in ("peak", "copy"):
-        from perf import machine  # loads numba: only whoever needs it pays
+        from perf import machine  # loads numba: late, so that others do not wait
 
         return getattr(machine, name)(*shape)
     return next(case for case in every() if (case.name, case.shape) == (name, shape))

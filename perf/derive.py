@@ -3,8 +3,8 @@
 With `--check` it prints nothing; the exit code is 1 if kernels/constants.py holds anything else.
 Everything is computed in decimals of 80 digits and rounded once, at the end.
 
-Polynomials interpolate at the Chebyshev nodes of their interval, which comes close to the least
-possible largest error (Trefethen, Approximation Theory and Approximation Practice, chapters 2
+Polynomials interpolate at the Chebyshev nodes of their interval. Their largest error is then close
+to the smallest possible (Trefethen, Approximation Theory and Approximation Practice, chapters 2
 and 16). The table of tanh is an accurate table (Gal and Bachelis, An Accurate Elementary
 Mathematical Library for the IEEE Floating Point Standard, 1991): each interval is expanded about
 a float32 `c` whose tanh(c) is very nearly a float32 too.
@@ -23,12 +23,12 @@ import numpy as np
 getcontext().prec = 80
 CONSTANTS = Path(__file__).parents[1] / "kernels" / "constants.py"
 
-HALF_LN2 = 0.3466  # the largest |r| of exp, and room for its rounding
+HALF_LN2 = 0.3466  # the largest |r| of exp, with room for its rounding
 LARGEST_S = 0.1716  # of log: (m - 1) / (m + 1) at m = sqrt(2)
 TANH_SMALL = 0.625  # float64: up to here a polynomial, then 1 - 2 / (exp(2x) + 1)
 TANH_FIRST = 1.5 * 2.0**-5  # float32: end of the interval around 0
 TANH_LAST = 9.1  # float32: tanh(x) is 1 from 9.011 on
-TERMS = 5  # float32: coefficients of an interval, beside c and tanh(c)
+TERMS = 5  # float32: coefficients of an interval, besides c and tanh(c)
 
 HEADER = '''"""Constants of exp, log and tanh, made by `python -m perf.derive`, which says how."""
 # fmt: off
@@ -100,9 +100,9 @@ def exact(x: np.float32) -> Decimal:
 
 
 def accurate(near: Decimal) -> tuple[np.float32, np.float32]:
-    """float32 values c and T at or below `near` and tanh(near), T as close to tanh(c) as can be.
+    """float32 values c and T at or below `near` and tanh(near), with T very close to tanh(c).
 
-    Within 1/500 of a unit in T's last place, that is, which is less than what follows adds.
+    It is within 1/500 of a unit in T's last place: later steps add larger errors.
     """
     t = single(tanh(near))
     while True:
@@ -115,15 +115,15 @@ def accurate(near: Decimal) -> tuple[np.float32, np.float32]:
 def tanh_interval(start: float, stop: float) -> list[np.float32]:
     """c, T, q0 .. q4 of tanh(c + r) = T + r (q0 + q1 r + ... + q4 r^4) on an interval.
 
-    The kernel adds to the lesser of T and x, which must be T here, so tanh(c) <= start. The node
-    nearest the middle that meets this becomes c.
+    The kernel adds to the lesser of T and x. Here that must be T, so tanh(c) <= start. Of the nodes
+    that meet this, the one nearest the middle becomes c.
     """
     ends = nodes(start, stop, TERMS + 1, ends=True)
     c, t = accurate(max(x for x in ends[: TERMS // 2 + 1] if tanh(x) <= Decimal(start)))
     q: list[np.float32] = []
 
     def rest(r: Decimal) -> Decimal:
-        """What the coefficients to come have to be at r, after those already rounded."""
+        """The sum that the remaining coefficients must give at r, after those already rounded."""
         value = tanh(exact(c) + r) - exact(t)
         for coefficient in q:
             value = value / r - exact(coefficient)

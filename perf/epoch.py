@@ -22,9 +22,9 @@ from perf.providers import DENSE, OURS, ROOT, TRAINERS, Provider, Worker, Worker
 from perf.runner import LEAST_ROUNDS, Runner, Timing, WrongResult, median_ratio, quartiles
 
 EPOCH = 60_000  # images
-JUDGED = 10_000  # images on which it is seen whether a network has learned
+JUDGED = 10_000  # images that show whether a network has learned
 FLOAT32 = np.dtype(np.float32)
-NOTHING = 8  # bytes to copy where the peak alone is asked for
+NOTHING = 8  # bytes to copy if only the peak matters
 COLUMNS = (
     "what", "network", "batch", "threads", "provider", "seconds", "quartile_1", "quartile_3",
     "rounds", "images", "gflop", "peak_gflops", "over_floor", "ratio", "loss", "version", "cpu",
@@ -39,14 +39,14 @@ class Setting:
     Attributes
     ----------
     rate : float
-        Of plain gradient descent, without momentum.
+        For plain gradient descent, without momentum.
     below : float
-        The loss that a provider has to reach in its first turn, which passes over its images twice;
-        one that was right has always reached it by far.
+        The loss that a provider has to get below in its first turn, which passes over its images
+        twice. A right one has always got far below it.
     images : int
-        How many a turn trains on; an epoch's time is scaled from them.
+        How many images a turn trains on; the time of an epoch is scaled from them.
     slow : tuple of pairs
-        The same for providers that would take all day.
+        Provider and number of images, for providers that would take all day.
     """
 
     net: str
@@ -68,7 +68,7 @@ class Setting:
 
     @property
     def flops(self) -> float:
-        """Of an epoch: products forwards, for dw and for dx, which the images need not."""
+        """Flops of an epoch: products forwards, for dw, and for dx except that of the images."""
         sizes = [a * b for a, b in zip(self.widths, self.widths[1:], strict=False)]
         return 2.0 * EPOCH * (3 * sum(sizes) - sizes[0])
 
@@ -77,7 +77,7 @@ class Setting:
         return [p.value for p in mlp(first, hidden, last, seed).parameters()]
 
 
-# Rates are those of train.py; without momentum, batch 1 takes a tenth of it.
+# Rates are those of train.py; without momentum, batch 1 takes a tenth of that.
 SETTINGS = (
     Setting("mlp200", 100, 0.1, below=0.4),
     Setting("mlp200", 500, 0.1, below=0.6),
@@ -115,7 +115,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def chosen(text: str) -> list[str]:
-    """The case of this name, or all whose name holds the text."""
+    """The case of this name, or all whose name contains the text."""
     names = [*map(str, SETTINGS), *OTHERS]
     found = [text] if text in names else [name for name in names if text in name]
     if not found:
@@ -124,7 +124,7 @@ def chosen(text: str) -> list[str]:
 
 
 def providers(text: str | None, quick: bool) -> list[str]:
-    """Those asked for, or all; ours always, and first."""
+    """The providers that the text names, or all; ours always, and first."""
     if text is None:
         return [OURS] if quick else list(TRAINERS)
     names = text.split(",")
@@ -135,7 +135,7 @@ def providers(text: str | None, quick: bool) -> list[str]:
 
 
 def mean_loss(parameters: Sequence[np.ndarray], images: np.ndarray, labels: np.ndarray) -> float:
-    """Cross-entropy of the network, in NumPy: nobody is judged by their own words."""
+    """Cross-entropy of the network, in NumPy: no provider judges itself."""
     x = images.reshape(len(images), -1) / np.float32(255)
     layers = list(zip(parameters[::2], parameters[1::2], strict=True))
     for w, b in layers[:-1]:
@@ -181,7 +181,7 @@ class Epochs:
         return {name: worker.description for (name, _), worker in self.workers.items()}
 
     def measure(self, setting: Setting) -> list[Timing]:
-        """Of every provider that learned, ours on all processors first."""
+        """Timings of every provider that learned; ours on all processors comes first."""
         losses = self._learned(setting)
         if (OURS, self.most) not in losses:
             return []
@@ -197,7 +197,7 @@ class Epochs:
             for key in queue:
                 seconds = self.workers[key].ask("measure")
                 times[key].append(seconds * EPOCH / setting.images_of(key[0]))
-            queue.append(queue.pop(0))  # nobody always follows the same
+            queue.append(queue.pop(0))  # so that no one always follows the same other
         return [
             replace(
                 timing("epoch", setting, key, times[key], times[OURS, self.most]),
@@ -210,7 +210,7 @@ class Epochs:
         ]
 
     def _learned(self, setting: Setting) -> dict[tuple[str, int], float]:
-        """The loss that each provider reached; who did not is not timed."""
+        """The loss of each provider that learned; others are not timed."""
         losses = {}
         parameters = setting.parameters()
         for (name, threads), worker in self.workers.items():
@@ -243,9 +243,9 @@ def timing(
 
 
 def starts(rounds: int, names: Sequence[str]) -> Iterator[Timing]:
-    """From calling `fit` to the end of its first batch, of new widths: first in a process, next."""
+    """From calling `fit` to the end of its first batch: a process's first network, and its next."""
     threads = len(machine.cpus())
-    rng = np.random.default_rng()  # not even this machine's cache has seen them
+    rng = np.random.default_rng()  # new widths: no cache has their kernels
     times: dict[str, list[float]] = {"first": [], "next": []}
     for _ in range(rounds + 1):
         worker = trainer(TRAINERS[OURS], threads)
@@ -262,7 +262,7 @@ def starts(rounds: int, names: Sequence[str]) -> Iterator[Timing]:
 
 
 def processes(rounds: int, names: Sequence[str]) -> Iterator[Timing]:
-    """Ten epochs of mlp200 with momentum and the test set after each, all that a user waits for."""
+    """Ten epochs of mlp200 with momentum, the test set after each: all that a user waits for."""
     commands = {OURS: ["train.py", "--arch", "mlp200", "--quiet"]}
     if "torch" in names:
         commands["torch"] = ["-m", "perf.train_torch"]
@@ -277,11 +277,11 @@ def processes(rounds: int, names: Sequence[str]) -> Iterator[Timing]:
 
 
 OTHERS = {"start": starts, "process": processes}
-MOST_ERRORS = 300  # of 10,000 test images; 201 is the mean of ours
+MOST_ERRORS = 300  # of 10,000 test images; our mean is 201
 
 
 def process(command: list[str]) -> float:
-    """Seconds of a whole process, which has to end with few errors."""
+    """Seconds of a whole process, which must end with few test errors."""
     start = time.perf_counter()
     done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
     seconds = time.perf_counter() - start

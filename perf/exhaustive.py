@@ -1,12 +1,12 @@
 """Every float32 through exp, log and tanh: `python -m perf.exhaustive`.
 
-Prints the largest error of each, in units in the last place of the exact result, and the input
-where it occurs. Checks along the way that NaN comes out where it should and nowhere else, that
-no zero has the wrong sign, that tanh is odd to the bit, and that no function falls from one
-float32 to the next. The exit code is 1 where that fails or an error is above 1 unit.
+It prints the largest error of each, in units in the last place of the exact result, and the input
+where it occurs. It also checks that NaN comes out where it should and nowhere else, that no zero
+has the wrong sign, that tanh is odd to the bit, and that no function falls from one float32 to the
+next. The exit code is 1 if a check fails or an error is above 1 unit.
 
-The reference is NumPy's float64 function, whose own error, some units in the last place of a
-float64, is below 1e-8 of those of a float32.
+The reference is NumPy's float64 function. Its own error is some units in the last place of a
+float64, below 1e-8 units in the last place of a float32.
 """
 
 import argparse
@@ -28,7 +28,7 @@ FUNCTIONS = ("exp", "log", "tanh")
 BOUND = 1.0  # units in the last place
 SIGN = np.uint32(1 << 31)
 CHUNK = 1 << 14  # inputs at a time: they and their results stay in the cache
-# By the exponent field of a float64: how many units in the last place of a float32 make 1.
+# For each exponent field of a float64: how many units in the last place of a float32 make 1.
 UNITS_IN_ONE = 2.0 ** (23 - np.clip(np.arange(2048) - 1023.0, -126, 127))
 
 
@@ -70,7 +70,7 @@ def compiled(name: str) -> Callable[[np.ndarray], np.ndarray]:
 def compare(y, exact):
     """Largest error of `y` in units in the last place, its index, and whether NaN and signs agree.
 
-    Infinity counts as 2^128, the number after the largest one.
+    Infinity counts as 2^128, the number after the largest float32.
     """
     limit = 2.0**128
     y_bits, exact_bits = y.view(np.int32), exact.view(np.int64)
@@ -96,7 +96,7 @@ def judge(x: np.ndarray, y: np.ndarray, exact: np.ndarray) -> Result:
 
 
 def odd(y: np.ndarray, mirrored: np.ndarray) -> bool:
-    """Whether these are f(x) and f(-x) of an odd f, to the bit save for NaN."""
+    """Whether these are f(x) and f(-x) of an odd f, to the bit except for NaN."""
     differ = (y.view(np.uint32) ^ SIGN) != mirrored.view(np.uint32)
     return not (differ & ~(np.isnan(y) & np.isnan(mirrored))).any()
 
@@ -105,7 +105,7 @@ def odd(y: np.ndarray, mirrored: np.ndarray) -> bool:
 def check_chunk(name: str, function: Callable, start: int, stride: int) -> Result:
     """Check CHUNK inputs of each sign, every `stride`-th float32 from the bits `start` on."""
     reference = getattr(np, name)
-    bits = start + stride * np.arange(CHUNK + 1, dtype=np.int64)  # one more, for the monotony
+    bits = start + stride * np.arange(CHUNK + 1, dtype=np.int64)  # one more, to compare neighbours
     x = bits[bits < SIGN].astype(np.uint32).view(np.float32)
     y, mirrored = function(x), function(-x)
     result = judge(x, y, reference(x, dtype=np.float64))

@@ -1,11 +1,11 @@
 """How many of the 10,000 test images the README's networks get wrong, over many seeds.
 
     python -m perf.figures                  the table, 30 seeds each: about 15 minutes
-    python -m perf.figures --sweep linear   how settings are chosen; no test image is looked at
+    python -m perf.figures --sweep linear   to choose settings, without any test image
 
-The table runs `train.py` as a person would, once for each seed, and writes results/figures.csv: a
-line for each run, from which the table follows. The sweep trains on the first 50,000 training
-images, counts errors on the last 10,000, and prints the best settings in the mean.
+The table runs `train.py` as a person would, once for each seed. It writes results/figures.csv, with
+a line for each run: the table follows from these. The sweep trains on the first 50,000 training
+images and counts errors on the last 10,000. It prints the settings with the best means.
 """
 
 import argparse
@@ -42,7 +42,7 @@ GRID = {  # in the ranges of slide 14
 
 
 def test_errors(arguments: str, seed: int) -> int:
-    """Return what a run of `train.py` ends with."""
+    """Return the test errors that a run of `train.py` ends with."""
     command = [sys.executable, "train.py", *arguments.split(), "--seed", str(seed), "--quiet"]
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     found = re.fullmatch(r"test errors: (\d+) / 10000 .*\n", done.stdout)

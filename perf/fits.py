@@ -29,8 +29,8 @@ class Setting:
     Attributes
     ----------
     above : float
-        The share of these rows that a trained network has to get right to be timed; one that
-        learned has always been above it by far.
+        The share of these rows that a trained network has to get right before it is timed. A
+        network that learned has always been far above it.
     """
 
     name: str
@@ -77,7 +77,7 @@ def quick(setting: Setting) -> Setting:
 
 @dataclass(frozen=True)
 class Fit:
-    """What one provider took for an epoch of a whole fit. `ratio` is its time over ours.
+    """How long one provider took for an epoch of a whole fit. `ratio` is its time over ours.
 
     Attributes
     ----------
@@ -127,14 +127,14 @@ class Fits:
         return {name: worker.description for name, worker in self.workers.items()}
 
     def measure(self, setting: Setting) -> list[Fit]:
-        """Of every provider that learned, ours first; nothing, if ours did not."""
+        """Fits of every provider that learned, ours first; nothing if ours did not learn."""
         x, y = setting.data()
         try:
             accuracies = self._learned(setting, x, y)
             times = self._rounds(setting, list(accuracies)) if OURS in accuracies else {}
         finally:
             for worker in self.workers.values():
-                with suppress(WorkerError):  # it ended, and that has been said
+                with suppress(WorkerError):  # it ended, and a line has said so
                     worker.ask("release")
         rows = []
         for name, found in times.items():
@@ -145,7 +145,7 @@ class Fits:
         return rows
 
     def _learned(self, setting: Setting, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
-        """The share of rows that each provider gets right; who gets too few is not timed."""
+        """The share of rows that each provider gets right; with too few it is not timed."""
         found = {}
         for name, worker in self.workers.items():
             try:
@@ -171,7 +171,7 @@ class Fits:
         for _ in range(setting.rounds):
             for name in queue:
                 times[name].append(self.workers[name].ask("measure") / setting.epochs)
-            queue.append(queue.pop(0))  # nobody always follows the same
+            queue.append(queue.pop(0))  # so that no one always follows the same other
         return times
 
 

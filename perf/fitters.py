@@ -4,14 +4,14 @@ It reads pickled requests from stdin and answers on stdout, as `perf.worker` doe
 
     ("prepare", x, y, hidden, batch, epochs)
         keep the table, float32 and classes 0, 1, ..., and fit a network with hidden layers of
-        these widths, which compiles if need be; the answer is the class it then gives each row
+        these widths, which compiles if needed; the answer is the class that it gives each row
     ("measure",)
         the answer is the seconds of a whole fit, from arrays of NumPy to a trained network
     ("release",)
         forget the table
 
-Hidden layers end in ReLU, the rule is Adam with a rate of 0.001, orders are drawn anew for each
-epoch, and no rule ends training before its last one. All else is each library's default.
+Hidden layers end in ReLU. The rule is Adam with a rate of 0.001. Each epoch has a new order, and no
+rule ends training before the last epoch. All else is each library's default.
 """
 
 import gc
@@ -29,11 +29,11 @@ from perf import trainers, worker
 from perf.providers import OURS
 
 RATE = 0.001
-Classes = Callable[[np.ndarray], np.ndarray]  # what a trained network gives for rows
+Classes = Callable[[np.ndarray], np.ndarray]  # the classes that a trained network gives to rows
 
 
 def estimated(kind: Any, x, y, hidden, batch: int, epochs: int) -> Classes:
-    """Fit a class of scikit-learn's kind."""
+    """Fit an estimator like those of scikit-learn."""
     net = kind(
         hidden,
         solver="adam",
@@ -136,7 +136,7 @@ LIBRARIES: dict[str, Any] = {OURS: Jitprop, "sklearn": Sklearn, "torch": Torch, 
 
 
 def outputs_of(y: np.ndarray) -> int:
-    """One for two classes, else one for each."""
+    """One output for two classes, else one for each class."""
     found = int(y.max()) + 1
     return found if found > 2 else 1
 
@@ -145,9 +145,9 @@ def answer(library: Any, table: list, request: tuple) -> Any:
     kind, *arguments = request
     if kind != "measure":
         table[:] = arguments
-    gc.collect()  # nobody collects while being timed
+    gc.collect()  # no collection while the clock runs
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that max_iter ends training is what is wanted
+        warnings.simplefilter("ignore")  # max_iter is meant to end training
         if kind == "prepare":
             return np.asarray(library.fit(*table)(table[0]))
         if kind == "measure":

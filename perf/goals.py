@@ -1,4 +1,4 @@
-"""What the kernels are to reach, one table; `python -m perf` ends with it. No test asserts it."""
+"""The goals of the kernels in one table; `python -m perf` ends with it. No test asserts it."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,17 +7,17 @@ from typing import Any
 from perf.providers import BEST, DENSE, HASWELL, OURS
 from perf.runner import Asked, Row, Timing
 
-Figures = Iterator[tuple[float, Any]]  # with the row that each is of; it says where
+Figures = Iterator[tuple[float, Any]]  # each with its row, which says where it was measured
 
 
 @dataclass(frozen=True)
 class Goal:
-    """A figure of every row it is about, and the least, or the most, that each is to be."""
+    """Figures of all rows that it is about, and the least, or the most, that each should be."""
 
     text: str
     bound: float
     figures: Callable[[Any], Figures]
-    instructions: str = ""  # a goal for code that uses these only; else for the host's own
+    instructions: str = ""  # a goal only for code with these instructions; "" is the host's own
     at_most: bool = False
 
     def holds(self, figure: float) -> bool:
@@ -32,7 +32,7 @@ class Results:
         self.most_threads = max((row.threads for row in rows), default=1)
 
     def of(self, provider: str, kernel: str, threads: int | None = None) -> Iterator[Row]:
-        """Rows of a provider ("": all) and of kernels that start so, on most threads."""
+        """Rows of a provider ("": all) and of kernels whose names start so, on most threads."""
         threads = threads or self.most_threads
         for row in self.rows:
             wanted = provider in ("", row.provider) and row.threads == threads
@@ -69,7 +69,7 @@ def against(
 
 
 def skinny(results: Results) -> Figures:
-    """Of the products of a Linear(200, 10), the ratio to the fastest peer."""
+    """The ratio to the fastest peer, for the products of a Linear(200, 10)."""
     fastest: dict[tuple, Row] = {}
     for row in results.of("", "matmul"):
         if row.provider != OURS and {10, 200} <= {*row.shape}:
@@ -125,7 +125,7 @@ def slower(provider: str, net: str, batch: int) -> Callable[[Sequence[Timing]], 
 def timings(
     provider: str, what: str, net: str, batch: int, figure: Callable[[Timing], float]
 ) -> Callable[[Sequence[Timing]], Figures]:
-    """Of a provider on all processors."""
+    """Figures of a provider on all processors."""
 
     def figures(rows: Sequence[Timing]) -> Figures:
         most = max((row.threads for row in rows), default=1)
@@ -138,7 +138,7 @@ def timings(
 
 
 def one_thread(rows: Sequence[Timing]) -> Figures:
-    """Of ours, one thread over two."""
+    """The time of ours on one thread over that on two."""
     two = {(row.provider, row.net, row.batch): row.seconds for row in rows if row.threads == 2}
     for row in rows:
         key = row.provider, row.net, row.batch
@@ -174,7 +174,7 @@ EPOCH_GOALS = (
 def over_fastest(
     chosen: Callable[[Asked], bool], peers: Sequence[str] = ()
 ) -> Callable[[Sequence[Asked]], Figures]:
-    """Our time over that of the fastest peer, of those named or of all, on the same rows."""
+    """Our time over that of the fastest peer, among those named or all, on the same rows."""
 
     def figures(rows: Sequence[Asked]) -> Figures:
         ratios: dict[tuple, list[float]] = {}
@@ -191,7 +191,7 @@ def over_fastest(
 
 
 def one_row(picture: str) -> Callable[[Sequence[Asked]], Figures]:
-    """Over the faster of two: PyTorch takes twice as long."""
+    """Our time over that of the faster of two; PyTorch takes twice as long."""
     return over_fastest(
         lambda row: row.rows == 1 and row.picture == picture, ("onnxruntime", "numpy")
     )
@@ -218,7 +218,7 @@ def fits(provider: str, table: str) -> Callable[[Sequence[Any]], Figures]:
 
 
 def over_error(rows: Sequence[Any]) -> Figures:
-    """How far our scores are above scikit-learn's, in standard errors of those."""
+    """How far our scores are above scikit-learn's, in standard errors of the latter."""
     for row in rows:
         yield row.over_error, row
 

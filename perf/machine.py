@@ -17,8 +17,8 @@ from jitprop.kernels.runtime.kernel import kernel
 from perf.cases import Case, empty, scaled, signed
 
 HERE = Path(__file__).parent
-CHAINS = (12, 6, 3)  # 12 fill 32 registers of one vector each; where a vector takes more, fewer do
-FAR = 2**27  # bytes that no cache holds: what is larger is copied no slower
+CHAINS = (12, 6, 3)  # 12 fill 32 registers; fewer do if a vector takes several registers
+FAR = 2**27  # bytes that no cache holds: a larger copy is no slower
 STEPS = 10_000
 UNITS = 64  # pieces of the peak's work: enough to share out evenly
 FACTOR = 0.5  # x = x / 2 + c converges to 2 c, so the result can be checked
@@ -100,7 +100,7 @@ def peak(chains: int) -> Case:
 
 
 def copy(nbytes: int) -> Case:
-    """A copy that reads and writes `nbytes` together, of float32; at most FAR."""
+    """A copy of float32; it reads and writes `nbytes` together, at most FAR."""
     n = max(1, min(nbytes, FAR) // 8)
     return Case(
         "copy",

@@ -12,7 +12,7 @@ import numpy as np
 from perf.providers import DENSE, OURS
 from perf.runner import Row, Timing
 
-# Okabe and Ito's colours, which colour-blind readers tell apart, and a marker for each besides.
+# The colours of Okabe and Ito, which colour-blind readers tell apart; each has its own marker, too.
 STYLES = {
     OURS: ("#000000", "o"),
     "numpy": ("#0072B2", "s"),
@@ -21,7 +21,7 @@ STYLES = {
     "torch": ("#D55E00", "^"),
     "jax": ("#009E73", "P"),
 }
-BARS = {  # colours as above, and a hatch for each besides
+BARS = {  # colours as above; each has its own hatch, too
     OURS: (STYLES[OURS][0], "", "jitprop"),
     DENSE: ("#56B4E9", "", "jitprop, all pixels"),
     "jax": (STYLES["jax"][0], "//", "JAX"),
@@ -37,7 +37,7 @@ FORMS = {
 
 
 def draw(folder: Path, rows: Sequence[Row], dtype: str) -> list[Path]:
-    """Write what these rows suffice for; return the files."""
+    """Write the pictures that these rows suffice for; return the files."""
     written = []
     for name, figure in (("squares", squares(rows, dtype)), ("roofline", roofline(rows, dtype))):
         if figure is not None:
@@ -64,7 +64,7 @@ def draw_epochs(folder: Path, rows: Sequence[Timing]) -> list[Path]:
 
 
 def epochs(rows: Sequence[Timing]):
-    """A group of bars per network and batch: how many times as long as the multiply-adds alone."""
+    """A group of bars per network and batch: the time over that of the multiply-adds alone."""
     most = max((row.threads for row in rows), default=1)
     rows = [row for row in rows if row.what == "epoch" and row.threads == most]
     if not rows:
@@ -115,7 +115,7 @@ def epochs(rows: Sequence[Timing]):
 
 
 def squares(rows: Sequence[Row], dtype: str):
-    """GFLOP/s of n x n products: a panel per form and thread count, the peak as its top."""
+    """GFLOP/s of n x n products: a panel per form and thread count; its top is the peak."""
     rows = [row for row in rows if row.kernel in FORMS and len(set(row.shape)) == 1]
     if not rows:
         return None
@@ -233,12 +233,12 @@ def _numbered(figure, axes, rows: Sequence[Row]) -> None:
         1.02, 1, text, transform=axes.transAxes, va="top", family="monospace", fontsize=8.5,
         linespacing=1.5,
     )  # fmt: skip
-    figure.draw_without_rendering()  # lays out: from here on places are final
+    figure.draw_without_rendering()  # does the layout: from here on places are final
     _label(axes, [(x, y, str(number)) for number, x, y, _ in key])
 
 
 def _label(axes, points: Sequence[tuple[float, float, str]]) -> None:
-    """Numbers beside their points, at the first of some places where nothing else is."""
+    """Put each number beside its point, at the first place where nothing else is."""
     scale = axes.transData.transform
     taken = [scale((x, y)) for x, y, _ in points]
     places = [

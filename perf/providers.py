@@ -1,8 +1,8 @@
-"""Who is measured, and the processes that do it.
+"""The providers that are measured, and the processes that measure them.
 
-A provider is a library in an environment. Each (provider, threads) is a process of its own, which
-is stopped (SIGSTOP) whenever another one measures: threads that spin between calls, as those of
-OpenMP and of OpenBLAS do, would take its processor.
+A provider is a library in an environment. Each (provider, threads) is a process of its own. It is
+stopped (SIGSTOP) while another one measures. Otherwise threads that spin between calls, like those
+of OpenMP and of OpenBLAS, would take the processor of the other one.
 """
 
 import importlib.util
@@ -23,7 +23,7 @@ import numpy as np
 from perf.machine import cpus
 
 ROOT = Path(__file__).parents[1]
-# What would make NumPy another than the one people install.
+# These variables would make NumPy different from the one that people install.
 OPENBLAS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OPENBLAS_VERBOSE")
 CORE_TYPES = ("SkylakeX", "Cooperlake", "SapphireRapids", "Zen", "Haswell")
 
@@ -44,8 +44,8 @@ class Provider:
 
 OURS = "jitprop"
 DENSE = "jitprop-dense"  # trains on all pixels, also those that are zero
-BEST = "numpy-best"  # its core type is found by trying
-HASWELL = "numpy-haswell"  # what OpenBLAS has for AVX2, and for CPUs it does not know
+BEST = "numpy-best"  # trials find its core type
+HASWELL = "numpy-haswell"  # the kernels of OpenBLAS for AVX2, and for CPUs that it does not know
 PROVIDERS = {
     provider.name: provider
     for provider in (
@@ -73,7 +73,7 @@ ASKERS = {name: Provider(name, name) for name in (OURS, "onnxruntime", "torch", 
 
 @contextmanager
 def on_cpus(count: int) -> Iterator[None]:
-    """Processes started here may use `count` processors: JAX has no other way to be told."""
+    """Processes that start here may use `count` processors: JAX takes no other instruction."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -152,7 +152,7 @@ class Worker:
 def started(
     provider: Provider, threads: int, module: str, warn: Callable[[str], None]
 ) -> Worker | None:
-    """A worker of float32; None, and one line, for a peer that is missing or does not start."""
+    """A worker of float32; for a peer that is missing or does not start, None and one line."""
     if not provider.installed():
         warn(f"{provider.name}: not installed; left out")
         return None

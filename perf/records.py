@@ -1,13 +1,13 @@
-"""Records: how few errors on MNIST's test images, how soon.
+"""Records: few errors on MNIST's test images, in little time.
 
     python -m perf.records sweep '--preset errors100 --lr 0.1' ...    errors on held-out images
     python -m perf.records run errors100 ensemble                     with the test images
     python -m perf.records table                                      RECORDS.md
 
-`sweep` trains on the first 50,000 training images and counts errors on the last 10,000: it is how
-settings are chosen. Arguments are those of train.py; `-` reads a line for each setting. `run`
-trains on all 60,000, seed after seed. Both append a line to a CSV in results/ for each run and go
-on where they stopped, with a run from its last checkpoint. `table` writes what the lines say.
+`sweep` trains on the first 50,000 training images and counts errors on the last 10,000: so people
+choose settings. Arguments are those of train.py; `-` reads settings, one a line. `run` trains on
+all 60,000, seed after seed. Both append a line to a CSV in results/ for each run, and go on where
+they stopped, from the last checkpoint of a run. `table` writes what the lines say.
 
 Seconds are those of the training by the clock, without reading, compiling and evaluating. Let
 nothing else run meanwhile.
@@ -41,7 +41,7 @@ COLUMNS = (
 )  # fmt: skip
 SWEPT = ("arguments", "seed", "held_out_errors", "train_errors", "seconds", "epochs")
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
-CERTAIN = 0.01  # how likely the mean of all seeds may be at or above the target
+CERTAIN = 0.01  # a record is certain if its `likelihood` is below this
 PEAK_ROUNDS = 20
 
 
@@ -52,15 +52,15 @@ class Record:
     Attributes
     ----------
     target : float
-        Of the mean of the test errors over all seeds.
+        For the mean of the test errors over all seeds.
     arguments : str
-        Of train.py.
+        The arguments of train.py; for an ensemble, the number of its members.
     seeds : int
-        How many runs it is the mean of: 0, 1, ...
+        The number of runs in the mean, with seeds 0, 1, ...
     rules : str
-        What the network may be.
+        What kinds of network the rules allow.
     of : str
-        The record whose networks are members of this one, an ensemble; else "".
+        For an ensemble, the record whose networks are its members; else "".
     """
 
     target: float
@@ -70,7 +70,17 @@ class Record:
     of: str = ""
 
 
-RECORDS: dict[str, Record] = {}
+MILD = "--elastic-alpha 24 --elastic-sigma 5 --rotate 5 --shear 5 --scale 0.05"
+FAST = "--activation relu --schedule linear"
+RECORDS: dict[str, Record] = {
+    "errors250": Record(250, f"--hidden 160 --epochs 2 --lr 0.25 {FAST}"),
+    "errors200": Record(200, f"--hidden 256 --epochs 3 --lr 0.2 {FAST}"),
+    "errors150": Record(150, f"--hidden 300 --epochs 7 --lr 0.1 --warmup 0.5 {FAST} {MILD}"),
+    "errors100": Record(100, "--preset errors100"),
+    "errors70": Record(70, "--preset errors70"),
+    "errors50": Record(45, "--preset errors50", seeds=5),
+    "ensemble": Record(40, "5", seeds=1, rules="five networks", of="errors50"),
+}
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -105,12 +115,13 @@ def seconds(metrics: dict[str, Any]) -> float:
 
 
 def sweep(settings: Iterable[str], seeds: int, path: Path) -> None:
-    """Append and print what is not there yet."""
+    """Append and print the runs that are not there yet."""
     done = {(line["arguments"], int(line["seed"])) for line in read(path)}
     for arguments in settings:
         for seed in range(seeds):
             if (arguments, seed) in done:
                 continue
+            done.add((arguments, seed))
             given = [*arguments.split(), "--validation", str(KEPT), "--seed", str(seed)]
             metrics = train(given)
             last = metrics["epochs"][-1]
@@ -125,8 +136,6 @@ def sweep(settings: Iterable[str], seeds: int, path: Path) -> None:
 
 def peak() -> float:
     """GFLOP/s of multiply-adds in registers, the most of some tries."""
-    from jitprop import kernels
-
     found = []
     for chains in machine.CHAINS:
         case = machine.peak(chains)
@@ -137,7 +146,6 @@ def peak() -> float:
             start = time.perf_counter()
             call(*arguments)
             found.append(case.flops / (time.perf_counter() - start) / 1e9)
-    assert kernels.get_num_threads()
     return max(found)
 
 
@@ -148,6 +156,8 @@ def kept(name: str, seed: int, folder: Path) -> Path:
 
 def run(name: str, seeds: int, path: Path, folder: Path) -> None:
     """Append and print the runs of a record that are not there yet."""
+    from jitprop import kernels
+
     record = RECORDS[name]
     done = {int(line["seed"]) for line in read(path) if line["record"] == name}
     for seed in range(seeds or record.seeds):
@@ -180,7 +190,7 @@ def run(name: str, seeds: int, path: Path, folder: Path) -> None:
             "epochs": "" if record.of else len(metrics["epochs"]),
             "weights_sha256": "" if record.of else metrics["weights_sha256"],
             "peak_gflops": f"{gflops:.0f}",
-            "threads": metrics["threads"],
+            "threads": kernels.get_num_threads(),
             "version": jitprop.__version__,
         }
         append(path, COLUMNS, line)
@@ -188,9 +198,9 @@ def run(name: str, seeds: int, path: Path, folder: Path) -> None:
 
 
 def likelihood(errors: Sequence[float], target: float) -> float:
-    """How likely such a mean is if that of all seeds were at the target: Student's t, one-sided.
+    """How likely this mean is if the mean of all seeds is at the target: Student's t, one-sided.
 
-    1 where there is but one.
+    It is 1 if there is only one run.
     """
     if len(errors) < 2:
         return 1.0
@@ -232,7 +242,7 @@ def rows(lines: Sequence[dict[str, str]]) -> list[str]:
 
 
 def commands() -> list[str]:
-    """What each record runs."""
+    """A table of the command of each record."""
     found = ["| record | command |", "|---|---|"]
     for name, record in RECORDS.items():
         what = f"`python train.py {record.arguments}`"

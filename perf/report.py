@@ -28,7 +28,7 @@ def header(peers: Sequence[str]) -> str:
 
 
 def line(rows: Sequence[Row], peers: Sequence[str]) -> str:
-    """A case on some number of threads: ours, and how many times a peer's time is ours."""
+    """A case on some number of threads: our rate, and each peer's time over ours."""
     ours = next(row for row in rows if row.provider == OURS)
     ratios = {row.provider: f"{row.ratio:.2f}x" for row in rows}
     shape = "x".join(map(str, ours.shape))
@@ -48,7 +48,7 @@ def rate(row: Row) -> str:
 def records(
     rows: Iterable[Row], versions: dict[str, str], instructions: str
 ) -> Iterator[dict[str, object]]:
-    """Lines of the CSV; numbers to four digits, which is more than they are good for."""
+    """Lines of the CSV; numbers have four digits, more than they are precise to."""
     run = circumstances(instructions)
     for row in rows:
         yield {
@@ -78,7 +78,7 @@ def digits(value: float) -> str:
 
 
 def circumstances(instructions: str) -> dict[str, str]:
-    """What every line of a CSV says of its run."""
+    """What every line of a CSV says about its run."""
     return {
         "cpu": cpu_model(),
         "instructions": instructions,
@@ -97,7 +97,7 @@ def write_csv(path: Path, columns: Sequence[str], lines: Iterable[dict[str, obje
 
 
 def summary_lines(rows: Sequence[Row], instructions: str) -> Iterator[str]:
-    """A line per goal: its least figure, where, and the median."""
+    """A line per goal: its least figure, the place of that, and the median."""
     return verdicts(summary(rows, instructions))
 
 

@@ -1,8 +1,8 @@
 """Measuring: correctness first, then rounds in which every provider has its turn.
 
-Neighbours and the clock come and go, so nothing is compared across time: in each round every
-provider is measured once, and so are the machine's ceilings. A ratio is the median of the rounds'
-ratios, a share is that of medians over the same rounds.
+Neighbours and the clock of the CPU change with time, so the runner compares nothing across time. In
+each round it measures every provider once, and the machine's ceilings, too. A ratio is the median
+of the rounds' ratios. A share compares medians over the same rounds.
 """
 
 import math
@@ -18,7 +18,7 @@ from perf.catalogue import find
 from perf.providers import BEST, CORE_TYPES, OURS, PROVIDERS, Provider, Worker, WorkerError
 
 LEAST_ROUNDS = 3
-PROBE = ("matmul_nn", (500, 200, 784))  # tells core types apart
+PROBE = ("matmul_nn", (500, 200, 784))  # shows the fastest core type
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Effort:
 
 @dataclass(frozen=True)
 class Row:
-    """What one provider did in one case. Rates are per second; `ratio` is its time over ours."""
+    """One provider in one case. Rates are per second; `ratio` is its time over ours."""
 
     kernel: str
     shape: tuple[int, ...]
@@ -69,7 +69,7 @@ class Row:
 
     @property
     def share(self) -> float:
-        """Of the roofline: the peak, or the copy bandwidth at the case's size."""
+        """Share of the roofline: of the peak, or of the copy bandwidth at the case's size."""
         return max(self.flops / self.peak, self.bytes / self.copy) / self.seconds
 
     @property
@@ -79,16 +79,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Timing:
-    """What one provider took: of training, or of getting there. `ratio` is its time over ours.
+    """How long one provider took to train, or to start. `ratio` is its time over ours.
 
     Attributes
     ----------
     what : str
         "epoch", "start" of training or whole "process".
     images : int
-        How many were trained on at a time; an epoch's seconds are scaled to all of them.
+        How many images a turn trained on; an epoch's seconds are scaled to all images.
     flops : float
-        Of an epoch's products; 0 for other things.
+        Those of an epoch's products; 0 for other things.
     loss : float
         Mean over training images after the first turn; NaN for other things.
     """
@@ -115,13 +115,13 @@ class Timing:
 
     @property
     def over_floor(self) -> float:
-        """The time over that of the multiply-adds alone, at the peak; NaN where there are none."""
+        """The time over that of the multiply-adds alone, at the peak; NaN if there are none."""
         return self.seconds * self.peak / self.flops if self.flops else math.nan
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What one answer took. `ratio` is its time over ours on the same rows as float32.
+    """How long one answer took. `ratio` is its time over ours on the same rows as float32.
 
     Attributes
     ----------
@@ -168,7 +168,7 @@ def median_ratio(times: Sequence[float], base: Sequence[float]) -> float:
 
 
 def expected(case: Case, dtype: np.dtype) -> Expected:
-    """The reference's results, of the arguments that every worker makes."""
+    """The results of the reference for the arguments that every worker makes."""
 
     def wide(value):
         float_array = isinstance(value, np.ndarray) and value.dtype == dtype
@@ -270,7 +270,7 @@ class Runner:
             try:
                 worker = Worker(candidate, 1, self.dtype)
             except WorkerError:
-                continue  # this CPU cannot do it
+                continue  # this CPU cannot run it
             try:
                 worker.ask("prepare", *PROBE, self.effort.sample)
                 times[core_type] = min(_measure(worker, case) for _ in range(7))
@@ -339,7 +339,7 @@ class Runner:
                 break
             for name, worker, measured in queue:
                 times[name].append(_measure(worker, measured))
-            queue.append(queue.pop(0))  # nobody always follows the same
+            queue.append(queue.pop(0))  # so that no one always follows the same other
         ours.ask("release", copy.name, copy.shape)
         for name in turns:
             q1, median, q3 = quartiles(times[name])

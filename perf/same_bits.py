@@ -1,12 +1,12 @@
-"""One seed, one result: the digest of the weights after training in every way there is.
+"""One seed, one result: the digest of the weights after training in all possible ways.
 
     python -m perf.same_bits            the whole table, a few minutes
     python -m perf.same_bits --small    smaller networks, for the tests
 
-Trains each network at each batch size, for one epoch with a short last batch: compiled and layer by
-layer, dense and sparse, on 1, 2, 3 and 4 threads, and all that once more compiled for other CPUs
-that this one can run. Prints a row for each network and batch size with its one digest; where
-there are several, it says which way led to which, and the exit code is 1.
+It trains each network at each batch size, for one epoch with a short last batch: compiled and layer
+by layer, dense and sparse, on 1, 2, 3 and 4 threads. It does all that again with code for other
+CPUs that this one can run. It prints a row for each network and batch size with its one digest. If
+there are several digests, it says which ways led to each, and the exit code is 1.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def digests(small: bool) -> Iterator[tuple[str, str, str]]:
     from jitprop.training import fit, weights_sha256
 
     class LayerByLayer(SoftmaxCrossEntropy):
-        """A person's own loss, as far as a plan can tell."""
+        """To a plan, this looks like a person's own loss."""
 
         def rows(self, z, t):
             return super().rows(z, t)
@@ -95,11 +95,11 @@ def run(small: bool) -> dict[str, dict[str, list[str]]]:
                 cwd=ROOT,
                 env=os.environ | ({"NUMBA_CPU_NAME": cpu} if cpu else {}),
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,  # that a loss of one's own runs layer by layer is meant
+                stderr=subprocess.PIPE,  # hides the line that says "layer by layer"
                 text=True,
             )
             processes[cpu or "this CPU"] = stack.enter_context(process)
-            stack.callback(process.kill)  # where another one has failed
+            stack.callback(process.kill)  # if another one has failed
         for cpu, process in processes.items():
             output, said = process.communicate()
             if process.returncode != 0:
@@ -111,7 +111,7 @@ def run(small: bool) -> dict[str, dict[str, list[str]]]:
 
 
 def _flags() -> set[str]:
-    """Return what this CPU can do; nothing where the system does not say."""
+    """Return what this CPU can do; nothing if the system does not say."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

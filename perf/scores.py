@@ -1,7 +1,7 @@
 """How well networks learn tables: scikit-learn's classes and ours on the same folds.
 
-With the same `random_state` both begin with the same weights and see the same orders, so what
-differs is rounding: scikit-learn computes in float64, ours in float32.
+With the same `random_state` both begin with the same weights and see the same orders. So only
+rounding differs: scikit-learn computes in float64, ours in float32.
 """
 
 import math
@@ -53,7 +53,7 @@ def shipped(name: str, target: str = "class") -> Table:
 
 
 def made(kind: str, *more: Any, target: str = "class", **arguments: Any) -> Table:
-    """Of what `make_` of this name gives with these arguments; its name has `more`, too."""
+    """A table that scikit-learn's `make_` of this kind makes from `arguments`; `more` names it."""
     name = " ".join(map(str, (kind, *more)))
     return Table(
         name, partial(getattr(datasets, f"make_{kind}"), random_state=0, **arguments), target
@@ -100,7 +100,7 @@ class Scored:
 
     @property
     def over_error(self) -> float:
-        """How far ours are above scikit-learn's mean, in standard errors of that."""
+        """How far our mean is above scikit-learn's, in standard errors of the latter."""
         above, (_, error) = float((self.ours - self.theirs).mean()), mean(self.theirs)
         return above / error if error else math.copysign(math.inf, above) if above else 0.0
 
@@ -110,7 +110,7 @@ class Scored:
 
 
 def mean(values: np.ndarray) -> tuple[float, float]:
-    """The mean of some folds, and its standard error as if each fold stood for itself."""
+    """The mean of some folds, and its standard error as if folds were independent."""
     return float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values)))
 
 
@@ -128,7 +128,7 @@ def measure(table: Table, solver: str, folds: int = FOLDS, repeats: int = REPEAT
     kind = RepeatedStratifiedKFold if table.target == "class" else RepeatedKFold
     split = kind(n_splits=folds, n_repeats=repeats, random_state=0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # both end where max_iter says so
+        warnings.simplefilter("ignore", ConvergenceWarning)  # max_iter ends both
         theirs, ours = (
             cross_val_score(estimator(kinds, table, solver), x, y, cv=split, error_score="raise")
             for kinds in (neural_network, jitprop)

@@ -47,7 +47,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def chosen(text: str | None, usual: Sequence[str], cases: dict[str, Any]) -> list[Any]:
-    """The usual cases, or all whose name holds the text."""
+    """The usual cases, or all whose name contains the text."""
     names = usual if text is None else [name for name in cases if text in name]
     if not names:
         raise ValueError(f"--filter {text}: no such case; there are {', '.join(cases)}")
@@ -55,7 +55,7 @@ def chosen(text: str | None, usual: Sequence[str], cases: dict[str, Any]) -> lis
 
 
 def providers(text: str | None, quick: bool) -> list[str]:
-    """Those asked for, or all; ours always, and first."""
+    """The providers that the text names, or all; ours always, and first."""
     if text is None:
         return [OURS, "sklearn"] if quick else list(FITTERS)
     names = text.split(",")
@@ -83,7 +83,7 @@ def accuracy(options: argparse.Namespace) -> bool:
     for table, solver in options.cases:
         try:
             rows.append(scores.measure(table, solver, **effort))
-        except ValueError as error:  # as both say that numbers are not finite
+        except ValueError as error:  # both raise it for numbers that are not finite
             warn(f"{table.name} {solver}: {error}")
             right = False
             continue
@@ -116,7 +116,7 @@ def speed(options: argparse.Namespace) -> bool:
 
 
 def save(options: argparse.Namespace, columns: Sequence[str], lines: list) -> None:
-    """Write the CSV: of a quick run only where it is told to."""
+    """Write the CSV; for a quick run only with --out."""
     folder = options.out or (None if options.quick else RESULTS)
     if folder is not None and lines:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What `train.py --arch mlp200` does, as a user of PyTorch would write it for speed."""
+"""The work of `train.py --arch mlp200`, as a user of PyTorch would write it for speed."""
 
 import argparse
 

@@ -3,16 +3,16 @@
 It reads pickled requests from stdin and answers on stdout, as `perf.worker` does:
 
     ("prepare", images, batch, rate, parameters)
-        make the network of these weights and biases, w, b, w, b, ..., and have it learn once from
+        make the network of these weights and biases, w, b, w, b, ..., and let it learn once from
         the first `images` training images; the answer is its parameters after that
     ("measure",)
         the answer is the seconds of a pass over these images in a new order
     ("start", batch, rate, parameters)
         the answer is the seconds from calling `fit` to the end of its first batch; ours alone
 
-The network is linear layers with a tanh between each two, the loss the mean cross-entropy of each
-batch, the rule plain gradient descent. Each library is given what its users would give it: float32
-images divided by 255, in memory, except that ours takes the bytes and divides as it gathers.
+The network is linear layers with a tanh between each two. The loss is the mean cross-entropy of
+each batch, the rule is plain gradient descent. Each library gets what its users would give it:
+float32 images divided by 255, in memory. Only ours takes the bytes, and divides as it gathers.
 """
 
 import gc
@@ -38,7 +38,7 @@ class Stop(Exception):
 
 
 class Jitprop(worker.Jitprop):
-    """Ours: `jitprop.training.fit`, which tells the seconds of each epoch."""
+    """Ours: `jitprop.training.fit`, which says how many seconds each epoch took."""
 
     input = "auto"
 
@@ -83,10 +83,10 @@ class Dense(Jitprop):
 
 
 class Peer:
-    """A library that passes over the images when told to; this holds the clock."""
+    """A library that passes over the images on command; this class holds the clock."""
 
     def learn(self) -> float:
-        self.epoch()  # what was evicted in the meantime comes back, what is compiled is compiled
+        self.epoch()  # fills the caches again, and compiles
         start = time.perf_counter()
         self.epoch()
         return time.perf_counter() - start
@@ -96,7 +96,7 @@ class Peer:
 
 
 class Torch(Peer, worker.Torch):
-    """No DataLoader; the update by hand, which takes no longer than SGD, fused or not."""
+    """No DataLoader; the update is by hand, which takes no longer than SGD, fused or not."""
 
     def build(self, images, labels, batch: int, rate: float, parameters: Arrays) -> None:
         torch = self.library
@@ -193,7 +193,7 @@ class Sklearn(Peer, worker.Numpy):
             random_state=0,
         )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of fewer images than a batch: they make the arrays
+            warnings.simplefilter("ignore")  # one image is less than a batch
             self.net.partial_fit(self.images[:1], self.labels[:1], classes=np.arange(CLASSES))
         for own, given in zip(self.parameters(), parameters, strict=True):
             own[...] = given
@@ -221,7 +221,7 @@ def as_floats(images: np.ndarray) -> np.ndarray:
 
 def answer(library, dataset, request: tuple):
     kind, *arguments = request
-    gc.collect()  # nobody collects while being timed
+    gc.collect()  # no collection while the clock runs
     if kind == "measure":
         return library.learn()
     count = arguments.pop(0) if kind == "prepare" else len(dataset.train_images)

@@ -29,7 +29,7 @@ import numpy as np
 from perf.cases import Case
 from perf.catalogue import find
 
-LONG = 0.05  # seconds; a call that takes so long needs no warming up
+LONG = 0.05  # seconds; a call that takes this long needs no warm-up
 
 
 class Timed:
@@ -47,7 +47,7 @@ class Timed:
         once = self._time(1)
         if once > LONG:
             return once
-        self._time(self.repeats)  # wakes this library's threads, brings back what it cached
+        self._time(self.repeats)  # wakes this library's threads and fills its caches again
         return self._time(self.repeats) / self.repeats
 
     def _time(self, repeats: int) -> float:
@@ -67,12 +67,12 @@ class Prepared(Timed):
         self.arguments = arguments
 
     def results(self) -> list:
-        """Call once; compiles if need be."""
+        """Call once; compile if needed."""
         return self.case.results(self.call(), self.arguments)
 
 
 class Numpy:
-    """NumPy, and what is called with its arrays: the kernels."""
+    """NumPy; also the base of the kernels, which take its arrays."""
 
     name = "numpy"
 
@@ -177,17 +177,17 @@ def main() -> None:
 
 
 def serve(load: Callable[[], Any], answer: Callable[[Any, tuple], Any]) -> None:
-    """Load a library and say what it is; then answer requests until there are no more."""
+    """Load a library and report its version; then answer requests until there are no more."""
     requests = sys.stdin.buffer
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # what a library prints is not an answer
     try:
         library = load()
         reply: tuple = ("ok", library.describe())
     except Exception as error:
         reply = ("error", f"{type(error).__name__}: {error}")
     gc.disable()
-    gc.freeze()  # what a library has made so far, stays
+    gc.freeze()  # what a library has made so far stays
     while True:
         pickle.dump(reply, answers, protocol=5)
         answers.flush()

@@ -308,12 +308,12 @@ def adam(w, gradients, rates, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, de
         yield w
 
 
-def philox(counter, key):
-    """Philox4x32-10 of four words and two, in Python's integers (Salmon et al., 2011)."""
+def philox(counter, key, rounds=10):
+    """Philox4x32 of four words and two, in Python's integers (Salmon et al., 2011)."""
     word = 0xFFFFFFFF
     c0, c1, c2, c3 = counter
     k0, k1 = key
-    for _ in range(10):
+    for _ in range(rounds):
         p0, p1 = 0xD2511F53 * c0, 0xCD9E8D57 * c2
         c0, c1, c2, c3 = (p1 >> 32) ^ c1 ^ k0, p1 & word, (p0 >> 32) ^ c3 ^ k1, p0 & word
         k0, k1 = (k0 + 0x9E3779B9) & word, (k1 + 0xBB67AE85) & word
@@ -347,6 +347,7 @@ def levels(size, place, seed, epoch):
     words = philox(
         (blocks & word, blocks >> 32, epoch & word, (epoch >> 32) & word),
         (seed & word, (seed >> 32) & word),
+        7,
     )
     parts = [[one.reshape(count, 16) >> (8 * k) & 255 for one in words] for k in range(4)]
     drawn = np.array(parts).transpose(2, 0, 1, 3).reshape(-1, 1, 16)
@@ -381,7 +382,7 @@ def affine_map(place, seed, epoch, rotate, shear, scale, shift):
     key = seed & word, (seed >> 32) & word
     counters = (place * 2**24 + i for i in range(6))
     drawn = [
-        philox((c & word, c >> 32, epoch & word, (epoch >> 32) & word), key)[0] / 2**31 - 1
+        philox((c & word, c >> 32, epoch & word, (epoch >> 32) & word), key, 7)[0] / 2**31 - 1
         for c in counters
     ]
     angle, slant = rotate * drawn[0], shear * drawn[1]

@@ -5,9 +5,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from jitprop.layers import Dropout, Linear, Tanh, gradcheck
+from jitprop.layers import Dropout, Linear, ReLU, Sigmoid, Tanh, gradcheck
 from jitprop.training import ARCHITECTURES, gradcheck_mlp, mlp
-from jitprop.training.architectures import gradcheck_layers
+from jitprop.training.architectures import FUNCTIONS, gradcheck_layers
+from jitprop.training.settings import ACTIVATIONS
 
 
 @pytest.mark.parametrize("arch", ["linear", "mlp200", "mlp800"])
@@ -42,6 +43,39 @@ def test_dropout_between_hidden_layers():
     first, second = (state.value[0] for state in net.states())
     assert first != second
     assert first == mlp(6, (5, 4), 3, 0, dropout=0.2).states()[0].value[0]
+
+
+def test_dropout_of_the_input():
+    net, plain = mlp(6, (5,), 3, 0, input_dropout=0.2), mlp(6, (5,), 3, 0)
+    assert [type(module) for module in net] == [Dropout, Linear, Tanh, Linear]
+    for a, b in zip(net.parameters(), plain.parameters(), strict=True):
+        np.testing.assert_array_equal(a.value, b.value)
+    assert [type(module) for module in mlp(6, (), 3, 0, input_dropout=0.2)] == [Dropout, Linear]
+    for wrong in ({"input_dropout": 1}, {"input_dropout": -0.1}, {"dropout": np.nan}):
+        (name,) = wrong
+        with pytest.raises(ValueError, match=rf"^mlp: {name} is"):
+            mlp(6, (5,), 3, 0, **wrong)
+
+
+@pytest.mark.parametrize(("activation", "kind"), [("relu", ReLU), ("sigmoid", Sigmoid)])
+def test_activations(activation, kind):
+    """He's weights are Glorot's, times a factor; and only those that lead to a ReLU."""
+    net, plain = mlp(6, (5, 4), 3, 0, activation=activation), mlp(6, (5, 4), 3, 0)
+    assert [type(module) for module in net] == [Linear, kind, Linear, kind, Linear]
+    weights = [[p.value for p in one.parameters() if p.value.ndim == 2] for one in (net, plain)]
+    for a, b, fan in zip(*weights, (5, 4, None), strict=True):
+        larger = activation == "relu" and fan
+        factor = ((len(b) + fan) / len(b)) ** 0.5 if larger else 1
+        np.testing.assert_allclose(a, b * factor, rtol=1e-6 if larger else 0)
+    with pytest.raises(ValueError, match=r"^mlp: activation is 'gelu', expected one of tanh, relu"):
+        mlp(6, (5,), 3, 0, activation="gelu")
+
+
+def test_all_activations_have_a_module():
+    assert tuple(FUNCTIONS) == ACTIVATIONS
+    for activation in ACTIVATIONS:
+        how = {"activation": activation, "dropout": 0.1, "input_dropout": 0.1}
+        assert all(row.result for row in gradcheck_layers(2, 0.1, **how))
 
 
 def test_precisions_agree():

@@ -99,7 +99,9 @@ def test_all_zero_is_the_image_itself():
 
 def drawn(place, key):
     """Six numbers from -1 to 1: angle, slant, two factors, two shifts."""
-    words = [reference.philox((place * 2**24 + i, 0, key[1], 0), (key[0], 0))[0] for i in range(6)]
+    words = [
+        reference.philox((place * 2**24 + i, 0, key[1], 0), (key[0], 0), 7)[0] for i in range(6)
+    ]
     return [word / 2**31 - 1 for word in words]
 
 

@@ -1,10 +1,15 @@
-"""training/distortion.py and distorting.py: images distorted as a training learns from them."""
+"""training/distortion.py and distorting.py: images distorted as a training learns from them.
+
+And what shows them: the report of such a training, the command `distort`.
+"""
 
 import json
+import sys
 
 import numpy as np
 import pytest
 from runs import folder, write_idx
+from safetensors.numpy import load_file
 
 import jitprop
 from jitprop import (
@@ -15,6 +20,7 @@ from jitprop import (
     SoftmaxCrossEntropy,
     Tanh,
     Training,
+    cli,
     data,
     distorted,
     fit,
@@ -23,6 +29,7 @@ from jitprop import (
     train,
     weights_sha256,
 )
+from jitprop.training.distorting import gallery
 
 MNIST = data.load_dataset()
 IMAGES, LABELS = MNIST.train_images[:300], MNIST.train_labels[:300]
@@ -67,6 +74,7 @@ def test_the_bits_depend_on_nothing_but_the_seed():
 def test_a_batch_is_made_of_the_images_that_distorted_shows():
     net = mlp(784, [], 10, 0)
     run = training(net)
+    run._plan._pace.choose = lambda: (False, 1)  # batch by batch
     seed = int(run._key[0])
     seen = []
     source = run._plan.batches._x[0]
@@ -75,6 +83,26 @@ def test_a_batch_is_made_of_the_images_that_distorted_shows():
     for epoch, batch in seen:
         shown = distorted(IMAGES, HOW, seed, epoch).reshape(300, 784)
         assert {image.tobytes() for image in batch} <= {image.tobytes() for image in shown}
+    rows = gallery(IMAGES, LABELS, HOW, seed, 2)
+    assert rows.shape == (3, 10, 28, 28)
+    for epoch, row in enumerate(rows[1:], 1):
+        taken = {image.tobytes() for at, batch in seen if at == epoch for image in batch}
+        assert {image.tobytes() for image in row} <= taken
+
+
+def test_a_gallery_has_images_of_all_classes_and_what_became_of_them():
+    for labels, expected in (
+        (LABELS, [int(np.argmax(label == LABELS)) for label in range(10)]),
+        ([2, 2, 2, 1, 2, 7, 7], [3, 0, 5, 1, 6, 2, 4]),
+        (np.zeros(20, np.uint8), range(10)),
+        (np.arange(300) // 15, range(0, 150, 15)),
+    ):
+        x = IMAGES[: len(labels)]
+        rows = gallery(x, np.asarray(labels), HOW, 9)
+        assert len(rows) == 4
+        np.testing.assert_array_equal(rows[0], x[expected])
+        for epoch, row in enumerate(rows[1:], 1):
+            np.testing.assert_array_equal(row, distorted(x, HOW, 9, epoch)[expected])
 
 
 def test_each_epoch_and_image_is_another():
@@ -85,6 +113,8 @@ def test_each_epoch_and_image_is_another():
     assert not np.array_equal(found[0], distorted(same, HOW, 2, 1))
     still = Distortion(0, 1, 0, 0, 0, 0)
     assert np.array_equal(distorted(IMAGES, still), IMAGES)
+    some = distorted(IMAGES, HOW, 1, 2, [7, 299, 7])
+    assert np.array_equal(some, distorted(IMAGES, HOW, 1, 2)[[7, 299, 7]])
     table = distorted(IMAGES.reshape(300, 784), HOW)
     assert np.array_equal(table.reshape(IMAGES.shape), distorted(IMAGES, HOW))
 
@@ -146,6 +176,10 @@ def test_what_makes_no_sense():
         ((IMAGES, HOW, "a"), TypeError, "distorted: seed is 'a', expected an integer"),
         ((IMAGES, HOW, 1, 2**63), ValueError, "distorted: epoch is .*, expected 0 to"),
         ((np.uint8(3), HOW), ValueError, "distort takes images"),
+        ((IMAGES, HOW, 1, 1, [0, 300]), ValueError, "beyond the places of 300 images, from 0"),
+        ((IMAGES, HOW, 1, 1, [-1]), ValueError, "distorted: index is beyond the places"),
+        ((IMAGES, HOW, 1, 1, [0.5]), TypeError, r"index is float64 of shape \(1,\), expected int"),
+        ((IMAGES, HOW, 1, 1, 3), TypeError, r"index is int64 of shape \(\), expected integers"),
     ):
         with pytest.raises(error, match=match):
             distorted(*arguments)
@@ -206,9 +240,9 @@ def test_the_command_line(folder, tmp_path, capsys):
     assert (
         train.main([*common, "--epochs=2", f"--save={whole}", f"--metrics={tmp_path / 'm'}"]) == 0
     )
-    assert "alpha 8, sigma 4, rotate 20, shift 0.5, seed 0" in capsys.readouterr().out
+    assert "alpha 8, sigma 5, rotate 20, shift 0.5, seed 0" in capsys.readouterr().out
     told = json.loads((tmp_path / "m").read_text())["settings"]["distort"]
-    assert told == {"alpha": 8, "sigma": 4, "rotate": 20, "shear": 0, "scale": 0, "shift": 0.5}
+    assert told == {"alpha": 8, "sigma": 5, "rotate": 20, "shear": 0, "scale": 0, "shift": 0.5}
     assert train.main([*common, "--epochs=1", f"--save={half}", "--quiet"]) == 0
     assert train.main([f"--resume={half}", "--epochs=2", f"--save={half}", "--quiet"]) == 0
     assert weights_sha256(jitprop.load(half)) == weights_sha256(jitprop.load(whole))
@@ -220,3 +254,68 @@ def test_the_command_line(folder, tmp_path, capsys):
         with pytest.raises(SystemExit, match="2"):
             train.main(arguments)
         assert message in capsys.readouterr().err
+
+
+def test_a_report_shows_what_this_very_training_saw(folder, tmp_path, monkeypatch):
+    """Of the run that went on, too; as many epochs as there were; nothing of a run without."""
+    shown, net = [], tmp_path / "net.safetensors"
+    monkeypatch.setattr("jitprop.reporting.write_report", lambda *args: shown.append(args[5]))
+    common = [f"--data={folder}", "--hidden=5", f"--report={tmp_path / 'r'}", "--quiet"]
+    assert train.main([*common, "--epochs=2", "--distort", f"--save={net}"]) == 0
+    assert train.main([*common, "--epochs=5", f"--resume={net}", f"--save={net}"]) == 0
+    assert train.main([*common, "--epochs=1"]) == 0
+    assert train.main([*common, "--epochs=0", "--distort"]) == 0
+    seed = int(load_file(net)["training.distortion"][0])
+    small = data.load_dataset(folder)
+    images, labels = small.train_images, small.train_labels
+    expected = gallery(images, labels, Distortion(), seed)
+    assert (expected[1:] != expected[0]).any(axis=(1, 2, 3)).all()
+    np.testing.assert_array_equal(shown[0], expected[:3])
+    np.testing.assert_array_equal(shown[1], expected)
+    assert shown[2:] == [None, None]
+
+
+def test_the_command_that_draws_them(folder, tmp_path, monkeypatch, capsys):
+    """The images are those that `distorted` makes; what makes no sense is one line, and no file."""
+    path, drawn = tmp_path / "a.PNG", []
+    png = b"\x89PNG\r\n\x1a\n"
+    monkeypatch.setattr("jitprop.reporting.pictures.png", lambda figure: png)
+    monkeypatch.setattr("jitprop.reporting.pictures.distortions", drawn.append)
+
+    def command(*words, file=path):
+        try:
+            code = cli.main(["distort", str(file), f"--data={folder}", *words])
+        except SystemExit as end:
+            code = end.code
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", int(code != 0))
+        return code, err.removeprefix("jitprop distort: error: ").rstrip("\n")
+
+    assert command() == (0, "")
+    assert path.read_bytes() == png
+    assert command("--rotate=10") == (
+        2,
+        f"argument FILE: {path} is there already: --force replaces it",
+    )
+    assert command("--rotate=10", "--seed=4", "--transpose=yes", "--force") == (0, "")
+    small = data.load_dataset(folder)
+    images, labels = small.train_images, small.train_labels
+    np.testing.assert_array_equal(drawn[0], gallery(images, labels, Distortion(), 0))
+    only = Distortion(0, 4, 10, 0, 0, 0)
+    np.testing.assert_array_equal(drawn[1], gallery(images.transpose(0, 2, 1), labels, only, 4))
+    path.unlink()
+    for words, file, message in (
+        (["--rotate=95"], path, "rotate must be from 0 to 80, not 95.0"),
+        (["--seed=-1"], path, "argument --seed: expected an integer from 0 to 9223372036854775807"),
+        (["--data=none"], path, "none: No such file or directory"),
+        ([], "a.jpg", "argument FILE: a.jpg: expected a name that ends in .png"),
+        ([], tmp_path, f"argument FILE: {tmp_path}: expected a name that ends in .png"),
+        ([], tmp_path / "b" / "a.png", f"{tmp_path / 'b' / 'a.png'}: No such file or directory"),
+    ):
+        code, error = command(*words, file=file)
+        assert (code, message in error) == (2, True), error
+    monkeypatch.delitem(sys.modules, "jitprop.reporting.pictures")
+    monkeypatch.setitem(sys.modules, "matplotlib.axes", None)
+    line = "pictures need matplotlib.axes: pip install 'jitprop[plots]'"
+    assert command() == (2, line)
+    assert not any(tmp_path.iterdir())

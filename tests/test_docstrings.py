@@ -37,6 +37,7 @@ SLIDES = {
     "jitprop/training/loop.py": {12},
     "jitprop/training/optimisers.py": {8, 9},
     "jitprop/training/settings.py": {14},
+    "jitprop/web/checking.py": {13},
     "perf/figures.py": {14},
 }
 

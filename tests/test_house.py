@@ -26,8 +26,9 @@ BELOW = {
     "jitprop/reporting": "jitprop/training layers",
     "jitprop/interop": "jitprop/training layers kernels/compiler",
     "jitprop/estimators": "jitprop/training layers kernels",
-    "jitprop/cli": "jitprop jitprop/data jitprop/training jitprop/reporting jitprop/interop layers "
-    "kernels kernels/compiler",
+    "jitprop/web": "jitprop/data jitprop/training layers kernels kernels/runtime",
+    "jitprop/cli": "jitprop jitprop/data jitprop/training jitprop/reporting jitprop/interop "
+    "jitprop/web layers kernels kernels/compiler",
     "jitprop": "jitprop/data jitprop/training jitprop/reporting jitprop/interop jitprop/estimators "
     "layers kernels "
     "jitprop/cli",

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 
 from jitprop.data import image as source
 from jitprop.data.image import ImageError, picture_of, read_image
-from jitprop.data.pieces import shapes_of
+from jitprop.data.pieces import normalise, shapes_of
 from jitprop.layers import SoftmaxCrossEntropy
 from jitprop.training import fit, mlp
 
@@ -54,14 +54,6 @@ def write(tmp_path):
         return tmp_path / name
 
     return write
-
-
-def normalise(grey):
-    """Return the only digit of a picture, or the largest, 28 x 28."""
-    shapes = shapes_of(picture_of(grey).grey)
-    if not shapes:
-        raise ImageError("it: nothing to be seen")
-    return max(shapes, key=lambda shape: shape.ink.sum()).pixels
 
 
 def errors(net, images, labels):

@@ -121,7 +121,7 @@ def test_training_finds_the_rates():
 
 
 def test_recorded_as_layer_by_layer():
-    """Against the slides' loop, typed out: the same bits."""
+    """Against the loop of slide 12, typed out: the same bits."""
     net, twin = (Sequential(Linear(3, 8, 0), Tanh(), Linear(8, 1, 1)) for _ in range(2))
     t, loss = COUNTS.astype(np.float32)[:, None], PoissonLoss()
     fit(net, loss, X, COUNTS, epochs=1, batch_size=50, rate=0.01, rng=1)

@@ -134,7 +134,7 @@ def test_training_learns_several_labels_at_once():
 
 
 def test_recorded_as_layer_by_layer():
-    """Against the slides' loop, typed out: the same bits."""
+    """Against the loop of slide 12, typed out: the same bits."""
     net, twin = (Sequential(Linear(4, 8, 0), Tanh(), Linear(8, 3, 1)) for _ in range(2))
     t, loss = LABELS.astype(np.float32), SigmoidCrossEntropy()
     fit(net, loss, X, LABELS, epochs=1, batch_size=25, rate=0.1, rng=1)

@@ -80,14 +80,19 @@ def test_update_is_gradient_descent():
     np.testing.assert_array_equal(linear.b, b + 2.0)
 
 
-def test_initial_weights():
-    linear = Linear(300, 200, 5, np.float64)
-    deviation = math.sqrt(2 / 500)
+@pytest.mark.parametrize(("init", "fans"), [("glorot", 500), ("he", 300)])
+def test_initial_weights(init, fans):
+    linear = Linear(300, 200, 5, np.float64, init)
+    deviation = math.sqrt(2 / fans)
     n = linear.w.size
     # Five standard errors of a mean and of a standard deviation of n normal numbers.
     assert abs(linear.w.mean()) < 5 * deviation / math.sqrt(n)
     assert abs(linear.w.std() - deviation) < 5 * deviation / math.sqrt(2 * n)
     np.testing.assert_array_equal(linear.b, np.zeros(200))
+    with pytest.raises(
+        ValueError, match=r"^Linear\(3, 2\): init is 'xavier', expected glorot or he"
+    ):
+        Linear(3, 2, init="xavier")
     np.testing.assert_array_equal(linear.dw, np.zeros((300, 200)))
 
 

@@ -1,4 +1,4 @@
-"""The training loop, against the slides' loop typed out and against NumPy in float64.
+"""The training loop, against the loop of slide 12 typed out and against NumPy in float64.
 
 One file: each way to train is compared with the same typed-out loop.
 """

@@ -1,37 +1,53 @@
-"""The network that the project ships is what the README's command makes."""
+"""The network that the project ships: how it is made, in a small form, and that it reads digits."""
 
-import json
-import re
+import os
 import shlex
-from pathlib import Path
 
 import numpy as np
-import pytest
+from runs import folder
 
-from jitprop import train
+import jitprop
+from jitprop.cli import arguments
 from jitprop.cli.predict import MODEL
 from jitprop.data import load_dataset
-from jitprop.training import load, weights_sha256
+from jitprop.training import Distortion, read, weights_sha256
+from perf import shipped
 
-ROOT = Path(__file__).parents[1]
-
-
-def command():
-    """The README's command, without the file that it saves to."""
-    readme = (ROOT / "README.md").read_text()
-    found = re.search(r"^\S*python train\.py (.*) --save (\S+)$", readme, re.MULTILINE)
-    assert ROOT / found[2] == MODEL
-    return shlex.split(found[1])
+LARGEST = 4_000_000  # bytes
 
 
-@pytest.mark.slow
-def test_it_is_made_by_the_command(tmp_path):
-    metrics = tmp_path / "run.json"
-    assert train.main([*command(), "--quiet", "--metrics", str(metrics)]) == 0
-    assert json.loads(metrics.read_text())["weights_sha256"] == weights_sha256(load(MODEL))
+def test_it_is_made_by_the_command(folder, tmp_path):
+    """As `fit` makes it, to the bit; of a small set, in two epochs, with fewer units."""
+    path = tmp_path / "net.safetensors"
+    small = [f"--data={folder}", "--epochs=2", "--warmup=1", "--hidden=9", "--quiet"]
+    shipped.ship([*shlex.split(shipped.ARGUMENTS), *small], path)
+
+    args = arguments.make_parser().parse_args([*shlex.split(shipped.ARGUMENTS), *small])
+    chosen = arguments.settings_of(args)
+    assert (args.hidden, args.distort, args.seed) == ((9,), True, 0)
+    data = load_dataset(folder)
+    rng = np.random.default_rng(0)
+    net = jitprop.mlp(data.train_images[0].size, [9], data.classes, rng, activation="relu")
+    training = jitprop.Training(
+        net,
+        jitprop.SoftmaxCrossEntropy(args.label_smoothing),
+        data.train_images,
+        data.train_labels,
+        chosen,
+        rng=rng,
+        distort=Distortion(),
+    )
+    training.run()
+    assert weights_sha256(jitprop.load(path)) == weights_sha256(net)
+    assert read(path).settings is None  # nothing to go on with
+
+
+def test_it_is_small():
+    assert os.path.getsize(MODEL) < LARGEST
+    assert read(MODEL).settings is None
 
 
 def test_it_recognises_digits():
     mnist = load_dataset()
-    z = load(MODEL).fprop((mnist.test_images.reshape(-1, 784) / 255).astype(np.float32))
-    assert np.sum(z.argmax(1) != mnist.test_labels) <= 175
+    z = jitprop.predict(jitprop.load(MODEL), mnist.test_images)
+    assert np.sum(z.argmax(1) != mnist.test_labels) <= 70

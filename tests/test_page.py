@@ -96,7 +96,7 @@ def test_a_report(tmp_path):
     history = trained(net)
     settings = {"data": "<b>a & b</b>", "hidden": (6, 7), "arch": None, "lr": 0.1}
     settings |= {"command": ["train.py", "--data", "<b>a & b</b>\n"], "date": "2026-01-02 03:04"}
-    write_report(tmp_path, net, history, settings, SETS)
+    write_report(tmp_path, net, history, settings, SETS, SETS["train"][0][:6].reshape(2, 3, 5, 5))
     assert sorted(os.listdir(tmp_path)) == sorted(FILES)
 
     page = Page(tmp_path / "index.html")
@@ -161,9 +161,10 @@ def test_an_earlier_report_is_replaced_and_all_else_stays(tmp_path):
     net = mlp(25, [], 4, 0)
     history = trained(net)
     settings = {"date": "2026-01-02 03:04"}
-    write_report(tmp_path, net, history, settings, SETS)
+    distorted = SETS["train"][0][:6].reshape(2, 3, 5, 5)
+    write_report(tmp_path, net, history, settings, SETS, distorted)
     before = {name: (tmp_path / name).read_bytes() for name in FILES}
-    write_report(tmp_path, net, history, settings, SETS)
+    write_report(tmp_path, net, history, settings, SETS, distorted)
     assert before == {name: (tmp_path / name).read_bytes() for name in FILES}
 
     x, t = (np.eye(6, dtype=np.float32) for _ in range(2))
@@ -228,8 +229,10 @@ def test_settings_are_in_words_and_only_those_that_count(tmp_path):
     assert shown(**{**sgd, "optimizer": "adam", "eps": 1e-8}) == [
         *("optimizer", "adam", "betas", "0.9, 0.999", "epsilon", "1e-08")
     ]
-    assert shown(schedule="step", gamma=1 / 3, my_own_setting="a") == [
-        *("schedule", "step", "gamma", str(1 / 3), "my own setting", "a")
+    distort = {"alpha": 34.0, "scale": 0.08}
+    assert shown(schedule="step", gamma=1 / 3, my_own_setting="a", distort=distort) == [
+        *("schedule", "step", "gamma", str(1 / 3), "my own setting", "a"),
+        *("distort", "alpha 34, scale 0.08"),
     ]
     assert shown(date="today", command="make", data="digits") == []
 
@@ -269,7 +272,7 @@ def test_losses_with_label_smoothing_are_called_so(tmp_path, monkeypatch, smooth
 @pytest.mark.slow
 def test_a_narrow_window_scrolls_what_it_would_make_unreadable(tmp_path):
     net = mlp(25, [6], 4, 0)
-    write_report(tmp_path, net, trained(net), {}, SETS)
+    write_report(tmp_path, net, trained(net), {}, SETS, SETS["train"][0][None, :3])
     text = (tmp_path / "index.html").read_text()
     assert 'name="viewport" content="width=device-width, initial-scale=1"' in text
     for name in [name for name in FILES if name.endswith(".png")]:
@@ -448,6 +451,22 @@ def test_without_matplotlib(tmp_path, monkeypatch):
     with pytest.raises(ImportError, match=r"need matplotlib\S*: pip install 'jitprop\[plots\]'"):
         check_report(tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_distorted_images_are_shown_where_there_are_any(tmp_path):
+    net, history = mlp(25, [], 4, 0), [Epoch(1, 0.5, 3, 0.1)]
+    sets = {"train": SETS["train"]}
+    for distorted, there in ((SETS["train"][0][None, :4], True), (None, False)):
+        write_report(tmp_path, net, history, {}, sets, distorted)
+        assert (tmp_path / "distortions.png").exists() == there
+        assert ("Distorted images" in Page(tmp_path / "index.html").words) == there
+    for wrong, given in (
+        (SETS["train"][0], r"uint8 of shape \(300, 5, 5\)"),
+        (np.zeros((2, 3, 4, 4)), r"float64 of shape \(2, 3, 4, 4\)"),
+    ):
+        with pytest.raises(ValueError, match=f"distorted is {given}, expected uint8 of "):
+            write_report(tmp_path, net, history, {}, sets, wrong)
 
 
 @pytest.mark.parametrize(

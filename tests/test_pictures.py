@@ -14,6 +14,7 @@ from matplotlib.text import Text
 from jitprop.reporting.pictures import (
     Predictions,
     confusion_matrix,
+    distortions,
     learning_curves,
     mistakes,
     png,
@@ -173,6 +174,20 @@ def test_many_mistakes_one_and_none():
     assert line.get_text() == "No mistakes: all 3,000 test images are recognised."
 
 
+def test_distortions():
+    rows = images(8, (4, 3)).reshape(2, 4, 4, 3)
+    figure = distortions(rows)
+    np.testing.assert_array_equal(tiles(figure), rows.reshape(8, 4, 3))
+    assert texts(figure.axes[0]) == ["original", "epoch 1"]
+    extents = np.array([image.get_extent() for image in figure.axes[0].images])
+    left, low = extents[:, 0].reshape(2, 4), extents[:, 2].reshape(2, 4)
+    np.testing.assert_array_equal(left[0], left[1])
+    assert (np.diff(left) > 0).all()
+    assert (low == low[:, :1]).all()
+    for text, row in zip(figure.axes[0].texts, extents[::4], strict=True):
+        assert row[3] < text.get_position()[1] < row[2]
+
+
 def test_weights():
     w = np.random.default_rng(0).standard_normal((12, 3)).astype(np.float32)
     figure = weights(w, (4, 3), classes=True)
@@ -213,6 +228,10 @@ FIGURES = {
     "gallery, high": lambda: mistakes(predictions(47), images(3000, (14, 4))),
     "gallery of 1": lambda: mistakes(predictions(10, 1, 1.1), images(1)),
     "gallery of none": lambda: mistakes(predictions(10, 9, 0), images(9)),
+    "distortions": lambda: distortions(images(40, (28, 28)).reshape(4, 10, 28, 28)),
+    "distortions, wide": lambda: distortions(images(40, (4, 64)).reshape(4, 10, 4, 64)),
+    "distortions, high": lambda: distortions(images(40, (64, 4)).reshape(4, 10, 64, 4)),
+    "distortions of 1": lambda: distortions(images(2, (28, 28)).reshape(2, 1, 28, 28)),
     "weights of classes": lambda: weights(np.eye(784, 10), (28, 28), True),
     "weights of 47 classes": lambda: weights(np.eye(784, 47), (28, 28), True),
     "weights of units": lambda: weights(np.eye(784, 800), (28, 28), False),

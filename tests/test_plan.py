@@ -329,7 +329,7 @@ def several():
 
 
 def test_several_inputs_outputs_and_losses():
-    """Against the slides' loop, typed out; errors are those of the first output."""
+    """Against the loop of slide 12, typed out; errors are those of the first output."""
     numbers = np.random.default_rng(4).standard_normal((103, 7)).astype(np.float32)
     targets = np.random.default_rng(5).standard_normal((103, 2)).astype(np.float32)
     loss = Losses((SoftmaxCrossEntropy(), 1), (MeanSquaredError(), 0.1))

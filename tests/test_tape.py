@@ -9,6 +9,8 @@ from plain import PLAIN
 from reference import assert_same_bits
 
 from jitprop import kernels
+from jitprop.kernels.compiler.simd import LANES, load, store
+from jitprop.kernels.runtime.kernel import kernel
 from jitprop.kernels.runtime.threads import COUNT, HAVE_WORKERS, MOST_CALLS, pool
 
 # Interpreted, a call for each branch is enough: there are no threads to share it out to.
@@ -39,6 +41,22 @@ def test_every_kernel_leaves_the_same_bits(dtype, threads, alone):
         for a, b in zip(expected, found, strict=True):
             if isinstance(a, np.ndarray):
                 assert_same_bits(b, a)
+
+
+@kernel("x(...) -> out(...)")
+def triple(x, out, start, stop):
+    for i in range(start, stop, LANES):
+        store(out, i, load(x, i, stop - i) * 3, stop - i)
+
+
+def test_a_kernel_of_ones_own():
+    """It is not in the cache, from which the first run of a tape takes kernels."""
+    x, out = np.arange(20, dtype=np.float32), np.zeros(20, np.float32)
+    with kernels.Tape() as tape:
+        triple(x, out)
+        kernels.add(x, out, x)
+    tape.run(2)
+    assert_same_bits(x, np.arange(20, dtype=np.float32) * 16)
 
 
 def test_recording_runs_nothing():

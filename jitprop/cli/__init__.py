@@ -1,6 +1,6 @@
 """The command `jitprop`; `python -m jitprop` is the same."""
 
-# Python's own, and small: until `as_program` runs, Ctrl-C shows a traceback.
+# Only small modules of Python itself: until `as_program` runs, Ctrl-C shows a traceback.
 import os
 import signal
 import sys
@@ -15,11 +15,13 @@ COMMANDS = {
     "train": "train a network on handwritten digits",
     "predict": "recognise handwritten digits in your own images",
     "export": "write a network as an ONNX file, for other programs",
+    "serve": "open a page that shows how a network sees, learns and trains",
+    "distort": "draw distorted images, to be looked at",
     "info": "show versions, processor, and where compiled kernels are kept",
 }
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
-interrupted = "jitprop: interrupted"  # what Ctrl-C prints; commands say where they are
+interrupted = "jitprop: interrupted"  # what Ctrl-C prints; each command sets its own text
 
 
 def main(argv: "Sequence[str] | None" = None, prog: str = "jitprop") -> int:
@@ -46,17 +48,17 @@ def main(argv: "Sequence[str] | None" = None, prog: str = "jitprop") -> int:
         print(f"jitprop {__version__}")
         return 0
     command = parser.parse_args(argv[:1] or ["--help"]).command
-    # train.py stands at the top of a clone; what is installed has it as jitprop.train.
+    # train.py stands at the top of a clone; an installed package has it as jitprop.train.
     module = "jitprop.train" if command == "train" else f"jitprop.cli.{command}"
     return import_module(module).main(argv[1:], f"{prog} {command}")
 
 
 def as_program(main: "Callable[[], int]") -> "NoReturn":
-    """Run `main` as the one thing that this process does, and end with its exit code.
+    """Run `main` as the only work of this process, and end with its exit code.
 
-    Ctrl-C ends it in one line, also while packages load, and whatever they make of exceptions. What
-    a stream cannot show is written as escapes. Closed streams are replaced: else the next file that
-    is opened would take their number, and get the output.
+    Ctrl-C ends it in one line, even while packages load, whatever they do with exceptions.
+    Characters that a stream cannot show become escapes. Closed streams are replaced: otherwise the
+    next open file would take their number, and get the output.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, end)
@@ -68,14 +70,14 @@ def as_program(main: "Callable[[], int]") -> "NoReturn":
         except SystemExit as asked:
             code = asked.code
         sys.stdout.flush()
-    except ImportError as error:  # versions of packages that do not fit together
+    except ImportError as error:  # or versions of packages do not fit together
         from jitprop.cli.parser import to_install
 
         hint = f": {to_install()}" if isinstance(error, ModuleNotFoundError) else ""
         print(f"jitprop: error: {' '.join(str(error).split())}{hint}", file=sys.stderr)
         code = 2
     except OSError as error:
-        if error.filename is None:  # of a stream
+        if error.filename is None:  # the error is that of a stream
             code = _without_output(error)
         else:
             print(f"jitprop: error: {error.filename}: {error.strerror}", file=sys.stderr)
@@ -84,18 +86,18 @@ def as_program(main: "Callable[[], int]") -> "NoReturn":
 
 
 def run() -> "NoReturn":
-    """What the installed command calls."""
+    """Run `jitprop`: the installed command calls this."""
     as_program(main)
 
 
 def end(number: int, frame: "FrameType | None") -> None:
-    """End this process: as an exception, Ctrl-C would come up where nobody expects one."""
+    """End this process at Ctrl-C: an exception would come up where nobody expects one."""
     os.write(2, b"\n" * os.isatty(2) + f"{interrupted}\n".encode())
     os._exit(INTERRUPTED)
 
 
 def _mend_streams() -> None:
-    """Open streams that are closed, and have them all take any text."""
+    """Open closed streams, and let all streams take any text."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
@@ -110,10 +112,10 @@ def _mend_streams() -> None:
 
 
 def _without_output(error: OSError) -> int:
-    """Say that what was printed went nowhere, and return the exit code."""
-    # Else Python would try once more as it ends, and say so in its own words.
+    """Say that the output was lost, and return the exit code."""
+    # Otherwise Python would try once more as it ends, and say so in its own words.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    if isinstance(error, BrokenPipeError):  # `| head` has seen enough, and ends this as other tools
+    if isinstance(error, BrokenPipeError):  # `| head` has seen enough; end as other tools do
         if hasattr(signal, "SIGPIPE"):
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGPIPE)

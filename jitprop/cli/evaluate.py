@@ -1,4 +1,4 @@
-"""`jitprop train --evaluate FILE`: what each class is taken for."""
+"""`jitprop train --evaluate FILE`: for each class, what a network takes its images for."""
 
 import contextlib
 import math
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from jitprop.data import Dataset
     from jitprop.layers import Module
 
-MOST_COLUMNS = 20  # of a table that a terminal shows; --metrics has all counts of any
+MOST_COLUMNS = 20  # of a table that a terminal shows; --metrics always has all counts
 
 
 def evaluate(request: Request) -> int:
-    """Report what networks of checkpoints take the test images for; return the exit code."""
+    """Report what the networks of checkpoints take the test images for; return the exit code."""
     from jitprop import training
     from jitprop.training.progress import Progress
 
     args, parser = request.args, request.parser
-    dataset = read_dataset(request)
+    dataset = read_dataset(parser, args)
     nets = networks(request, dataset)
     inputs = [("--evaluate", path) for path in args.evaluate]
     inputs += [("--data", file) for file in dataset.files]
@@ -83,7 +83,7 @@ def networks(request: Request, dataset: "Dataset") -> "list[Module]":
             nets.append(checkpoint.net())
         except training.CheckpointError as error:
             parser.error(str(error))
-        # Of EMNIST alone: others lie as they always did.
+        # Only for EMNIST: the images of other sets are not turned by default.
         if (
             dataset.transposed
             and not args.transpose
@@ -99,9 +99,9 @@ def networks(request: Request, dataset: "Dataset") -> "list[Module]":
 def counted(
     request: Request, nets: "list[Module]", dataset: "Dataset"
 ) -> "tuple[np.ndarray, list[int], float | None]":
-    """Return what the test images are taken for, the errors of each network, the loss of several.
+    """Return counts of true and found classes, the errors of each network, the loss of several.
 
-    Ends, with the name of the file, where a network does not fit.
+    If a network does not fit, the process ends with the name of its file.
     """
     from jitprop.training.asking import as_probabilities
     from jitprop.training.ensemble import mean
@@ -136,7 +136,7 @@ def counted(
 
 @contextlib.contextmanager
 def use_threads(threads: int | None) -> Iterator[None]:
-    """Let kernels use so many threads, if a number is given, and then as many as before."""
+    """Let kernels use so many threads, if a number is given; afterwards as many as before."""
     from jitprop import kernels
 
     before = kernels.get_num_threads()
@@ -149,7 +149,7 @@ def use_threads(threads: int | None) -> Iterator[None]:
 
 
 def table(counts: "np.ndarray", recall: list[float]) -> str:
-    """Return the lines of a table of images by their class, a row, and what they are taken for."""
+    """Return the lines of a table: a row for each class, a column for each answer."""
     if counts.shape[1] > MOST_COLUMNS:
         return list_of_classes(counts, recall)
     width = max(6, len(str(counts.max())) + 2)
@@ -165,7 +165,7 @@ def table(counts: "np.ndarray", recall: list[float]) -> str:
 
 
 def list_of_classes(counts: "np.ndarray", recall: list[float]) -> str:
-    """Return a line for each class that has images, with the three it is most often taken for."""
+    """Return a line for each class that has images, with its three most frequent wrong answers."""
     lines = ["images of each class, and what else they are taken for most often\n"]
     lines.append("class  images    recall  taken for")
     for label, row in enumerate(counts):
@@ -179,7 +179,7 @@ def list_of_classes(counts: "np.ndarray", recall: list[float]) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share as text, that of no images as "-"."""
+    """Return a share as text; "-" if there are no images."""
     return "-" if math.isnan(share) else f"{share:.2%}"
 
 

@@ -40,12 +40,12 @@ def main(argv: Sequence[str] | None = None, prog: str = "jitprop export") -> int
 
 
 def seed_of(about: dict[str, Any]) -> int | None:
-    """Return the seed that the notes of a checkpoint tell; None if they do not."""
+    """Return the seed in the notes of a checkpoint; None if there is none."""
     command = about.get("command")
     if not isinstance(command, list):
         seed = about.get("seed")
         return seed if type(seed) is int else None
-    seed = "0"  # train.py's, unless another is given
+    seed = "0"  # the default of train.py
     for flag, following in pairwise([*map(str, command), ""]):
         name, _, value = flag.partition("=")
         if name == "--seed":

@@ -24,7 +24,7 @@ def only_check(request: Request) -> int:
 
 
 def check(request: Request, progress: "Progress") -> str:
-    """Print what is checked, layer by layer; return the result, or end if a gradient is wrong."""
+    """Print the check of each layer; return the result, or end if a gradient is wrong."""
     from jitprop.training.architectures import gradcheck_layers
 
     args = request.args
@@ -38,7 +38,7 @@ def check(request: Request, progress: "Progress") -> str:
 
 
 def table(rows: "list[LayerCheck]") -> str:
-    """Return a line for each layer: how many derivatives were compared, and the worst error."""
+    """Return a line for each layer: the number of derivatives compared, and the worst error."""
     layers = ["layer", *(row.layer for row in rows)]
     by = ["by", *(row.by for row in rows)]
     wide, narrow = max(map(len, layers)), max(map(len, by))

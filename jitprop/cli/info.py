@@ -1,4 +1,4 @@
-"""Show what a report of a fault or of a speed should say: `jitprop info`."""
+"""Show the facts for a report of a fault or a speed: `jitprop info`."""
 
 from collections.abc import Sequence
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jitprop.training import Training
     from jitprop.training.progress import Progress
 
-# A closed terminal and `kill` ask for the same as Ctrl-C.
+# A closed terminal and `kill` mean the same as Ctrl-C.
 SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
@@ -25,24 +25,24 @@ AGAIN = 0.15  # seconds
 
 
 class Interrupt:
-    """While training, a signal asks for an end after this batch; Ctrl-C once more ends at once.
+    """During training, a signal asks to end after this batch; a second Ctrl-C ends at once.
 
-    A terminal that is closed says so twice, and some programs pass Ctrl-C on a second time. So a
+    A closed terminal sends its signal twice, and some programs pass Ctrl-C on a second time. So a
     signal within AGAIN seconds is the same request, and so is any other signal, however late.
 
-    Before and after training, signals do what they did before. So they do for a caller in another
-    thread than the main one, which alone may handle them.
+    Before and after training, signals keep their usual effect. They also keep it if the caller is
+    not in the main thread, since only that thread may handle them.
 
     Attributes
     ----------
     code : int
-        Exit code of a run that was asked to end, as shells report it; 0 of one that was not.
+        Exit code for a run that was asked to end, as shells report it; 0 for any other run.
     """
 
     def __init__(self, prog: str) -> None:
         self.code = 0
         self._since = 0.0
-        # Of a long batch: most end before anybody could read it. A terminal shows "^C" before it.
+        # For a long batch: most end before anybody can read this. A terminal shows "^C" before it.
         text = f"{prog}: ends after this batch; Ctrl-C again ends at once\n".encode()
         self._hint = Timer(AGAIN, self._say, (text,))
         self._hint.daemon = True
@@ -50,18 +50,18 @@ class Interrupt:
 
     @property
     def asked(self) -> bool:
-        """Whether the run shall end."""
+        """Whether the run should end."""
         return bool(self.code)
 
     def ask(self, code: int) -> None:
-        """Ask for an end after this batch."""
+        """Ask to end after this batch."""
         self.code = self.code or code
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 before = signal.getsignal(number)
-                # What is ignored stays so: nohup, and programs that a shell started behind others.
+                # An ignored signal stays ignored: with nohup, and for jobs in the background.
                 if before not in (signal.SIG_IGN, None):
                     self._before[number] = signal.signal(number, self._handle)
         return self
@@ -77,14 +77,14 @@ class Interrupt:
             signal.signal(number, before)
 
     def watch(self, session: "Training", progress: "Progress", parser: Parser) -> None:
-        """Train until all is done, or an end is asked for."""
+        """Train until all is done, or until somebody asks to end."""
         from concurrent.futures import ThreadPoolExecutor
 
         from jitprop.training import DivergedError
 
         progress.start()
         try:
-            # Not on the main thread: it alone can answer Ctrl-C while compiled code runs a batch.
+            # Not on the main thread: only that can answer Ctrl-C while compiled code runs a batch.
             with ThreadPoolExecutor(1) as elsewhere:
                 elsewhere.submit(session.run).result()
         except KeyboardInterrupt as stop:
@@ -97,7 +97,7 @@ class Interrupt:
             progress.stop()
 
     def answered(self) -> None:
-        """Say no more that the batch will end: it has."""
+        """Cancel the line that the batch will end: it has ended."""
         self._hint.cancel()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
@@ -112,5 +112,5 @@ class Interrupt:
 
     @staticmethod
     def _say(text: bytes) -> None:
-        with contextlib.suppress(OSError):  # of a closed terminal
+        with contextlib.suppress(OSError):  # the terminal may be closed
             os.write(2, b"\n" * os.isatty(2) + text)

@@ -1,4 +1,4 @@
-"""What a run leaves: checkpoints, metrics, a report."""
+"""What a run keeps: checkpoints, metrics, a report."""
 
 import contextlib
 import os
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class Keeper:
-    """Writes what was asked for.
+    """Writes the files that the arguments ask for.
 
     Attributes
     ----------
     failed : bool
-        Whether the network could not be saved where it should be.
+        Whether the network could not be saved in its place.
     """
 
     def __init__(self, request: Request, dataset: "Dataset", sets: "Sets") -> None:
@@ -36,7 +36,7 @@ class Keeper:
             self.about = {"command": request.command, "data_sha256": dataset.sha256()}
 
     def check(self) -> None:
-        """End, before anything is done, where what shall be kept cannot be."""
+        """End before anything is done if a file cannot be kept."""
         from jitprop import reporting, training
         from jitprop.reporting.page import FILES
         from jitprop.training.files import same_file
@@ -51,7 +51,7 @@ class Keeper:
         outputs = [("--save", args.save), ("--metrics", args.metrics)]
         if args.report:
             outputs += [("--report", os.path.join(args.report, name)) for name in FILES]
-        # To save to the file that it goes on from is what a run does.
+        # A run may save to the file from which it goes on.
         parser.check_files([*inputs, *([] if goes_on else [("--resume", args.resume)])], outputs)
         check_metrics(self.request)
         try:
@@ -70,7 +70,7 @@ class Keeper:
                 parser.error(f"argument --report: {error}")
 
     def checkpoint(self, session: "Training") -> None:
-        """Save in the midst of training; warn where that cannot be: perhaps the next time."""
+        """Save during training; if that fails, warn: the next time may succeed."""
         from jitprop.training import CheckpointError
 
         try:
@@ -79,7 +79,7 @@ class Keeper:
             self.request.parser.warn(str(error))
 
     def save(self, session: "Training", progress: "Progress", interrupt: Interrupt) -> None:
-        """Save the network where it was asked for, else where it can be."""
+        """Save the network in its place; if that fails, in another."""
         from jitprop.cli.arguments import going_on
         from jitprop.training import CheckpointError
 
@@ -107,9 +107,9 @@ class Keeper:
 
         args = self.request.args
         folders = [os.path.dirname(os.path.abspath(args.metrics))] if args.metrics else []
-        with contextlib.suppress(FileNotFoundError):  # there is none that can be written
+        with contextlib.suppress(FileNotFoundError):  # no folder can be written
             folders.append(tempfile.gettempdir())
-        # A name that nobody has, and not longer than a disk takes.
+        # A new name, and not too long for a disk.
         name = f"rescued-{uuid.uuid4().hex[:8]}-{os.path.basename(args.save)[-40:]}"
         for folder in folders:
             try:
@@ -133,7 +133,7 @@ class Keeper:
         request, history = self.request, session.history
         args, settings, parser = request.args, request.settings, request.parser
         images = len(self.sets["test"][1])
-        # Those of the last epoch, if these are its weights.
+        # The errors of the last epoch, if the network has its weights.
         last = len(history) == settings.epochs > 0 and not settings.early_stopping
         errors = history[-1].test_errors if last and session.batch == 0 else None
         if errors is None:
@@ -161,8 +161,19 @@ class Keeper:
             write_metrics(request, record)
         if args.report:
             shown = chosen | machine | {"weights_sha256": digest, "command": request.typed}
+            seen = self._seen(session)
             try:
-                reporting.write_report(args.report, session.net, history, shown, self.sets)
+                reporting.write_report(args.report, session.net, history, shown, self.sets, seen)
             except OSError as error:
                 parser.fail(f"argument --report: {error.filename or args.report}: {error.strerror}")
             progress.line(f"report: {os.path.join(args.report, 'index.html')}")
+
+    def _seen(self, session: "Training") -> Any:
+        """Return training images above their distorted forms; None if nothing distorts them."""
+        from jitprop.training.distorting import EPOCHS, gallery
+
+        how, epochs = self.request.distortion, min(EPOCHS, len(session.history))
+        if how is None or not epochs:
+            return None
+        seed = int(session.arrays()["distortion"][0])
+        return gallery(*self.sets["train"], how, seed, epochs)

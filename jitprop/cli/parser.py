@@ -1,4 +1,4 @@
-"""Arguments of a command line, refused in one line."""
+"""The parser of a command line: it refuses a wrong argument in one line."""
 
 import argparse
 import contextlib
@@ -20,7 +20,7 @@ class Parser(argparse.ArgumentParser):
     Attributes
     ----------
     of : str
-        Where the arguments come from, for the line.
+        The source of the arguments, for the line.
     """
 
     of = ""
@@ -32,32 +32,32 @@ class Parser(argparse.ArgumentParser):
 
     @property
     def command(self) -> str:
-        """What a person types to run this."""
+        """The words that a person types to run this."""
         return f"python {self.prog}" if self.prog.endswith(".py") else self.prog
 
     def print_help(self, file: Any = None) -> None:
-        """Print the page of help; argparse would be silent where that cannot be."""
+        """Print the page of help; argparse would be silent if that fails."""
         print(self.format_help(), end="", file=file or sys.stdout, flush=True)
 
     def error(self, message: str) -> NoReturn:
-        """End because of what was asked for."""
+        """End because a request is wrong."""
         self.exit(2, f"{self.prog}: error: {printable(self.of + message)}\n")
 
     def fail(self, message: str) -> NoReturn:
-        """End because of what came out."""
+        """End because a result is wrong."""
         self.exit(1, f"{self.prog}: error: {printable(message)}\n")
 
     def warn(self, message: str) -> None:
-        """Say what a person may not expect; where that cannot be said, go on all the same."""
+        """Say what a person may not expect; if that fails, go on anyway."""
         self.say(f"warning: {message}")
 
     def say(self, message: str) -> None:
-        """Print a line on stderr, if that can be."""
+        """Print a line on stderr, if that is possible."""
         with contextlib.suppress(OSError):
             print(f"{self.prog}: {printable(message)}", file=sys.stderr, flush=True)
 
     def check_installed(self) -> None:
-        """End if a package is missing that every command needs."""
+        """End if a package that every command needs is missing."""
         missing = [name for name in REQUIRED if find_spec(name) is None]
         if missing:
             verb = "is" if len(missing) == 1 else "are"
@@ -66,7 +66,7 @@ class Parser(argparse.ArgumentParser):
     def check_files(
         self, inputs: Sequence[tuple[str, Any]], outputs: Sequence[tuple[str, Any]]
     ) -> None:
-        """End if a file that is to be written is also read, or written by another argument.
+        """End if a run would also read a file that it writes, or write it for two arguments.
 
         Both are pairs of an argument and a path; a path of None is not given.
         """
@@ -85,7 +85,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def to_install() -> str:
-    """Return what a person types to install what these sources need: of a clone, that clone."""
+    """Return the command that installs what these sources need: from a clone, that clone."""
     root = Path(__file__).parents[2]
     what = ["-e", str(root)] if (root / "pyproject.toml").is_file() else ["jitprop"]
     return shlex.join(["pip", "install", *what])

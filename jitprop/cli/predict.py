@@ -371,7 +371,7 @@ def make_parser(prog: str) -> Parser:
         metavar="FILE",
         help="network that train.py saved, of digits or of other classes; several, each with "
         "--model, answer by the mean of their probabilities "
-        "(default: an mlp200, trained on MNIST)",
+        "(default: that of the package, trained on MNIST)",
     )
     parser.add_argument(
         "--json", action="store_true", help="print a list of objects for programs, not a table"

@@ -1,4 +1,4 @@
-"""What a run of `jitprop train` was asked for, and the checkpoint that it goes on with."""
+"""The request for a run of `jitprop train`, and the checkpoint from which it goes on."""
 
 import argparse
 import shlex
@@ -16,39 +16,39 @@ from jitprop.cli.arguments import (
 )
 from jitprop.training.settings import ARCHITECTURES, Settings
 
-# numba takes half a second to load: a page of help and a refused argument do not wait for it.
+# numba takes half a second to load: help and errors of arguments do not wait for it.
 if TYPE_CHECKING:
     from jitprop.data import Dataset
     from jitprop.training import Checkpoint, Training
 
 
-# What says, beside --gradcheck, that a training is wanted.
+# With any of these beside --gradcheck, a person wants to train, too.
 TO_TRAIN = ("epochs", "save", "resume", "metrics", "report", "preset")
 
 
 class Request:
-    """A command line, understood.
+    """A command line with its meaning.
 
     Attributes
     ----------
     parser : Parser
-        Ends the process where something cannot be.
+        Ends the process if something is impossible.
     args : Namespace
-        The arguments; those of the checkpoint, unless given anew.
+        The arguments; those of the checkpoint, unless the command line has new ones.
     settings : Settings
-        Of the training.
+        For the training.
     distortion : Distortion or None
-        Of the training images.
+        For the training images.
     hidden : tuple of int
         Widths of the hidden layers.
     layers : dict
-        What else makes a network, as `jitprop.mlp` takes it.
+        The other arguments of `jitprop.mlp`.
     checkpoint : Checkpoint or None
         The file that --resume or the first --evaluate named.
     command : list of str
-        All words that say what is trained, for a checkpoint to hold.
+        All words that say what to train, for a checkpoint to hold.
     typed : str
-        The command line that makes this run.
+        The command line of this run.
     """
 
     def __init__(self, argv: Sequence[str] | None, prog: str) -> None:
@@ -99,7 +99,7 @@ class Request:
         parser.of = ""
         known = {n: value for n, value in saved.items() if n not in free or n in of_data}
         args = parser.parse_args(argv, argparse.Namespace(**known))
-        # Settings that can change, such as epochs, are for the checkpoint to say.
+        # Settings that may change, such as epochs, come from the checkpoint.
         for name, value in vars(args).items():
             other = name not in free and value != known.get(name)
             if other and (args.evaluate or name not in {field.name for field in fields(Settings)}):
@@ -110,7 +110,7 @@ class Request:
 
     @property
     def only_checks(self) -> bool:
-        """Whether --gradcheck is there and nothing says that a training is wanted."""
+        """Whether --gradcheck is there and nothing asks for a training."""
         given = [getattr(self.args, name, None) is not None for name in TO_TRAIN]
         return self.args.gradcheck and not any(given)
 

@@ -1,7 +1,9 @@
-"""The images of a run: to train on, held out to validate on, to test on."""
+"""The images of a run: for training, held out for validation, for the test."""
 
+from argparse import Namespace
 from typing import TYPE_CHECKING
 
+from jitprop.cli.parser import Parser
 from jitprop.cli.request import Request
 
 if TYPE_CHECKING:
@@ -13,23 +15,23 @@ if TYPE_CHECKING:
     Sets = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
-def read_dataset(request: Request) -> "Dataset":
+def read_dataset(parser: Parser, args: Namespace) -> "Dataset":
     """Read all images, upright."""
     from jitprop.data import DataError, load_dataset
 
-    transpose = {"yes": True, "no": False, None: None}[request.args.transpose]
+    transpose = {"yes": True, "no": False, None: None}[args.transpose]
     try:
-        return load_dataset(request.args.data, transpose)
+        return load_dataset(args.data, transpose)
     except DataError as error:
-        request.parser.error(str(error))
+        parser.error(str(error))
 
 
 def titled(dataset: "Dataset", counts: str) -> str:
-    """Return the line that says what the images are, with how many there are."""
+    """Return the line that says which images there are, and how many."""
     image = dataset.train_images[0]
     lowest = int(min(dataset.train_labels.min(), dataset.test_labels.min()))
     words = [f"{'x'.join(map(str, image.shape))} pixels", f"{dataset.classes - lowest} classes"]
-    if lowest:  # class k is label k, so that what a network finds can be looked up
+    if lowest:  # class k is label k, so that people can look answers up
         unused = "output 0 is" if lowest == 1 else f"outputs 0 to {lowest - 1} are"
         words.append(f"labels {lowest} to {dataset.classes - 1} ({unused} unused)")
     if dataset.transposed:
@@ -38,7 +40,7 @@ def titled(dataset: "Dataset", counts: str) -> str:
 
 
 def lies_otherwise(checkpoint: "Checkpoint", dataset: "Dataset") -> str | None:
-    """Return what to say of a checkpoint that was trained on the transposes of these images."""
+    """Return the message for a checkpoint trained on the transposes of these images, or None."""
     if checkpoint.about.get("data_sha256") != dataset.transpose().sha256():
         return None
     how, flag = ("as they lie in the files", "no") if dataset.transposed else ("transposed", "yes")
@@ -49,9 +51,9 @@ def lies_otherwise(checkpoint: "Checkpoint", dataset: "Dataset") -> str | None:
 
 
 def read_sets(request: Request) -> "tuple[Dataset, Sets]":
-    """Read the images and hold some out; return all, and those of "train", "test" and so on."""
+    """Read the images and hold some out; return the data set, and its parts by name."""
     args, parser = request.args, request.parser
-    dataset = read_dataset(request)
+    dataset = read_dataset(parser, args)
     images, labels = dataset.train_images, dataset.train_labels
     if request.distortion:
         from jitprop.training.distorting import width_of

@@ -1,4 +1,4 @@
-"""What a run prints before it trains."""
+"""The lines that a run prints before it trains."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ def used(session: "Training") -> str:
 
 
 def describe(request: Request, dataset: "Dataset", session: "Training", sets: "Sets") -> str:
-    """Return the lines that say what is trained, on what, and how; warn of what may surprise."""
+    """Return the lines about the network, its data and its training; warn of surprises."""
     from jitprop import kernels, training
 
     density = session.density
@@ -42,7 +42,7 @@ def describe(request: Request, dataset: "Dataset", session: "Training", sets: "S
 
 
 def _going_on(request: Request, checkpoint: "Checkpoint", session: "Training") -> str:
-    """Return where the training stands, and warn of what a person may not expect."""
+    """Return the line that says where the training stands; warn of surprises."""
     args, settings, parser = request.args, request.settings, request.parser
     if session.done:
         line = f"{len(session.history)} of {settings.epochs} epochs are done"
@@ -60,7 +60,7 @@ def _going_on(request: Request, checkpoint: "Checkpoint", session: "Training") -
 
 
 def summary(request: Request, size: int) -> list[str]:
-    """Return the settings of the training, without those that are switched off."""
+    """Return the settings of the training, except those that are off."""
     args, words = request.args, request.settings.in_words(size)
     for name, value in (
         ("input dropout", args.input_dropout),

@@ -1,4 +1,4 @@
-"""Words of a command line as values; what makes no sense is refused in one line."""
+"""Words of a command line as values; a word that makes no sense is refused in one line."""
 
 import argparse
 from collections.abc import Callable
@@ -7,7 +7,7 @@ MAX_WIDTH = 10**9  # two such sizes make a matrix of fewer than 2**63 bytes: no 
 
 
 def a_path(text: str) -> str:
-    """Return an argument that names a file, which an unset variable of a shell does not."""
+    """Return an argument that names a file; an unset variable of a shell gives none."""
     if not text:
         raise argparse.ArgumentTypeError("expected a path, not ''")
     return text
@@ -46,7 +46,7 @@ def share(below_one: bool = False) -> Callable[[str], float]:
 
 
 def two_numbers(text: str) -> tuple[float, ...]:
-    """Return numbers between commas; whether they make sense is for `Settings` to say."""
+    """Return numbers between commas; `Settings` checks them."""
     try:
         return tuple(map(float, text.split(",")))
     except ValueError:
@@ -54,7 +54,7 @@ def two_numbers(text: str) -> tuple[float, ...]:
 
 
 def batch_size(text: str) -> int | None:
-    """Return the number, or None for "full"; whether it makes sense is for `Settings` to say."""
+    """Return the number, or None for "full"; `Settings` checks it."""
     try:
         return None if text == "full" else int(text)
     except ValueError:

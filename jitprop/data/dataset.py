@@ -18,7 +18,7 @@ NAME = re.compile(
     r"(?P<set>.*-)?(?P<split>train|t10k|test)-(?P<kind>images|labels)[-.]idx\d-(ubyte|int)(\.gz)?",
     re.IGNORECASE,
 )
-EMNIST = re.compile(r"(^|[^a-z])emnist", re.IGNORECASE)  # in whose files each image is transposed
+EMNIST = re.compile(r"(^|[^a-z])emnist", re.IGNORECASE)  # its files hold transposed images
 WANTED = {
     "train images": "train-images-idx3-ubyte",
     "train labels": "train-labels-idx1-ubyte",
@@ -26,26 +26,26 @@ WANTED = {
     "test labels": "t10k-labels-idx1-ubyte or test-labels-idx1-ubyte",
 }
 QMNIST_COLUMNS = 8  # its labels: class, NIST series, writer, digit, NIST class, index, 2 unused
-MAX_CLASSES = 2**16  # a larger label in an int32 file is damage, and would size the last layer
+MAX_CLASSES = 2**16  # a larger label in an int32 file is damage; it would size the last layer
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled images to train on and to test on.
+    """Labelled images for training and for the test.
 
     Attributes
     ----------
     train_images, test_images : (n, rows, cols) uint8
-        C-contiguous; 0 is background in MNIST and 255 ink. rows and cols agree between the two.
+        C-contiguous; in MNIST 0 is background and 255 is ink. rows and cols agree between the two.
     train_labels, test_labels : (n,) uint8 (QMNIST: int32)
-        Class indices below `classes`: those of the files.
+        Class indices below `classes`, as in the files.
     classes : int
         The largest label plus one, so that class k is label k. EMNIST's letters have labels 1 to
-        26: that is 27, and class 0 has no image.
+        26: that makes 27 classes, and class 0 has no image.
     name : str
         For people to read.
     files : tuple of Path
-        Where all this was read.
+        The files that hold all this.
     transposed : bool
         Whether the images are the transposes of those in the files.
     """
@@ -81,11 +81,10 @@ def load_dataset(
 ) -> Dataset:
     """Load the embedded MNIST, or the one set whose IDX files lie in `folder`.
 
-    The folder (or `raw` or `*/raw` in it) holds four files named as those of MNIST,
-    Fashion-MNIST, KMNIST, EMNIST or QMNIST, raw or gzip-compressed; where one is there in both
-    forms, the raw one is read. Where several sets lie in a folder, as EMNIST's archive has them,
-    its path with the name of one, `folder/emnist-letters`, stands for that. Of QMNIST's extended
-    labels the class is kept.
+    The folder (or `raw` or `*/raw` in it) holds four files with names as in MNIST, Fashion-MNIST,
+    KMNIST, EMNIST or QMNIST, raw or gzip-compressed. If a file is there in both forms, the raw one
+    is read. If several sets lie in a folder, as in EMNIST's archive, add the name of one to the
+    path: `folder/emnist-letters`. QMNIST's extended labels are reduced to the class.
 
     Parameters
     ----------
@@ -93,7 +92,7 @@ def load_dataset(
         None for the embedded MNIST.
     transpose : bool or None
         Whether to swap rows and columns of each image. None does so for files whose names say
-        EMNIST: that set is published with its characters lying on their side, mirrored.
+        EMNIST: in that set the characters lie on their side, mirrored.
 
     Returns
     -------
@@ -105,7 +104,7 @@ def load_dataset(
     DataError
         A file is missing or wrong, or the files do not fit together; one line says which.
     TypeError
-        `transpose` is something else.
+        `transpose` is neither a bool nor None.
     """
     if transpose not in (None, False, True):
         raise TypeError(f"transpose is {transpose!r}, expected True, False or None")
@@ -128,7 +127,7 @@ def load_dataset(
 
 
 def _find_files(folder: Path) -> tuple[Path, str, dict[str, Path]]:
-    """The folder in which the set lies, its name in those of its files, and each file in WANTED."""
+    """The folder of the set, the name of the set in its file names, and each file in WANTED."""
     home = folder
     sets: dict[tuple[Path, str], dict[str, Path]] = {}
     try:
@@ -161,9 +160,9 @@ def _find_files(folder: Path) -> tuple[Path, str, dict[str, Path]]:
 def _sets(folder: Path) -> dict[tuple[Path, str], dict[str, Path]]:
     """The sets in a folder: the files of each by their role, under its own folder and its name."""
     sets: dict[tuple[Path, str], dict[str, Path]] = {}
-    os.listdir(folder)  # unlike glob, says why a folder cannot be read
+    os.listdir(folder)  # unlike glob, it says why a folder cannot be read
     for level in LEVELS:
-        # Sorted, so that a raw file comes before, and wins over, its .gz.
+        # Sorted, so that a raw file comes before its .gz, and wins.
         for path in sorted(folder.glob(level)):
             match = NAME.fullmatch(path.name)
             if match and path.is_file():

@@ -1,4 +1,4 @@
-"""The IDX file format, in which MNIST and the sets made after it are published.
+"""The IDX file format, the form of MNIST and of the sets that follow it.
 
     00 00  type  dimensions | size of each dimension, uint32 | values, row-major
 
@@ -17,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-MAX_DIMENSIONS = 32  # what an array of every NumPy release can have
+MAX_DIMENSIONS = 32  # arrays of every NumPy release can have so many
 GZIP_MAGIC = b"\x1f\x8b"
 # A compressed file can be a thousandth of what it unpacks to, so its own size bounds nothing.
 # 1 GiB is twice the images of EMNIST ByClass, the largest set in this form.
@@ -30,9 +30,9 @@ class DataError(ValueError):
 
 
 def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read an IDX file, raw or gzip-compressed (told apart by content, not by name).
+    """Read an IDX file, raw or gzip-compressed (the content tells which, not the name).
 
-    Memory grows with the bytes that are there, up to those declared, never with the declaration
+    Memory grows with the bytes that arrive, up to the declared number, never with the declaration
     alone.
 
     Parameters
@@ -43,14 +43,14 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     Returns
     -------
     array of uint8, int8, int16, int32, float32 or float64
-        Writable and C-contiguous, of the shape and type that the file declares, in native byte
+        Writable and C-contiguous, with the shape and type that the file declares, in native byte
         order.
 
     Raises
     ------
     DataError
-        The file cannot be read, or holds anything but what its header declares. The message names
-        the file.
+        The file cannot be read, or does not hold what its header declares. The message names the
+        file.
     """
     path = Path(path)
     try:
@@ -88,8 +88,8 @@ def _read_array(stream: BinaryIO | gzip.GzipFile, path: Path, limit: int | None)
             f"{path}: declares {declared}, {nbytes} bytes; "
             f"above {limit} bytes, decompress the file first"
         )
-    # The buffer grows with what arrives, so a header cannot make it larger than the file is. The
-    # byte asked for beyond the end shows trailing data and has gzip compare its checksum.
+    # The buffer grows with what arrives, so a header cannot make it larger than the file is. One
+    # more byte is read: this finds trailing data, and makes gzip compare its checksum.
     values = bytearray()
     while len(values) <= nbytes:
         chunk = stream.read(min(CHUNK, nbytes + 1 - len(values)))
@@ -99,7 +99,7 @@ def _read_array(stream: BinaryIO | gzip.GzipFile, path: Path, limit: int | None)
     if len(values) != nbytes:
         held = f"only {len(values)}" if len(values) < nbytes else "more"
         raise DataError(f"{path}: declares {declared}, {nbytes} bytes, but holds {held}")
-    # A copy, since Linux keeps NumPy's own large arrays in large pages: to gather 100 images, which
-    # lie anywhere, takes 15 us then, else 25.
+    # A copy, since Linux keeps NumPy's own large arrays in large pages. Then it takes 15 us to
+    # gather 100 images, which lie anywhere; else 25.
     array = np.frombuffer(values, dtype).reshape(shape)
     return array.astype(dtype.newbyteorder("="))

@@ -21,6 +21,7 @@ from PIL import Image
 from scipy import ndimage
 
 from jitprop.data import ink
+from jitprop.data.image import ImageError, picture_of
 from jitprop.data.ink import FEW, Ink
 
 Array = npt.NDArray[Any]
@@ -93,6 +94,34 @@ def shapes_of(grey: Array) -> list[Shape]:
     return max(found, others, key=_covered)
 
 
+def normalise(grey: npt.ArrayLike, name: str = "image") -> Array:
+    """Make an image of one digit into one as MNIST has them.
+
+    Parameters
+    ----------
+    grey : (rows, columns) of numbers
+        Grey levels of 0 to 255, ink darker or lighter than paper.
+    name : str
+        What messages call it.
+
+    Returns
+    -------
+    (28, 28) uint8
+        0 paper, 255 ink; of several shapes the largest.
+
+    Raises
+    ------
+    ImageError
+        Nothing is to be seen on it.
+    ValueError
+        It does not hold grey levels.
+    """
+    shapes = shapes_of(picture_of(grey).grey)
+    if not shapes:
+        raise ImageError(f"{name}: nothing to be seen on it, expected a digit")
+    return max(shapes, key=lambda shape: float(shape.ink.sum())).pixels
+
+
 def halves(shape: Shape) -> list[tuple[Shape, Shape]]:
     """Cut a shape where little ink is in a column: digits that touch.
 
@@ -128,7 +157,7 @@ def _part(shape: Shape, left: int, right: int) -> Shape | None:
         return None
     part = part[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     x, y = shape.box[0] + left + int(columns[0]), shape.box[1] + int(rows[0])
-    pixels, _ = normalise(part)
+    pixels, _ = _field(part)
     box = (x, y, x + part.shape[1], y + part.shape[0])
     signs = [sign for sign in shape.signs if sign not in (AS_WIDE, CUT_OFF)]
     return Shape(box, part, pixels, (*signs, CUT_OFF))
@@ -281,7 +310,7 @@ def _shape(share: Array, labels: Array, members: list[int], box: Box) -> Shape:
     own = np.isin(labels[y, x], members)
     near = ndimage.binary_dilation(own, np.ones((3, 3)), margin) & (own | (labels[y, x] == 0))
     part = np.where(near, share[y, x], np.float32(0))
-    pixels, thin = normalise(part)
+    pixels, thin = _field(part)
     outside = _at_border(box, share.shape)
     height, width = bottom - top, right - left
     signs = (
@@ -294,7 +323,7 @@ def _shape(share: Array, labels: Array, members: list[int], box: Box) -> Shape:
     return Shape(box, inside, pixels, tuple(sign for sign, holds in signs if holds))
 
 
-def normalise(ink: Array) -> tuple[Array, bool]:
+def _field(ink: Array) -> tuple[Array, bool]:
     """Return the ink of one digit as 28 x 28 pixels, uint8, and whether its strokes are thin."""
     thin = False
     rows, columns = (_extent(ink.max(axis=axis)) for axis in (1, 0))

@@ -19,7 +19,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-if not TYPE_CHECKING:  # to a type checker, a name that is not above is an error
+if not TYPE_CHECKING:  # a type checker refuses names that are not above
 
     def __getattr__(name: str) -> Any:
         if name not in _MODULES:

@@ -1,8 +1,8 @@
-"""Epochs of gradient descent, and when they end, as scikit-learn's networks have it.
+"""Epochs of gradient descent, and when they end, as in scikit-learn's networks.
 
-Its rule: where the loss of an epoch is not below the least so far by `tol`, or with early stopping
-the score not above the best by as much, for more than `n_iter_no_change` epochs in a row, training
-ends; with the rate `adaptive` that is divided by 5 instead, down to 1e-6.
+An epoch is no better if its loss is not at least `tol` below the least so far; with early stopping,
+if its score is not at least `tol` above the best. After more than `n_iter_no_change` such epochs in
+a row, training ends. With the rate `adaptive`, the rate is divided by 5 instead, down to 1e-6.
 """
 
 import warnings
@@ -29,7 +29,7 @@ from jitprop.training.settings import Settings
 
 SCHEDULES = ("linear", "cosine", "step")
 LEAST_RATE = 1e-6
-AHEAD, MOST_AHEAD = 30_000_000, 64  # multiply-adds, and epochs, that run at a go
+AHEAD, MOST_AHEAD = 30_000_000, 64  # multiply-adds, and epochs, that run in one go
 NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and "
     "need to be preprocessed."
@@ -42,13 +42,14 @@ class Descent:
     Parameters
     ----------
     mlp : MultilayerPerceptron
-        Its parameters say how; its attributes say where it stands, and follow.
+        Its parameters say how to train. Its attributes say where training stands; each epoch
+        updates them.
     task : Task
         What it learns.
     validation : Task or None
-        What it is scored on.
+        What scores it.
     followed : bool
-        Whether somebody wants to be told of each epoch.
+        Whether somebody wants to hear of each epoch.
     """
 
     def __init__(self, mlp: Any, task: Task, validation: Task | None, followed: bool) -> None:
@@ -73,9 +74,9 @@ class Descent:
         self.seconds = 0.0
 
     def _most_ahead(self, followed: bool, validated: bool) -> int:
-        """Return how many epochs may run at a go: where they are so short that Python takes longer.
+        """Return how many epochs may run in one go: several if they are shorter than Python's work.
 
-        Nobody looks at the network between them, and no rule changes anything before the last.
+        Then nothing reads the network between them, and no rule changes anything before the last.
         """
         mlp, task = self.mlp, self.task
         looked_at = followed or validated or mlp.restore_best
@@ -88,7 +89,7 @@ class Descent:
     def epochs(self, most: int) -> list[float]:
         """Run over all examples, once or several times; return the loss of each time.
 
-        They are so few that no rule could have ended training before the last of them.
+        They are so few that no rule could end training before the last of them.
         """
         mlp, plan, start, examples = self.mlp, self.plan, perf_counter(), len(self.task)
         left = max(1, mlp.n_iter_no_change + 1 - mlp._no_improvement_count)
@@ -112,7 +113,7 @@ class Descent:
         return [float(one) for one in losses.reshape(self.ahead, -1)[:count].sum(1) / examples]
 
     def takes(self, task: Task) -> bool:
-        """Whether another task is of the same shape; then it learns that from now on."""
+        """Whether another task has the same shape; if so, learn that from now on."""
         if self.key != self._key(task):
             return False
         if not isinstance(task.x, np.ndarray) or task.weights is not None:
@@ -122,14 +123,14 @@ class Descent:
         return True
 
     def _key(self, task: Task) -> Any:
-        """Return what must be equal for two tasks to run the same kernels on the same memory."""
+        """Return a key: two tasks with equal keys can run the same kernels on the same memory."""
         mlp = self.mlp
         rules = mlp._optimizer, mlp.alpha > 0, mlp.shuffle
         shapes = type(task.x), task.x.shape, task.x.dtype, task.t.shape, mlp.batch_size
         return shapes, task.net, repr(task.loss), task.weights is None, rules
 
     def look(self, loss: float) -> Epoch:
-        """Take down how well the network does after an epoch of this loss."""
+        """Note how well the network does after an epoch with this loss."""
         mlp, counts = self.mlp, self.plan.batches.counts
         mlp.loss_ = loss
         mlp.n_iter_ += 1
@@ -196,7 +197,7 @@ class Descent:
         self.mlp._rate = rate
 
     def _rates(self) -> Array:
-        """Return the rate of each step of the epochs that run at a go."""
+        """Return the rate of each step of the epochs that run in one go."""
         mlp, steps = self.mlp, len(self.amounts) // self.ahead
         if not (mlp.warmup or mlp.learning_rate in SCHEDULES):
             return np.full(len(self.amounts), mlp._rate)
@@ -221,13 +222,13 @@ def descend(mlp: Any, task: Task, validation: Task | None, incremental: bool, ho
     Parameters
     ----------
     mlp : MultilayerPerceptron
-        It is trained.
+        The estimator.
     task, validation : Task, Task or None
-        What it learns, and what it is scored on.
+        What it learns, and what scores it.
     incremental : bool
-        Whether for one epoch, from where it stands, as `partial_fit` does.
+        Whether to train for one epoch from where it stands, as `partial_fit` does.
     hooks : Hooks
-        Whom it tells of each epoch.
+        They hear of each epoch.
     """
     known = getattr(mlp, "_optimizer", None) if incremental else None
     if known is None or known.net is not task.net:
@@ -238,7 +239,7 @@ def descend(mlp: Any, task: Task, validation: Task | None, incremental: bool, ho
         mlp._optimizer.alpha = mlp.alpha
     descent = getattr(mlp, "_descent", None) if incremental else None
     if descent is None or not descent.takes(task):
-        if incremental:  # what the next call fills anew must not be a person's own
+        if incremental:  # the next call writes here: not into a person's arrays
             task = replace(task, x=task.x.copy(), t=task.t.copy())
         descent = Descent(mlp, task, validation, bool(hooks) or incremental)
     if incremental:
@@ -257,7 +258,7 @@ def descend(mlp: Any, task: Task, validation: Task | None, incremental: bool, ho
                         reason = "A callback asked to stop."
             if reason:
                 show(reason)
-        planned = mlp.learning_rate in ("linear", "cosine")  # down to 0: there is no more to do
+        planned = mlp.learning_rate in ("linear", "cosine")  # down to 0: nothing more to do
         if not (reason or incremental or planned):
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({mlp.max_iter}) reached and the "
@@ -291,7 +292,7 @@ def _optimiser(mlp: Any, task: Task) -> AdamSteps | AdamWSteps | SGDSteps:
 
 
 def _split(mlp: Any, task: Task) -> tuple[Task, Task]:
-    """Return what it learns and, apart, what it is scored on."""
+    """Return two tasks: one to learn, and one to score on."""
     column = task.t[:, 0] if mlp._splits_by_class and task.t.shape[1:] == (1,) else None
     rows = train_test_split(
         np.arange(len(task)),

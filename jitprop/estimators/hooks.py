@@ -1,4 +1,4 @@
-"""Whom an estimator tells of each epoch: a person's functions, and scikit-learn's callbacks."""
+"""Functions that hear of each epoch of an estimator: a person's, and scikit-learn's callbacks."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,14 +17,14 @@ class Hooks:
     Parameters
     ----------
     mlp : MultilayerPerceptron
-        It has `callbacks`, and those of `set_callbacks` from scikit-learn 1.9 on.
+        It has `callbacks` and, from scikit-learn 1.9 on, those of `set_callbacks`.
     X, y : arrays
         What it learns, for scikit-learn's callbacks; `y` as `_encoded` gives it.
 
     Raises
     ------
     TypeError
-        A callback is no function.
+        A callback is not a function.
     """
 
     def __init__(self, mlp: Any, X: Any, y: Any) -> None:
@@ -73,6 +73,6 @@ class Hooks:
             )
 
     def _fitted(self) -> dict[str, Any]:
-        """Return what makes a copy of the estimator answer as it would now."""
+        """Return the attributes with which a copy of the estimator answers as it would now."""
         net = copied(self.mlp.network_)
         return {"network_": net, "_ask": Predictor(net)}

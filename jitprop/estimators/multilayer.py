@@ -21,8 +21,8 @@ from jitprop.layers import Loss, Module
 from jitprop.training.asking import Predictor
 from jitprop.training.examples import Array, dtype_of
 
-LEAST_WEIGHT = 2.0**-99  # of the largest: a row of less counts as absent
-LEAST_TOTAL = 1e-300  # of all weights: what they are divided by has a reciprocal
+LEAST_WEIGHT = 2.0**-99  # times the largest weight: a row with less counts as absent
+LEAST_TOTAL = 1e-300  # of all weights: a larger total has a reciprocal
 STOCHASTIC = ("sgd", "adam", "adamw")
 
 
@@ -91,12 +91,12 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
         X : (n_samples, n_features) array, data frame or sparse matrix
             Rows to learn from.
         y : (n_samples,) or (n_samples, n_outputs)
-            Class labels of any kind, or for several labels at once 0 and 1 in a column for each;
-            for a regression numbers.
+            Class labels of any kind; for several labels at once, a column of 0 and 1 for each;
+            for a regression, numbers.
         sample_weight : (n_samples,) of numbers, or None
-            How much each row counts, at least 0. One of weight 0 counts as absent.
+            How much each row counts, at least 0. A row with weight 0 counts as absent.
         validation : pair (X, y), or triple with weights, or None
-            What `validation_loss_curve_` is told for and, with `early_stopping`, scores.
+            The data for `validation_loss_curve_` and, with `early_stopping`, for the scores.
 
         Returns
         -------
@@ -106,7 +106,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
         Raises
         ------
         ValueError, TypeError
-            A parameter or the data make no sense; or training led to numbers that are not finite.
+            A parameter or the data make no sense, or training leads to numbers that are not finite.
         """
         return self._fit(X, y, sample_weight, validation, incremental=False)
 
@@ -132,7 +132,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
         first = not hasattr(self, "network_") or not (self.warm_start or incremental)
         wide = self.dtype == "float64" or self.solver == "lbfgs"
         dtype = np.dtype(np.float64 if wide else np.float32)
-        # A person's network may be of either dtype: nobody knows before it is made.
+        # A person's network may have either dtype: nobody knows before it is made.
         either: Any = dtype if self.network is None else [np.float64, np.float32]
         X, y = self._validated(X, y, either, first)
         y = self._encoded(y, first, incremental)
@@ -187,7 +187,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
         """Return a table and its targets, checked as scikit-learn checks them."""
         with np.errstate(
             over="ignore", invalid="ignore"
-        ):  # what float32 cannot hold is refused, as infinity is
+        ):  # numbers too large for float32 are refused, as infinity is
             X, y = validate_data(
                 self,
                 X,
@@ -202,7 +202,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _make_network(self, n_features: int, dtype: Any, first: bool) -> None:
-        """See that there is a network, of this dtype, and where training of it stands."""
+        """Make the network, of this dtype, and begin its counts; or check the present one."""
         widths = [n_features, *self._hidden(), self.n_outputs_]
         layers = f"activation={self.activation!r} and dropout={self.dropout}"
         made = layers if self.network is None else "a function, network="
@@ -257,7 +257,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
         return Task(self.network_, loss, gain, factor, X, self._targets(y, dtype), weights, y)
 
     def _others(self, validation: Any) -> Task:
-        """Return the task that a person gave to look at."""
+        """Return the task for a person's `validation`."""
         if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
             raise TypeError("validation must be a pair (X, y), or a triple with weights")
         dtype = dtype_of(self.network_)
@@ -268,7 +268,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
         return self._task(X, self._encoded(y, False, True), weights)
 
     def _outputs(self, X: Any) -> Array:
-        """Return what the network gives for a table that a person asks about."""
+        """Return the outputs of the network for a person's table."""
         check_is_fitted(self)
         with np.errstate(over="ignore", invalid="ignore"):
             X = validate_data(
@@ -282,7 +282,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
         return self._ask(X)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what looks at the arrays of this very network."""
+        """Leave out objects that are bound to the arrays of this network."""
         bound = ("_ask", "_descent")
         return {n: v for n, v in super().__getstate__().items() if n not in bound}
 
@@ -311,7 +311,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
 
     @property
     def n_layers_(self) -> int:
-        """Layers, those of the inputs and the outputs with them."""
+        """Layers, including those of the inputs and the outputs."""
         return len(self.coefs_) + 1
 
     def _network(self) -> Module:
@@ -322,11 +322,11 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
 
     @abstractmethod
     def _encoded(self, y: Array, first: bool, incremental: bool) -> Array:
-        """Return targets as numbers: of classes 0, 1, ..., or as they are; know the outputs."""
+        """Return targets as numbers: classes 0, 1, ..., or as they are; note the outputs."""
 
     @abstractmethod
     def _targets(self, y: Array, dtype: Any) -> Array:
-        """Return what the loss takes for such numbers."""
+        """Return such numbers in the form that the loss takes."""
 
     @abstractmethod
     def _loss(self) -> tuple[Loss, float, float]:
@@ -337,11 +337,11 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
         """Return how well the network does, for early stopping."""
 
     def _decoded(self, y: Array) -> Array:
-        """Return targets as a person gives them, for numbers of `_encoded`."""
+        """Return targets as a person gives them, from numbers of `_encoded`."""
         return y
 
     def _weighted(self, y: Array, weights: Array | None) -> Array | None:
-        """Return how much each row counts, classes and all."""
+        """Return how much each row counts, including the weight of its class."""
         return weights
 
     def __sklearn_tags__(self) -> Any:
@@ -351,7 +351,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):
 
 
 def _present(X: Any, y: Array, weights: Array | None) -> tuple[Any, Array, Array | None]:
-    """Return the rows that do not count as absent, and what they weigh."""
+    """Return the rows that do not count as absent, and their weights."""
     if weights is None:
         return X, y, None
     with np.errstate(over="ignore"):

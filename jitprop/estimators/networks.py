@@ -31,9 +31,9 @@ def multilayer(
 ) -> Sequential:
     """Return Linear, activation, ..., Linear over layers of these widths.
 
-    Weights and intercepts are uniform, within sqrt(6 / (fan_in + fan_out)), or for the logistic
-    function sqrt(2 / (fan_in + fan_out)): Glorot and Bengio 2010. The seeds of Dropout are drawn
-    after all of them.
+    Weights and intercepts are uniform, within sqrt(6 / (fan_in + fan_out)) of 0, or for the
+    logistic function sqrt(2 / (fan_in + fan_out)): Glorot and Bengio 2010. The seeds of Dropout
+    are drawn after all of them.
     """
     factor = 2.0 if activation == "logistic" else 6.0
     layers: list[Module] = []
@@ -88,7 +88,7 @@ def own(
             f"network(n_features, n_outputs, rng) returned {net!r}, which gives probabilities, "
             "expected logits: the loss has the softmax in it"
         )
-    return copied(net)  # the function may give the same one again
+    return copied(net)  # the function may return the same network again
 
 
 def rounded(net: Module, dtype: npt.DTypeLike) -> Module:
@@ -116,7 +116,7 @@ def intercepts(net: Module) -> list[npt.NDArray[Any]]:
 
 
 def put(name: str, arrays: list[npt.NDArray[Any]], values: Any) -> None:
-    """Write what a person assigns to `coefs_` or `intercepts_` into the network."""
+    """Write into the network what a person assigns to `coefs_` or `intercepts_`."""
     given = [np.asarray(value) for value in values]
     shapes, expected = [v.shape for v in given], [a.shape for a in arrays]
     if shapes != expected:

@@ -21,11 +21,11 @@ from jitprop.training.examples import Array
 from jitprop.training.optimisers import Optimiser
 from jitprop.training.plan import Plan
 
-FAR = 1e300  # a loss that is not finite: the search comes back from there
+FAR = 1e300  # stands for a loss that is not finite: the search comes back from there
 
 
 class Gradients(Optimiser):
-    """Adds up the gradients of the batches of an epoch, where another optimiser takes steps."""
+    """Adds up the gradients of all batches of an epoch; other optimisers take steps instead."""
 
     def __init__(self, net: Module) -> None:
         super().__init__(net, 0.0, memories=("sum",))
@@ -55,12 +55,12 @@ class Objective:
         self.order = np.arange(len(task))
         amounts = task.amounts(self.order, size)
         self.amount = float(amounts.sum())
-        # The kernel subtracts the rate times the gradient, that of the mean over a batch.
+        # The kernel subtracts the rate times the gradient of the mean over a batch.
         self.shares = -amounts * (task.gain / self.amount)
         self.parameters = task.net.parameters()
 
     def start(self) -> Array:
-        """Return the parameters as they are, one after another."""
+        """Return the present parameters, one after another."""
         return np.concatenate([p.value.reshape(-1) for p in self.parameters])
 
     def put(self, values: Array) -> None:
@@ -98,11 +98,11 @@ def approach(mlp: Any, task: Task, hooks: Any) -> None:
     Parameters
     ----------
     mlp : MultilayerPerceptron
-        Its parameters say how far; it is trained.
+        The estimator; its parameters say how far to go.
     task : Task
         What it learns, in float64.
     hooks : Hooks
-        Whom it tells of each iteration.
+        They hear of each iteration.
     """
     objective = Objective(task, mlp.alpha)
     mlp.n_iter_, mlp.loss_curve_ = 0, []
@@ -115,7 +115,7 @@ def approach(mlp: Any, task: Task, hooks: Any) -> None:
             objective.put(intermediate_result.x)
             result = Epoch(mlp.n_iter_, mlp.loss_, None, 0.0)
             show(result)
-            hooks.begin()  # only SciPy knows before whether there is another iteration
+            hooks.begin()  # only SciPy knows in advance whether another iteration comes
             if hooks.end(result):
                 raise StopIteration
 

@@ -21,76 +21,78 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
     ----------
     loss : str
         "squared_error", half the squared error; or "poisson", for counts and other numbers of at
-        least 0, whose logarithm the network gives.
+        least 0: then the network gives their logarithm.
     hidden_layer_sizes : int or sequence of int
         Widths of the hidden layers.
     activation : str
-        Behind each hidden layer: "identity", "logistic" (the sigmoid), "tanh" or "relu".
+        After each hidden layer: "identity", "logistic" (the sigmoid), "tanh" or "relu".
     solver : str
         "adam", "sgd", "adamw", or "lbfgs" (SciPy's L-BFGS-B, on all rows at once, in float64).
     alpha : float
         Strength of the penalty alpha / 2 * sum of squared weights, divided by the rows of a batch.
-        Not of adamw, where `weight_decay` takes its place.
+        Not for adamw, which has `weight_decay` instead.
     batch_size : int or "auto"
-        Rows of a batch; "auto" is 200, or all where there are fewer. Not for lbfgs.
+        Rows of a batch; "auto" is 200, or all if there are fewer. Not for lbfgs.
     learning_rate : str
-        How the rate changes. For sgd: "constant", "invscaling" (learning_rate_init / t^power_t
-        after each epoch, t the rows learned so far), "adaptive" (divided by 5 where training would
-        end, down to 1e-6). For sgd, adam and adamw: "linear" and "cosine", down to 0 at `max_iter`,
-        and "step". See `jitprop.training.schedules`.
+        How the rate changes. For sgd: "constant"; "invscaling" (learning_rate_init / t^power_t
+        after each epoch, where t is the number of rows learned so far); "adaptive" (divided by 5
+        whenever training would end, down to 1e-6). For sgd, adam and adamw: "linear" and "cosine",
+        down to 0 at `max_iter`, and "step". See `jitprop.training.schedules`.
     learning_rate_init : float
-        The rate; the highest, where it changes.
+        The rate; if it changes, the highest one.
     power_t : float
         Exponent of "invscaling".
     max_iter : int
         Epochs; for lbfgs iterations.
     shuffle : bool
-        Whether each epoch has an order of its own.
+        Whether each epoch has its own order.
     random_state : int, RandomState or None
         Draws the first weights, the set for early stopping and the orders, as scikit-learn draws
         them.
     tol : float
-        How much the loss must fall, or with early stopping the score rise, to count as better.
+        How much the loss must fall to count as better; with early stopping, how much the score
+        must rise.
     verbose : bool or int
-        Whether to show a progress bar; where there is no terminal, a line for each epoch.
+        Whether to show a progress bar or, without a terminal, a line for each epoch.
     warm_start : bool
-        Whether `fit` goes on from the weights that are there.
+        Whether `fit` goes on from the present weights.
     momentum : float
-        Of sgd, from 0 to 1.
+        For sgd, from 0 to 1.
     nesterovs_momentum : bool
         Whether momentum is Nesterov's.
     early_stopping : bool
-        Whether to end where the score on rows held out has not become better for
-        `n_iter_no_change` epochs, with the weights of the best.
+        Whether to end when the score on held-out rows has not become better for
+        `n_iter_no_change` epochs, with the weights of the best epoch.
     validation_fraction : float
-        Share of the rows that are held out for it, unless `fit` is given `validation`.
+        Share of the rows to hold out for this, unless `fit` gets `validation`.
     beta_1, beta_2 : float
-        Of adam and adamw: how much a step keeps of the means of the gradient, and of its square.
+        For adam and adamw: how much a step keeps of the mean of the gradient, and of the mean of
+        its square.
     epsilon : float
-        Of adam and adamw: added to the root of the latter.
+        For adam and adamw: added to the root of the mean square.
     n_iter_no_change : int
-        How many epochs in a row may bring nothing better; with one more, training ends.
+        How many epochs in a row may bring nothing better; after one more, training ends.
     max_fun : int
-        Of lbfgs: how often the loss is computed at most.
+        For lbfgs: how often it computes the loss at most.
     weight_decay : float
-        Of adamw: rate * weight_decay * w is taken off the weights at each step.
+        For adamw: each step takes rate * weight_decay * w off the weights.
     warmup : float
         Epochs, or a part of one, in which the rate rises from 0.
     step_size, gamma : int, float
-        Of the rate "step": every `step_size` epochs it is multiplied by `gamma`.
+        For the rate "step": it is multiplied by `gamma` every `step_size` epochs.
     dropout : float
         The probability that a number of a hidden layer is set to 0 in training.
     restore_best : bool
-        Whether to end with the weights of the best epoch: by the loss on `fit`'s `validation`, or
-        with early stopping by the score. `loss_` stays that of the last epoch.
+        Whether to end with the weights of the best epoch: the best loss on `fit`'s `validation`, or
+        with early stopping the best score. `loss_` stays that of the last epoch.
     callbacks : function, list of functions, or None
         Each is called with a `jitprop.Epoch` after each epoch; training ends if one returns True.
     network : function or None
-        Makes any network of this package in the place of layers: `network(n_features, n_outputs,
-        rng)` returns a Module that gives (batch, n_outputs) logits or numbers. Then
-        `hidden_layer_sizes`, `activation`, `dropout` and `dtype` are not looked at.
+        Makes any network of this package instead of layers: `network(n_features, n_outputs, rng)`
+        returns a Module that gives (batch, n_outputs) logits or numbers. Then
+        `hidden_layer_sizes`, `activation`, `dropout` and `dtype` have no effect.
     dtype : str
-        "float32" or "float64", of weights and of what is computed.
+        "float32" or "float64", for weights and all computing.
 
     Attributes
     ----------
@@ -99,28 +101,28 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
     coefs_, intercepts_ : list of arrays
         Weights (fan_in, fan_out) and biases (fan_out,) of each layer: the network's own arrays.
     loss_, best_loss_ : float
-        The loss of the last epoch, and the least; with early stopping, the latter is None.
+        The loss of the last epoch, and the least loss; with early stopping, the latter is None.
     loss_curve_ : list of float
-        The loss of each epoch, the penalty with it, taken as the batches came by.
+        The loss of each epoch with the penalty, summed while the batches are learned.
     validation_scores_, best_validation_score_ : list of float, float
         With early stopping: R^2 after each epoch; else None.
     validation_loss_curve_ : list of float
-        The loss on the rows held out, or on `fit`'s `validation`, after each epoch.
+        The loss after each epoch on the held-out rows, or on `fit`'s `validation`.
     n_iter_, t_ : int
         Epochs of the last `fit`; rows learned in all.
     n_layers_, n_outputs_ : int
-        Layers, inputs and outputs with them; outputs.
+        Layers, including inputs and outputs; outputs.
     out_activation_ : str
-        "identity", or for the loss "poisson" "exp".
+        "identity"; "exp" for the loss "poisson".
     n_features_in_, feature_names_in_ : int, array of str
-        Columns; and their names, where those are all text.
+        Columns, and their names if all of them are text.
 
     Notes
     -----
-    Parameters, attributes and messages are those of scikit-learn's class of this name, and so are
-    the numbers: with dtype="float64" and the same `random_state`, weights and losses are equal but
-    for rounding. Rows are answered one by one: an answer has the same bits in any company.
-    Callbacks of scikit-learn's own kind are taken by `set_callbacks`.
+    Parameters, attributes and messages are those of scikit-learn's class of this name. So are the
+    numbers: with dtype="float64" and the same `random_state`, weights and losses are equal except
+    for rounding. The answer for a row has the same bits, whatever other rows there are.
+    `set_callbacks` takes callbacks of scikit-learn's own kind.
 
     References
     ----------

@@ -1,18 +1,19 @@
-"""Steps of gradient descent as scikit-learn's networks take them.
+"""Steps of gradient descent, as scikit-learn's networks take them.
 
     adam   m, v as in kernels/update.py
            w = w - rate sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + eps)
     sgd    v = momentum v + rate dw
            w = w - v                              nesterov: w = w - (momentum v + rate dw)
 
-Here `dw` is the gradient of the mean loss of a batch, and of weights, not of intercepts, that of
-alpha / 2 * sum(w^2) / n, a penalty; n is the number of rows, or the sum of what they weigh.
+Here `dw` is the gradient of the mean loss of a batch. For weights, but not for intercepts, it also
+has the gradient of a penalty, alpha / 2 * sum(w^2) / n, where n is the number of rows, or the sum
+of their weights.
 
-A loss may be a `gain` smaller than the one that scikit-learn descends on. Then the rate of sgd is
-that much larger, and alpha and eps are that much smaller: the steps are the same.
+A loss may be smaller by a `gain` than the one that scikit-learn minimises. Then the rate of sgd is
+larger by it, and alpha and eps are smaller by it: the steps are the same.
 
 Sources: Kingma and Ba, "Adam", 2015, the end of section 2, for adam; Sutskever et al., 2013, for
-sgd, whose velocity here has the rate in it, so that it stays where the rate changes.
+sgd. Here the velocity includes the rate, so it stays the same when the rate changes.
 """
 
 from functools import lru_cache
@@ -28,8 +29,8 @@ from jitprop.training.optimisers import AdamW, Optimiser
 from jitprop.training.schedules import corrections
 
 BLOCK = 4096  # steps whose factors are computed together
-UNSEEN = 2.0**-40  # of eps: a gradient below moves no weight
-PART = 2048  # weights whose squares one chain of sums takes
+UNSEEN = 2.0**-40  # times eps: a smaller gradient moves no weight
+PART = 2048  # weights whose squares one chain of sums adds up
 
 
 class Penalty:
@@ -38,7 +39,7 @@ class Penalty:
     Parameters
     ----------
     parameters : list of Parameter
-        Of a network; those of two dimensions are weights.
+        Those of a network; the ones of two dimensions are weights.
     steps : int
         How many steps an epoch has.
     """
@@ -57,11 +58,11 @@ class Penalty:
         return len(self._sums)
 
     def begin(self) -> None:
-        """Stand before the first step."""
+        """Go back before the first step."""
         self._place[:] = 0
 
     def take(self) -> None:
-        """Take down the sum for this step."""
+        """Note the sum for this step."""
         for weights, piece in zip(self._weights, self._pieces, strict=True):
             kernels.squares(weights, piece)
         kernels.tally(self._parts, self._missed, self._place, self._sums)
@@ -82,7 +83,7 @@ class Penalised(Optimiser):
     alpha : float
         Strength of the penalty.
     gain : float
-        How much smaller the loss is than the one of scikit-learn.
+        How much smaller the loss is than that of scikit-learn.
     memories : tuple of str
         Names of the arrays that the rule keeps for each parameter.
     """
@@ -94,7 +95,7 @@ class Penalised(Optimiser):
         super().__init__(net, 0.0, numbers=2, memories=memories)
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"penalty": None}  # it looks at the network's arrays
+        return super().__getstate__() | {"penalty": None}  # it is bound to the network's arrays
 
     def begin(self, rates: Array, amounts: Array, before: int) -> None:
         """Get ready for an epoch.
@@ -104,7 +105,7 @@ class Penalised(Optimiser):
         rates : (steps,) float64
             Learning rate of each step.
         amounts : (steps,) float64
-            Rows of each batch, or the sum of what they weigh.
+            Rows of each batch, or the sum of their weights.
         before : int
             How many steps there were before.
         """
@@ -129,22 +130,22 @@ class Penalised(Optimiser):
 
 @lru_cache(maxsize=8)
 def _factors(block: int, betas: tuple[float, float]) -> Array:
-    """Return sqrt(1 - beta2^t) / (1 - beta1^t) for the steps t = block * BLOCK + 1, ... of one."""
+    """Return sqrt(1 - beta2^t) / (1 - beta1^t) for one block: t = block * BLOCK + 1, ...."""
     first, second = (corrections(beta, block * BLOCK, BLOCK) for beta in betas)
     return np.sqrt(second) / first
 
 
 class AdamSteps(Penalised):
-    """Adam in the form of the end of section 2 of its paper, which scikit-learn has.
+    """Adam in the form at the end of section 2 of its paper, as in scikit-learn.
 
     Parameters
     ----------
     net, alpha, gain : Module, float, float
-        As of `Penalised`.
+        As for `Penalised`.
     betas : tuple of float
-        How much a step keeps of the means of the gradient and of its square.
+        How much a step keeps of the mean of the gradient, and of the mean of its square.
     eps : float
-        Added to the root of the latter.
+        Added to the root of the mean square.
     """
 
     def __init__(
@@ -165,19 +166,19 @@ class AdamSteps(Penalised):
     def _rule(self, *arrays: Array, weight: bool) -> None:
         step, decay = self._numbers
         eps = self.eps / self.gain
-        # In float32, which has few small numbers; float64 shall be scikit-learn's to the end.
+        # Only in float32, whose range is small; float64 must give scikit-learn's numbers.
         least = UNSEEN * eps if arrays[0].dtype == np.float32 else 0.0
         decay = decay if weight else 0.0
         kernels.adam_update_above(*arrays, step, 1.0, *self.betas, eps, decay, least)
 
 
 class SGDSteps(Penalised):
-    """Gradient descent with a velocity that has the rate in it.
+    """Gradient descent with a velocity that includes the rate.
 
     Parameters
     ----------
     net, alpha, gain : Module, float, float
-        As of `Penalised`.
+        As for `Penalised`.
     momentum : float
         Share of the velocity that the next step keeps.
     nesterov : bool
@@ -192,7 +193,7 @@ class SGDSteps(Penalised):
         super().__init__(net, alpha, gain, ("velocity",))
 
     def change_rate(self, before: float, now: float) -> None:
-        """Keep the velocities where the rate changes: the kernels' are without the rate."""
+        """Keep the velocities when the rate changes: those of the kernels do not include it."""
         for array in self.arrays().values():
             array *= before / now
 
@@ -205,7 +206,7 @@ class SGDSteps(Penalised):
 
 
 class AdamWSteps(AdamW):
-    """AdamW as it is elsewhere in this package: its weight decay takes the place of a penalty."""
+    """AdamW as elsewhere in this package: weight decay takes the place of a penalty."""
 
     def begin(self, rates: Array, amounts: Array, before: int) -> None:
         """Get ready for an epoch, as `Penalised` does."""

@@ -1,4 +1,4 @@
-"""What an estimator learns: a network, a loss, and examples in the form that batches take."""
+"""The task of an estimator: a network, a loss, and examples in the form that batches take."""
 
 from dataclasses import dataclass, replace
 from math import log2
@@ -11,7 +11,7 @@ from jitprop.layers import Loss, Module
 from jitprop.training.batches import SPARSE_DENSITY, Batches
 from jitprop.training.examples import Array, dtype_of
 
-SAMPLE = 1000  # rows that tell about all
+SAMPLE = 1000  # rows that stand for all
 PIXELS = 64  # of the smallest images
 
 
@@ -24,14 +24,14 @@ class Task:
     net : Module
         The network, trained in place.
     loss : Loss
-        Of its output.
+        The loss of its output.
     gain : float
-        How much smaller the gradient of `loss` is than the one that scikit-learn descends on.
+        How much smaller the gradient of `loss` is than that of scikit-learn's loss.
     factor : float
-        How much smaller `loss` is than the one that scikit-learn tells.
+        How much smaller `loss` is than the one that scikit-learn reports.
     x : (n, features) of the network's dtype or uint8 pixels, or CSR matrix
     t : (n,) int64, or (n, outputs) of the network's dtype
-        As `loss` takes them.
+        Targets, as `loss` takes them.
     weights : (n,) float64 or None
         How much each row counts, above 0; None: all the same.
     y : (n,) or (n, outputs)
@@ -63,35 +63,35 @@ class Task:
         )
 
     def of(self, rows: Array) -> "Task":
-        """Return the task of some rows alone."""
+        """Return the task with only some of the rows."""
         weights = None if self.weights is None else self.weights[rows]
         return replace(self, x=self.x[rows], t=self.t[rows], weights=weights, y=self.y[rows])
 
     def in_numbers(self) -> "Task":
-        """Return the task with bytes as the numbers that a network learns them as."""
+        """Return the task with bytes as the numbers that a network learns from them."""
         if self.x.dtype != np.uint8:
             return self
         dtype = dtype_of(self.net)
         return replace(self, x=self.x.astype(dtype) / dtype.type(255))
 
     def amounts(self, order: Array, size: int) -> Array:
-        """Return the rows of each batch of an order, or the sum of what they weigh: float64."""
+        """Return for each batch of an order the rows, or the sum of their weights: float64."""
         starts = np.arange(0, len(order), size)
         if self.weights is None:
             return np.diff(starts, append=len(order)).astype(np.float64)
         return np.add.reduceat(self.weights[order], starts)
 
     def unit(self, batches: Batches) -> float:
-        """Return what a weight of 1 is in these batches, which divide all by a power of two."""
+        """Return what a weight of 1 becomes in these batches, which divide by a power of two."""
         if self.weights is None:
             return 1.0
         return 2.0 ** round(log2(batches.weight() / self.weights.sum()))
 
 
 def as_pixels(x: Any) -> Any:
-    """Return a table of pixels that somebody divided by 255 as the bytes that they were.
+    """Return a table of pixels that were divided by 255 as the bytes before the division.
 
-    A network then leaves out their zeros, and its results are the same bits. Another table, and one
+    A network then leaves out their zeros, and its results have the same bits. Another table, or one
     with few zeros, comes back as it is.
 
     Parameters
@@ -108,7 +108,7 @@ def as_pixels(x: Any) -> Any:
 
 
 def _pixels(x: Array) -> Array | None:
-    """Return the bytes that were divided by 255; None if one was not."""
+    """Return the bytes that were divided by 255; None if a number is not such a byte."""
     found, strange = np.empty(x.shape, np.uint8), np.empty(len(x), np.int64)
     kernels.pixels_of(np.ascontiguousarray(x), strange, found)
     return None if strange.any() else found

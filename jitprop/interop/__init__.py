@@ -1,6 +1,6 @@
-"""Networks for other programs, and theirs for this one: ONNX files, PyTorch's modules.
+"""Networks to and from other programs: ONNX files, and modules of PyTorch.
 
-A name loads its module when it is first used, and onnx or torch are imported when they are needed:
+The first use of a name loads its module; onnx or torch are imported when they are needed.
 `to_onnx` and `from_onnx` need the extra `onnx`, `to_torch` and `from_torch` need PyTorch.
 """
 
@@ -28,7 +28,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-if not TYPE_CHECKING:  # to a type checker, a name that is not above is an error
+if not TYPE_CHECKING:  # a type checker refuses names that are not above
 
     def __getattr__(name: str) -> Any:
         if name not in _MODULES:

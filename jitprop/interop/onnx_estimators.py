@@ -1,4 +1,4 @@
-"""An estimator as an ONNX file: its network, then what makes answers of the outputs.
+"""An estimator as an ONNX file: its network, then the lines that turn outputs into answers.
 
     several classes    probabilities = softmax(z), label = classes[argmax(probabilities)]
     two classes        the same of (0, z), one output z
@@ -49,7 +49,7 @@ def write_estimator(model: Any, path: AnyPath) -> None:
 
 
 def _classifier(lines: Lines, z: str, model: Any) -> int:
-    """Append what makes labels and probabilities; return ONNX's type of the labels."""
+    """Append the lines for labels and probabilities; return ONNX's type of the labels."""
     tensor = the_package().TensorProto
     if model.out_activation_ == "logistic" and model.n_outputs_ > 1:
         lines.add("Sigmoid", [z], ["probabilities"])
@@ -71,7 +71,7 @@ def _classifier(lines: Lines, z: str, model: Any) -> int:
 
 
 def _as_stored(classes: Any) -> Any:
-    """Return labels as ONNX knows them: whole numbers of 64 bits, text, or as they are."""
+    """Return labels in a form that ONNX knows: whole numbers of 64 bits, text, or as they are."""
     if classes.dtype.kind in "iu":
         return classes.astype(np.int64)
     if classes.dtype.kind in "UO" and all(isinstance(label, str) for label in classes.tolist()):

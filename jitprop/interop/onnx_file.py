@@ -1,8 +1,8 @@
 """ONNX files as files: the package, the error, and reading within bounds.
 
-What a file claims is looked at before memory is taken for it. A message of protobuf takes up to a
-hundred times the room in memory that it takes in a file, so there may not be too many of them; a
-tensor has the numbers that its shape says, or is refused. Nothing outside the file is opened.
+The claims of a file are checked before memory is taken for it. A message of protobuf takes up to a
+hundred times as much room in memory as in a file, so their number is limited. A tensor must hold as
+many numbers as its shape says. Nothing outside the file is opened.
 """
 
 import os
@@ -18,13 +18,13 @@ from jitprop.training.files import AnyPath, FileError
 
 Array = npt.NDArray[Any]
 
-FLOATS = {1: "float32", 11: "float64"}  # by the numbers that ONNX has for them
+FLOATS = {1: "float32", 11: "float64"}  # the keys are ONNX's numbers for these types
 KINDS = {**FLOATS, 6: "int32", 7: "int64", 9: "bool"}
 FIELDS = {1: "float_data", 11: "double_data", 6: "int32_data", 7: "int64_data", 9: "int32_data"}
 PRODUCER = "jitprop"
 DIGEST, SEED, PIXELS = "weights_sha256", "seed", "pixels"  # among a file's metadata
-LONGEST = 2**31  # bytes, of which protobuf takes less
-MOST = 2**20  # messages and texts in a file, which take some 100 bytes each beside their content
+LONGEST = 2**31  # bytes; protobuf takes only fewer
+MOST = 2**20  # messages and texts in a file; each takes some 100 bytes beside its content
 
 
 class OnnxError(FileError):
@@ -46,12 +46,12 @@ def the_package() -> Any:
 
 
 def read_model(path: AnyPath) -> tuple[Any, int]:
-    """Return what a file holds, as a ModelProto, and how many bytes it has.
+    """Return the ModelProto in a file, and the number of its bytes.
 
     Raises
     ------
     OnnxError
-        It cannot be read, or is no ONNX file.
+        It cannot be read, or is not an ONNX file.
     """
     kind = the_package().ModelProto
     try:
@@ -82,8 +82,8 @@ def array_of(tensor: Any) -> Array:
     Raises
     ------
     ValueError
-        It has not as many as its shape says, keeps them in another file, or they are no numbers
-        that a network could have.
+        Their count does not fit the shape, they are in another file, or they have a type that no
+        network has.
     """
     name = tensor.name
     if tensor.data_location == tensor.EXTERNAL or tensor.external_data:
@@ -111,12 +111,12 @@ def _kind(tensor: Any) -> str:
 
 
 def _expect_few(data: bytes, kind: Any) -> bool:
-    """Walk over the messages in a message of protobuf; whether there is anything at all.
+    """Walk over the messages in a message of protobuf; return whether there is anything at all.
 
     Raises
     ------
     ValueError
-        They are more than `MOST`, or are cut off.
+        There are more than `MOST`, or one is cut off.
     """
     left = MOST
     stack = [(0, len(data), kind.fields_by_number)]
@@ -144,7 +144,7 @@ def _expect_few(data: bytes, kind: Any) -> bool:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Return the number that begins at a place, and the place behind it."""
+    """Return the number that begins at a place, and the place after it."""
     value = shift = 0
     while True:
         byte = data[at]

@@ -1,7 +1,6 @@
-"""A network of an ONNX file: `from_onnx`.
+"""A network from an ONNX file: `from_onnx`.
 
-The operators that the outputs need are taken in the order of the file, which is one in which they
-can run.
+It takes the operators that the outputs need in the order of the file: in this order they can run.
 """
 
 from math import prod
@@ -21,24 +20,24 @@ LABELS = 4, 5, 6, 7, 8, 12, 13, 2, 3, 9  # the types of integers, texts and bool
 
 
 def from_onnx(path: AnyPath, rng: np.random.Generator | int | None = None) -> Module:
-    """Return the network that an ONNX file holds, a `Sequential` if it is a chain, else a `Graph`.
+    """Return the network in an ONNX file, a `Sequential` if it is a chain, else a `Graph`.
 
-    It is new, in training, and can be trained on. The operators that it may be made of are those
-    that an error lists. Gemm becomes Linear, and so does MatMul, alone or with the Add that
-    follows. Add and Sub of a constant become Bias, which learns. Outputs that are labels, integers
-    or texts, are left out where there are others. A Dropout drops again in training.
+    It is new, in training, and you can go on training it. An error lists the operators that it may
+    have. Gemm becomes Linear, and so does MatMul, alone or with the Add that follows. Add and Sub
+    of a constant become Bias, which learns. Outputs that are labels (integers or texts) are left
+    out if there are others. A Dropout drops again in training.
 
     Parameters
     ----------
     path : path
-        The file. It keeps its weights in itself: other files are not opened.
+        The file. It must hold its weights itself: other files are not opened.
     rng : Generator, int or None
-        A NumPy Generator, a seed for one, or None for a fresh one, for Dropout.
+        For Dropout: a NumPy Generator, a seed for one, or None for a fresh one.
 
     Raises
     ------
     OnnxError
-        The file is damaged, or has an operator that no module expresses.
+        The file is damaged, or has an operator for which there is no module.
     ImportError
         The package onnx is not installed.
     """
@@ -65,7 +64,7 @@ def _net(parts: Parts) -> Module:
     outputs = _outputs(parts)
     for at in _needed(parts, outputs):
         operator = Operator(parts, parts.graph.node[at])
-        if operator.kind == "Constant":  # which is looked at where it is taken
+        if operator.kind == "Constant":  # read by the operators that take it
             continue
         take = OPERATORS.get(operator.kind)
         if take is None:
@@ -83,7 +82,7 @@ def _net(parts: Parts) -> Module:
         if not isinstance(value, Node):
             raise OnnxError(parts.path, f"nothing computes the output {name!r}")
         found.append(value)
-    # As to_onnx names them, a list of one is a list.
+    # By the names that to_onnx gives, a list of one stays a list.
     lists = [parts.ours and parts.graph.input[0].name == "x0", parts.ours and outputs[0] == "y0"]
     net = Graph(
         inputs if lists[0] or len(inputs) > 1 else inputs[0],
@@ -95,11 +94,11 @@ def _net(parts: Parts) -> Module:
 
 
 def _inputs(parts: Parts) -> list[Node]:
-    """Return a node for each input, which it stands for from now on."""
+    """Return a node for each input; from now on the node stands for it."""
     inputs: list[Node] = []
     kinds = {}
     for one in parts.graph.input:
-        if one.name in parts.tensors:  # which old files list as well
+        if one.name in parts.tensors:  # old files list constants, too
             continue
         where, tensor = f"input {one.name!r}", one.type.tensor_type
         if one.type.WhichOneof("value") != "tensor_type" or tensor.elem_type not in FLOATS:

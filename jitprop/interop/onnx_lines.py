@@ -1,9 +1,9 @@
-"""The lines of an ONNX file: what each module becomes, and how a file is written.
+"""The lines of an ONNX file: those of each module, and how to write them.
 
 Each module becomes one operator of ONNX's own domain: Linear is Gemm, Bias is Add, and so on. An
 Add of more than two inputs is a chain of Add. Dropout and Identity do nothing in evaluation, and
-are not in the file. Graphs within graphs are laid out flat. Initializers have the names of the
-parameters, and what several places share is stored once.
+are not in the file. Graphs within graphs become flat. Initializers have the names of the
+parameters; shared parameters are stored once.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,9 +45,9 @@ class Lines:
     Attributes
     ----------
     names : dict of str
-        The name of a parameter by the id of its array.
+        Names of parameters; the key is the id of the array.
     dtype : dtype
-        Of the network.
+        That of the network.
     nodes : list of NodeProto
         In the order in which they run.
     initializers : dict of arrays
@@ -60,18 +60,18 @@ class Lines:
     initializers: dict[str, Array] = field(default_factory=dict)
 
     def add(self, operator: str, inputs: Sequence[str], outputs: Sequence[str], **how: Any) -> None:
-        """Append a node, which is named as its first output."""
+        """Append a node, named after its first output."""
         make = the_package().helper.make_node
         self.nodes.append(make(operator, inputs, outputs, outputs[0], **how))
 
     def keep(self, array: Array, name: str | None = None) -> str:
-        """Store an array, of the network if there is no name for it; return its name."""
+        """Store an array; without a name it is one of the network; return its name."""
         name = name or self.names[id(array)]
         self.initializers[name] = array
         return name
 
     def maker(self, value: str) -> str:
-        """Return the operator that gives a value, "" for one that is given."""
+        """Return the operator that gives a value; "" for an input."""
         return next((node.op_type for node in self.nodes if value in node.output), "")
 
     def rename(self, new: dict[str, str]) -> None:
@@ -82,12 +82,12 @@ class Lines:
 
 
 def begin(net: Module, path: AnyPath) -> Lines:
-    """Return the lines of a file to which a network will be appended, none so far.
+    """Return empty lines for a network; `append` fills them.
 
     Raises
     ------
     OnnxError, TypeError
-        It cannot be written.
+        The network cannot be written.
     """
     expect_ours(net, _OPERATORS, "ONNX")
     parameters, dtype = net.parameters(), dtype_of(net)
@@ -104,17 +104,17 @@ def begin(net: Module, path: AnyPath) -> Lines:
 
 
 def append(net: Module, inputs: Sequence[str], lines: Lines, prefix: str = "") -> list[str]:
-    """Append what a network does to the lines; return the names of its outputs.
+    """Append the operators of a network to the lines; return the names of its outputs.
 
     Parameters
     ----------
     net : Module
-        None of its modules is a person's own.
+        All its modules are from this package.
     inputs : sequence of str
         The names of the values that it takes.
     lines : Lines
     prefix : str
-        What the names of values begin with; without one they are the labels that `print(net)`
+        The beginning of the names of values; without it they are the labels that `print(net)`
         shows.
     """
     if not isinstance(net, Graph):
@@ -128,7 +128,7 @@ def append(net: Module, inputs: Sequence[str], lines: Lines, prefix: str = "") -
 
 
 def value(name: str, dtype: np.dtype[Any], features: int | None) -> Any:
-    """Return what an in- or output is: (batch, features), for any batch; None: any width."""
+    """Return the type of an input or output: (batch, features), any batch; None: any width."""
     helper = the_package().helper
     kind = helper.np_dtype_to_tensor_dtype(dtype)
     return helper.make_tensor_value_info(name, kind, ["batch", features])
@@ -178,7 +178,7 @@ def write(
 
 
 def _plain(operator: str, **how: Any) -> Callable[..., list[str]]:
-    """Return what appends a module that is one operator."""
+    """Return a function that appends a module as one operator."""
 
     def write(lines: Lines, module: Module, inputs: list[str], name: str) -> list[str]:
         lines.add(operator, inputs, [name], **how)
@@ -212,7 +212,7 @@ def _add(lines: Lines, module: Any, inputs: list[str], name: str) -> list[str]:
 
 def _multiply(lines: Lines, module: Any, inputs: list[str], name: str) -> list[str]:
     if module.constant is not None:
-        with np.errstate(over="ignore"):  # beyond float32 it is infinite, as it is in a kernel
+        with np.errstate(over="ignore"):  # beyond float32 it is infinite, as in a kernel
             constant = np.array(module.constant, lines.dtype)
         inputs = [*inputs, lines.keep(constant, f"{name}.constant")]
     lines.add("Mul", inputs, [name])

@@ -1,7 +1,7 @@
-"""What the operators of an ONNX file become, each by a function of the table `OPERATORS`.
+"""The operators of an ONNX file become modules, each by a function of the table `OPERATORS`.
 
-A function takes an `Operator` and returns what stands for its outputs: nodes of a graph, or arrays
-where there are constants alone. What a module refuses, it lets pass.
+A function takes an `Operator` and returns values for its outputs: nodes of a graph, or arrays if
+there are only constants. It lets the errors of modules pass.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from jitprop.layers import Module, Multiply, Node
 
 
 class Unflat(NamedTuple):
-    """An input of more than two dimensions; what follows has to flatten it.
+    """An input of more than two dimensions; the next operator has to flatten it.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Operator:
         return at < len(self.inputs) and self.inputs[at] != ""
 
     def value(self, at: int) -> Any:
-        """Return what an input is: a node, an array or an Unflat."""
+        """Return the value of an input: a node, an array or an Unflat."""
         if not self.given(at):
             raise self.error(f"input {at} is missing")
         name, parts = self.inputs[at], self.parts
@@ -137,7 +137,7 @@ def _gemm(op: Operator) -> Sequence[Any]:
 
 
 def _matmul(op: Operator) -> Sequence[Any]:
-    """A product with a constant, and what is added to it, if nothing else takes it."""
+    """A product with a constant, and a constant added to it, if nothing else takes the product."""
     x, w = op.node(0), _parameters(op, 1, "matrix")
     (name,) = op.outputs
     parts, b, takers = op.parts, None, op.parts.takers.get(name, [])
@@ -207,7 +207,7 @@ def _split(op: Operator) -> Sequence[Any]:
         widths = op.array(1).tolist()
     elif x.features is None:
         raise op.error("splits what may be of any width")
-    else:  # all as wide as the first, the last what is left
+    else:  # all are as wide as the first; the last has the rest
         wide = -(-x.features // parts)
         widths = [wide] * (parts - 1)
         widths.append(x.features - sum(widths))
@@ -225,7 +225,7 @@ def _dropout(op: Operator) -> Sequence[Any]:
 
 
 def _flatten(op: Operator) -> Sequence[Any]:
-    """Rows of more dimensions become flat; flat ones are."""
+    """Rows of more dimensions become flat; flat rows stay as they are."""
     x = op.value(0)
     rank = x.rank if isinstance(x, Unflat) else 2
     axis = op.attribute("axis", "i", 1)
@@ -235,7 +235,7 @@ def _flatten(op: Operator) -> Sequence[Any]:
 
 
 def _reshape(op: Operator) -> Sequence[Any]:
-    """One that only flattens."""
+    """Take a Reshape that only flattens."""
     x = op.value(0)
     node = x.node if isinstance(x, Unflat) else op.node(0)
     shape = op.array(1).tolist()
@@ -260,7 +260,7 @@ def _same(op: Operator) -> Sequence[Any]:
 
 
 def _function(module: type[Module]) -> Callable[[Operator], Sequence[Any]]:
-    """Return what takes a function of each element, or of the rows."""
+    """Return a function for an operator that computes each element, or each row."""
     of_rows = issubclass(module, layers.Softmax | layers.LogSoftmax)
 
     def take(op: Operator) -> Sequence[Any]:

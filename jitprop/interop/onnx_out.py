@@ -15,12 +15,12 @@ from jitprop.training.settings import switch
 def to_onnx(net: Any, path: AnyPath, softmax: bool = False, seed: int | None = None) -> None:
     """Write a network, or an estimator, to an ONNX file, which is replaced at once.
 
-    The file takes batches of any size of `x`, or of `x0`, `x1`, ... for a list of inputs, and gives
-    `y`, or `y0`, `y1`, ..., as `predict` does. It takes floats alone: pixels are to be divided by
-    255 before. It is of opset 17 and IR version 8, and of float64 if the network is.
+    The file takes batches of any size: `x`, or `x0`, `x1`, ... for a list of inputs. It gives `y`,
+    or `y0`, `y1`, ..., as `predict` does. It takes only floats: divide pixels by 255 before. It has
+    opset 17 and IR version 8, and float64 if the network has.
 
-    The file of an estimator takes `X` and gives what skl2onnx's would: `label` and `probabilities`,
-    one column for each of `classes_`, or for a regression `variable`.
+    The file of an estimator takes `X` and gives the same as that of skl2onnx: `label` and
+    `probabilities`, with a column for each of `classes_`; for a regression, `variable`.
 
     Parameters
     ----------
@@ -28,24 +28,23 @@ def to_onnx(net: Any, path: AnyPath, softmax: bool = False, seed: int | None = N
     path : path
         The file.
     softmax : bool
-        Whether each output that is logits gets a softmax, or a single one a sigmoid, so that it
-        gives probabilities. One that Softmax or Sigmoid makes is none. Not for an estimator, which
-        always gives them.
+        Whether outputs that are logits become probabilities: by a softmax, or by a sigmoid if there
+        is a single logit. What Softmax or Sigmoid gives stays as it is. Not for an estimator, which
+        always gives probabilities.
     seed : int or None
-        What the network was made and trained from, for the file's metadata. These have the SHA-256
-        of the weights in any case.
+        The seed of the network and its training, for the file's metadata. The SHA-256 of the
+        weights is there in any case.
 
     Raises
     ------
     OnnxError
-        The file cannot be written, or weights are not finite; then a file that was there stays as
-        it is.
+        The file cannot be written, or weights are not finite; an old file then stays as it is.
     ImportError
         The package onnx is not installed.
     ValueError
         The estimator is not fitted.
     TypeError
-        `net` is no module or has one of a person's own, or an argument is of another type.
+        `net` is not a module, or holds a module of your own, or an argument has a wrong type.
     """
     if hasattr(net, "get_params"):
         write_estimator(net, path)
@@ -84,11 +83,11 @@ def _numbered(letter: str, count: int, several: bool) -> list[str]:
 
 
 def _probabilities(lines: Lines, result: str, width: int | None) -> str:
-    """Append a softmax, unless a result is probabilities by itself; return their name."""
+    """Append a softmax unless the result is probabilities already; return their name."""
     if lines.maker(result) in ("Softmax", "Sigmoid"):
         return result
     name = f"{result}.probabilities"
-    if lines.maker(name):  # it is an output twice
+    if lines.maker(name):  # the result is an output twice
         return name
     if width == 1:
         lines.add("Sigmoid", [result], [name])
@@ -98,7 +97,7 @@ def _probabilities(lines: Lines, result: str, width: int | None) -> str:
 
 
 def _finish(lines: Lines, results: list[str], outputs: list[str], inputs: list[str]) -> None:
-    """Have each result be an output; one that is an input, or an output twice, is copied."""
+    """Make each result an output; copy one that is an input, or an output twice."""
     new: dict[str, str] = {}
     copies = []
     for result, output in zip(results, outputs, strict=True):

@@ -1,4 +1,4 @@
-"""What an ONNX file gives a network: its constants, and the modules that are made of them."""
+"""The parts that an ONNX file gives a network: constants, and modules made from them."""
 
 import os
 from typing import Any
@@ -11,8 +11,8 @@ from jitprop.layers import Bias, Linear, Node
 from jitprop.training.files import AnyPath
 from jitprop.training.text import printable
 
-OLDEST = 7  # the opset from which on shapes are broadcast as NumPy does it
-SPARE = 2**27  # bytes that modules may take beside those for the numbers in the file
+OLDEST = 7  # since this opset, shapes are broadcast as in NumPy
+SPARE = 2**27  # bytes that modules may take besides those for the numbers in the file
 LARGEST = 10**5  # operators
 OURS = "", "ai.onnx"  # names of ONNX's own domain
 
@@ -30,19 +30,19 @@ class Parts:
         Whether `to_onnx` wrote the file.
     opset : int
     dtype : str
-        Of the network.
+        That of the network.
     batch : int or None
         How many examples the inputs have; None: any number.
     results : set of str
         The names of the outputs.
     values : dict
-        What a name stands for, as far as it is known: an array, a node or an Unflat.
+        The known value of each name: an array, a node or an Unflat.
     makers : dict of int
         The number of the node that gives a value.
     takers : dict of lists of int
         The numbers of the nodes that take a value.
     fused : dict of Node
-        What the Add behind a MatMul gives, by the name of the product.
+        The result of the Add after a MatMul; the key is the name of the product.
     """
 
     def __init__(self, path: AnyPath, model: Any, size: int, rng: np.random.Generator) -> None:
@@ -72,14 +72,14 @@ class Parts:
                 self.makers[name] = at
             for name in filter(None, node.input):
                 self.takers.setdefault(name, []).append(at)
-        self._spare = SPARE + 8 * size  # four times what its float32 take
+        self._spare = SPARE + 8 * size  # four times as many as its float32 take
         self._linears: dict[Any, Linear] = {}
         self._biases: dict[int, Bias] = {}
         self._tied: dict[Any, tuple[Array, Array]] = {}
         self._forms: dict[int, Any] = {}
 
     def constant(self, name: str) -> Array | None:
-        """Return an initializer or what a Constant holds; None if a name stands for another."""
+        """Return an initializer or the value of a Constant; None if the name is something else."""
         value = self.values.get(name)
         if value is None and name in self.tensors:
             value = self.values[name] = array_of(self.tensors[name])
@@ -100,7 +100,7 @@ class Parts:
             raise OnnxError(self.path, "would take far more memory than the file has")
 
     def linear(self, w: Array, b: Array | None, form: tuple[bool, float, float]) -> Linear:
-        """Return a Linear of constants: of the same, the same.
+        """Return a Linear made of constants; the same constants give the same Linear.
 
         `form` says whether `w` is transposed, and the factors of `w` and `b`.
         """
@@ -121,13 +121,13 @@ class Parts:
         if self._forms.setdefault(id(w), (transposed, alpha)) != (transposed, alpha):
             self.say("some weights are there in two forms, which learn apart")
         made.w, made.dw = self._tied.setdefault((id(w), transposed, alpha), (made.w, made.dw))
-        # Other programs store vectors once that happen to be equal, such as zeros.
+        # Other programs store equal vectors, such as zeros, only once.
         if b is not None and self.ours and b.size == columns:
             made.b, made.db = self._tied.setdefault((id(b), beta), (made.b, made.db))
         return made
 
     def bias(self, b: Array, of: Array | None = None) -> Bias:
-        """Return a Bias of the vector `b`; in our files, `of` the same array the same."""
+        """Return a Bias of the vector `b`; in our files, the same `of` gives the same Bias."""
         shared = self.ours and of is not None and of.size == b.size
         known = self._biases.get(id(of)) if shared else None
         if known is not None:
@@ -141,7 +141,7 @@ class Parts:
 
 
 def _held(node: Any) -> Array:
-    """Return what a Constant holds."""
+    """Return the value of a Constant."""
     for one in node.attribute:
         if one.name == "value":
             return array_of(one.t)

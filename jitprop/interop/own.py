@@ -1,4 +1,4 @@
-"""Modules of a person's own, for which no other program has a counterpart."""
+"""A person's own modules: no other program has counterparts for them."""
 
 from collections.abc import Container
 
@@ -8,20 +8,20 @@ from jitprop.training.plan import own_part
 
 
 def expect_ours(net: Module, known: Container[type], other: str) -> None:
-    """Refuse what is no network of this package's modules.
+    """Refuse anything but a network of this package's modules.
 
     Parameters
     ----------
     net : Module
     known : container of types
-        Modules, beside graphs, that have a counterpart.
+        Modules, besides graphs, that have a counterpart.
     other : str
-        Where they have one, for the message.
+        The program that has the counterparts, for the message.
 
     Raises
     ------
     TypeError
-        `net` is no module, or a module is a person's own.
+        `net` is not a module, or holds a person's own module.
     """
     if not isinstance(net, Module):
         raise TypeError(f"net is {what(net)}, expected a module such as Sequential(...)")

@@ -1,4 +1,4 @@
-"""Networks as modules of PyTorch, and the other way: `to_torch`, `from_torch`.
+"""Networks as modules of PyTorch, and back: `to_torch`, `from_torch`.
 
 PyTorch keeps the weights of a Linear as (out_features, in_features), this package keeps them as
 (in_features, out_features). Numbers are copied, and no memory is shared.
@@ -15,20 +15,19 @@ from jitprop.layers import Graph, Linear, Module, Sequential
 from jitprop.layers.batch import as_generator
 from jitprop.layers.node import what
 
-# What has one name and no parameters in both packages.
+# Modules with the same name, and without parameters, in both packages.
 FUNCTIONS = "Identity", "LogSoftmax", "ReLU", "Sigmoid", "Softmax", "Tanh"
 KNOWN = {"Add", "Bias", "Concatenate", "Dropout", "Linear", "Multiply", "Split", "Subtract"}
 TAKEN = "Linear, Dropout, Flatten at the entry, Sequential, " + ", ".join(FUNCTIONS)
 
 
 def to_torch(net: Module) -> Any:
-    """Return a `torch.nn.Module` that computes what a network does.
+    """Return a `torch.nn.Module` that computes the same as a network.
 
     A chain becomes a `torch.nn.Sequential`, with PyTorch's own names in its state dict: "0.weight",
-    "0.bias". Another graph becomes a module that takes as many inputs, with the labels of the
-    graph: "linear1.weight". What several places share, they share there, too. Each part is in the
-    mode, training or evaluation, that it has here. PyTorch's takes floats alone: pixels are to be
-    divided by 255 before.
+    "0.bias". Another graph becomes a module with the same inputs and with the labels of the graph:
+    "linear1.weight". Shared parameters stay shared. Each part has the same mode, training or
+    evaluation, as here. PyTorch's module takes only floats: divide pixels by 255 before.
 
     Parameters
     ----------
@@ -37,7 +36,7 @@ def to_torch(net: Module) -> Any:
     Raises
     ------
     TypeError
-        `net` is no module, or has one of a person's own.
+        `net` is not a module, or holds a module of your own.
     ImportError
         PyTorch is not installed.
     """
@@ -48,18 +47,18 @@ def to_torch(net: Module) -> Any:
 
 
 def from_torch(module: Any, rng: np.random.Generator | int | None = None) -> Module:
-    """Return the network that a `torch.nn.Sequential`, or one of its modules, is.
+    """Return a network that computes the same as a `torch.nn.Sequential`, or one of its modules.
 
     It may hold Linear, Tanh, Sigmoid, ReLU, Softmax and LogSoftmax of the last dimension, Dropout,
-    Identity, other Sequentials, and at its entry Flatten. A Linear without bias gets one of zeros,
-    which learns.
+    Identity, other Sequentials, and a Flatten at its entry. A Linear without bias gets a bias of
+    zeros, which learns.
 
     Parameters
     ----------
     module : torch.nn.Module
         On any device, of float32 or float64.
     rng : Generator, int or None
-        A NumPy Generator, a seed for one, or None for a fresh one, for Dropout.
+        For Dropout: a NumPy Generator, a seed for one, or None for a fresh one.
 
     Raises
     ------
@@ -86,7 +85,7 @@ def _torch(name: str) -> Any:
 
 
 class _ToTorch:
-    """Makes modules of PyTorch, one for each of ours, wherever that stands."""
+    """Makes modules of PyTorch: one for each of ours, even if that stands at several places."""
 
     def __init__(self) -> None:
         self.torch = _torch("to_torch")
@@ -112,11 +111,11 @@ class _ToTorch:
         return self.graphs.Graph(steps, ours.results, ours.outputs is not None)
 
     def leaf(self, ours: Any) -> Any:
-        """Return the counterpart of a module that is no graph."""
+        """Return the counterpart of a module that is not a graph."""
         nn, name = self.torch.nn, type(ours).__name__
         if name == "Linear":
             dtype = getattr(self.torch, str(ours.w.dtype))
-            # Without numbers of its own, which would come from PyTorch's global generator.
+            # Without initial numbers: they would come from PyTorch's global generator.
             made = nn.utils.skip_init(nn.Linear, ours.in_features, ours.out_features, dtype=dtype)
             made.weight, made.bias = self.parameter(ours.w), self.parameter(ours.b)
             return made
@@ -133,14 +132,14 @@ class _ToTorch:
         return (getattr(self.graphs, name, None) or getattr(nn, name))()
 
     def parameter(self, array: Any) -> Any:
-        """Return a copy of parameters, the same for the same array."""
+        """Return a copy of parameters; the same array gives the same copy."""
         if id(array) not in self.parameters:
             self.parameters[id(array)] = self.torch.nn.Parameter(self.torch.tensor(array.T))
         return self.parameters[id(array)]
 
 
 class _FromTorch:
-    """Makes modules of ours, one for each of PyTorch's, wherever that stands."""
+    """Makes modules of ours: one for each of PyTorch's, even if that stands at several places."""
 
     def __init__(self, torch: Any, rng: np.random.Generator) -> None:
         self.torch, self.rng = torch, rng
@@ -171,7 +170,7 @@ class _FromTorch:
         return self.modules[id(given)]
 
     def chain(self, given: Any, place: str, entry: bool) -> Module:
-        """Return a Sequential; of no modules, what does nothing."""
+        """Return a Sequential; without modules, one that does nothing."""
         made: list[Module] = []
         for at, part in enumerate(given):
             made.append(self.module(part, f"{place}[{at}]", entry))
@@ -196,7 +195,7 @@ class _FromTorch:
         return getattr(layers, name)()
 
     def linear(self, given: Any, where: str) -> Linear:
-        """Return a Linear with copies of the weights, shared where these are."""
+        """Return a Linear with copies of the weights; shared weights stay shared."""
         dtype = str(given.weight.dtype).removeprefix("torch.")
         if dtype not in ("float32", "float64") or given.weight.is_meta:
             kind = "without numbers" if given.weight.is_meta else f"of {dtype}"

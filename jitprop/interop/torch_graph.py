@@ -1,4 +1,4 @@
-"""Modules of PyTorch for those of this package that PyTorch has not: `to_torch` makes them."""
+"""Modules for PyTorch, as it has no counterparts of its own: `to_torch` makes them."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -24,7 +24,7 @@ class Subtract(torch.nn.Module):
 
 
 class Multiply(torch.nn.Module):
-    """The product of two inputs, or of one and a constant."""
+    """The product of two inputs, or of an input and a constant."""
 
     def __init__(self, constant: float | None) -> None:
         super().__init__()
@@ -68,13 +68,13 @@ class Split(torch.nn.Module):
 
 
 class Graph(torch.nn.Module):
-    """Modules connected as those of a `jitprop.Graph`, under the same labels.
+    """Modules connected as in a `jitprop.Graph`, with the same labels.
 
     Parameters
     ----------
     steps : sequence of tuples
         The label and the module of each step, and the numbers of the values that it takes. Values
-        are numbered as they come, the inputs first.
+        are numbered in their order, the inputs first.
     results : sequence of int
         The numbers of the outputs.
     several : bool

@@ -1,6 +1,6 @@
-"""What a run leaves for people to look at: pictures, a drawing of the model, a page with both.
+"""Reports for people: pictures, a drawing of the model, a page with both.
 
-A name loads its module when it is first used: pictures need matplotlib, the extra `plots`.
+The first use of a name loads its module: pictures need matplotlib, the extra `plots`.
 """
 
 from importlib import import_module
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_report", "write_report"]
 
-if not TYPE_CHECKING:  # to a type checker, a name that is not above is an error
+if not TYPE_CHECKING:  # a type checker refuses names that are not above
 
     def __getattr__(name: str) -> Any:
         if name not in __all__:

@@ -1,8 +1,8 @@
 """A network drawn from top to bottom as SVG: a box for each module, a line for each value.
 
-The modules stand in ranks, each below all that it takes (the layers of Sugiyama et al. 1981). A
-value that is used further down passes every rank between in a column of its own, so that no line
-runs through a box, and whoever takes it branches off there.
+The modules stand in ranks, each below all those that it takes from (the layers of Sugiyama et al.
+1981). A value that is used further down passes every rank between in its own column. So no line
+runs through a box. A module that takes the value branches off from that column.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ TITLE, TEXT = 34, 46  # most characters of the two lines in a box
 BIG, SMALL = 13, 11  # font sizes
 CHARACTER = 0.62  # width of a character of a monospaced font, to its size
 HEIGHT, GAP, MARGIN, LINE = 44, 34, 8, 30  # of a box, between ranks, around, width of a bare line
-XMLNS = ' xmlns="http://www.w3.org/2000/svg"'  # which a file needs and a web page does not
+XMLNS = ' xmlns="http://www.w3.org/2000/svg"'  # a file needs it, a web page does not
 STYLE = {  # of a box: corner radius, fill
     "value": (HEIGHT / 2, "#ffffff"),
     "learned": (6, "#cfe6f3"),
@@ -25,7 +25,7 @@ STYLE = {  # of a box: corner radius, fill
 
 
 class Box(NamedTuple):
-    """What is drawn as a box: an input, a module or an output."""
+    """The contents of a box: an input, a module or an output."""
 
     style: str
     title: str
@@ -35,9 +35,9 @@ class Box(NamedTuple):
 
 
 def draw_svg(net: Module, inputs: int = 1) -> str:
-    """Return the network as the text of an SVG file, for a page of light background.
+    """Return the network as the text of an SVG file, for a page with a light background.
 
-    Only a module that is no graph needs to be told how many `inputs` it takes.
+    `inputs` says how many inputs it takes; a graph does not need this.
     """
     if not isinstance(net, Graph):
         nodes = [Input() for _ in range(inputs)]
@@ -153,8 +153,8 @@ def _columns(
 ) -> tuple[list[int], dict[tuple[int, int], int]]:
     """Return the column of each box, and that of each value at each rank that it passes.
 
-    A box stands below the first of what it takes that comes from the rank above, or as near to the
-    right of that as there is room.
+    A box stands below the first value that it takes from the rank above. If there is no room, it
+    stands to the right of that, as near as possible.
     """
     columns = [0] * len(boxes)
     passes: dict[tuple[int, int], int] = {}

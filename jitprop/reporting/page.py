@@ -1,4 +1,4 @@
-"""What a run leaves for people to look at: one HTML page, its pictures, the history as CSV.
+"""The report of a run for people: one HTML page, its pictures, the history as CSV.
 
 `index.html` holds all its pictures and opens from disk, without a network. The same pictures lie
 beside it as files. They need matplotlib, the extra `plots`.
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from jitprop.reporting.pictures import Predictions
 
-SETS = ("test", "validation", "train")  # the first that there is shows the mistakes
-PICTURES = {  # file: title, what one sees
+SETS = ("test", "validation", "train")  # the first that exists shows the mistakes
+PICTURES = {  # file: title, explanation
     "learning_curves.png": (
         "Learning curves",
         "Loss and errors on the training set are counted during the epoch, each batch just before "
@@ -51,6 +51,11 @@ PICTURES = {  # file: title, what one sees
         "Below a misclassified image: the guess, the probability that the network gives it, and "
         "the true class.",
     ),
+    "distortions.png": (
+        "Distorted images",
+        "Above, training images as they are; below, as each epoch saw them, no two times in the "
+        "same way.",
+    ),
     "weights.png": (
         "First layer",
         "An image for each unit: bright pixels raise its value where the weight is orange and "
@@ -62,9 +67,9 @@ PICTURES = {  # file: title, what one sees
         "number of values that a module gives for an example.",
     ),
 }
-LEAST = 0.8  # of a picture's width: in a smaller window it is scrolled, so that one can read it
+LEAST = 0.8  # of a picture's width: in a smaller window people scroll, and can still read it
 TITLE = b"<title>Training report</title>"
-FILES = (*PICTURES, "history.csv", "index.html")  # a reader finds all the others behind the last
+FILES = (*PICTURES, "history.csv", "index.html")  # index.html leads to all others
 
 STYLE = """\
 :root { color-scheme: light dark; --ink: #1b1b1b; --page: #ffffff; --soft: #5c5c5c;
@@ -95,27 +100,32 @@ code { font-size: 1rem; overflow-wrap: anywhere }
 
 
 def check_report(folder: str | os.PathLike[str]) -> None:
-    """Make `folder`, and see that `write_report` can write there.
+    """Make `folder`, and check that `write_report` can write there.
 
     Raises
     ------
     OSError
-        It cannot, or would replace files that no report wrote.
+        It cannot write there, or would replace files that no report wrote.
     ImportError
         matplotlib is missing.
     """
-    try:
-        import jitprop.reporting.pictures  # noqa: F401
-    except ImportError as error:
-        raise ImportError(f"pictures need {error.name}: pip install 'jitprop[plots]'") from None
+    need_matplotlib()
     _expect_ours(Path(folder))
     Path(folder).mkdir(parents=True, exist_ok=True)
     for name in FILES:
         check_writable(Path(folder) / name)
 
 
+def need_matplotlib() -> None:
+    """Raise ImportError, which says what to install, if matplotlib is missing."""
+    try:
+        import jitprop.reporting.pictures  # noqa: F401
+    except ImportError as error:
+        raise ImportError(f"pictures need {error.name}: pip install 'jitprop[plots]'") from None
+
+
 def _expect_ours(folder: Path) -> None:
-    """Raise FileExistsError if files would be replaced that are a person's: beside no report."""
+    """Raise FileExistsError if it would replace a person's files: files beside no report."""
     page = folder / "index.html"
     if page.is_file() and TITLE in page.read_bytes():
         return
@@ -144,29 +154,33 @@ def write_report(
     history: Sequence[Epoch],
     settings: Mapping[str, Any],
     sets: Mapping[str, Examples],
+    distorted: Array | None = None,
 ) -> None:
     """Write `index.html`, its pictures and `history.csv` to `folder`.
 
-    They replace those of an earlier report; other files stay. A file of such a name that no report
-    wrote is not touched but an error. It leaves out what cannot be drawn: learning curves without
-    an epoch; mistakes where the targets are no class labels; images and weights where the inputs
-    are no images, (n, rows, columns) uint8, or no Linear comes first.
+    They replace those of an earlier report; other files stay. If a file with such a name is not
+    from a report, it is an error, and the file stays. The report leaves out what it cannot draw:
+    learning curves without an epoch; mistakes if targets are not class labels; images and weights
+    if inputs are not images, (n, rows, columns) uint8, or if no Linear comes first.
 
     Parameters
     ----------
     folder : path
-        Made if it is not there.
+        Made if it does not exist.
     net : Module
         The trained network.
     history : sequence of Epoch
         As `fit` returned it.
     settings : dict
-        By name, for the page to show; None is left out. At the head of the page stand the name of
-        the "data", the "command" (text, or a list of words) and the "date" (if there is none, it is
-        now). Where there is "label_smoothing", losses are called so.
+        Names and values for the page to show; None is left out. The head of the page has the name
+        of the "data", the "command" (text, or a list of words) and the "date" (now, if there is
+        none). With "label_smoothing", the page says so of the losses.
     sets : dict of tuples of arrays
-        Inputs and targets, as `fit` takes them, of "train" and, as far as there are any,
-        "validation" and "test". Mistakes are those on the last of these.
+        Inputs and targets, as `fit` takes them: "train" and, if there are any, "validation" and
+        "test". The mistakes shown are those on the last of these.
+    distorted : (1 + epochs, n, rows, columns) uint8, optional
+        Training images above their distorted forms in each epoch, as
+        `jitprop.training.distorting.gallery` makes them.
 
     Raises
     ------
@@ -175,11 +189,19 @@ def write_report(
     ImportError
         matplotlib is missing.
     TypeError, ValueError
-        A set is no pair, or one is missing whose errors the history tells.
+        A set is not a pair, or is missing although the history has its errors. `distorted` does not
+        hold rows of images.
     """
     from jitprop.reporting import pictures
 
     _check_sets(sets, history)
+    if distorted is not None:
+        distorted = np.asarray(distorted)
+        if distorted.ndim != 4 or distorted.dtype != np.uint8 or not distorted.size:
+            given = f"{distorted.dtype} of shape {distorted.shape}"
+            raise ValueError(
+                f"distorted is {given}, expected uint8 of (1 + epochs, n, rows, columns)"
+            )
     name = next(name for name in SETS if name in sets)
     x, t = sets[name]
     images: Array | None = None if isinstance(x, tuple) else np.asarray(x)
@@ -197,6 +219,8 @@ def write_report(
         figures["confusion_matrix.png"] = pictures.confusion_matrix(found)
     if found and images is not None:
         figures["mistakes.png"] = pictures.mistakes(found, images)
+    if distorted is not None:
+        figures["distortions.png"] = pictures.distortions(distorted)
     layers = [part for part in leaves(net) if not isinstance(part, Activation | Dropout)]
     if images is not None and layers and isinstance(layers[0], Linear):
         to_classes = found is not None and len(layers) == 1
@@ -222,7 +246,7 @@ def write_report(
 def predict(net: Module, name: str, x: Any, t: Any) -> "Predictions":
     """Run `net` in evaluation over a set whose targets, the first of several, are classes.
 
-    Confidence is the probability of the class that the network takes it for.
+    Confidence is the probability of the class that the network chooses.
     """
     from jitprop.reporting.pictures import Predictions
 
@@ -235,7 +259,7 @@ def predict(net: Module, name: str, x: Any, t: Any) -> "Predictions":
 
 
 def _csv(history: Sequence[Epoch]) -> str:
-    """Return a line for each epoch under one of names; what was not measured is empty."""
+    """Return a line of names, then one for each epoch; empty where nothing was measured."""
     file = io.StringIO()
     writer = csv.DictWriter(file, [field.name for field in fields(Epoch)], lineterminator="\n")
     writer.writeheader()
@@ -251,7 +275,7 @@ def _page(
     settings: Mapping[str, Any],
     sets: Mapping[str, Examples],
 ) -> str:
-    """Return the page, all pictures in it."""
+    """Return the page with all pictures in it."""
     loss = words.loss_of(settings)
     parts = [
         f"<h1>Training report</h1>\n<p>{_headline(found, history, loss)}</p>",
@@ -304,7 +328,7 @@ def _headline(found: "Predictions | None", history: Sequence[Epoch], loss: str) 
 
 
 def _epochs(history: Sequence[Epoch], labels: bool, sets: Mapping[str, Examples], loss: str) -> str:
-    """Return the table of epochs; errors only of labels, and where they were counted."""
+    """Return the table of epochs; it has errors only for labels, and where they were counted."""
     names = [name for name in reversed(SETS) if getattr(history[0], f"{name}_loss") is not None]
     counted = [
         name

@@ -1,7 +1,7 @@
 """Pictures of a run: learning curves, confusion matrix, mistakes, weights.
 
-Needs matplotlib, the extra `plots`. Figures are made without pyplot, which would choose a backend
-for the whole process. Colours are those of Okabe and Ito (2008) and the map cividis (Nuñez et al.
+They need matplotlib, the extra `plots`. They do without pyplot, which would choose a backend for
+the whole process. Colours are those of Okabe and Ito (2008) and the map cividis (Nuñez et al.
 2018), which colour-blind readers tell apart; lines differ in their dashes, too.
 """
 
@@ -35,8 +35,8 @@ LINES = {
     "test": (VERMILLION, "-", "^"),
 }
 SIGNED = LinearSegmentedColormap.from_list("signed", [BLUE, "white", VERMILLION])
-MARKERS = 30  # epochs up to which each has a marker
-DECADES = 20  # ratio of losses from which on their axis is logarithmic
+MARKERS = 30  # up to so many epochs, each has a marker
+DECADES = 20  # from this ratio of losses on, their axis is logarithmic
 CLASSES = 50  # most that a confusion matrix shows
 MISTAKES, UNITS = 40, 100  # most images in a picture
 WIDTH, TITLE = 10, 0.55  # inches: of a picture of images, and of the title above
@@ -44,18 +44,18 @@ CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
 
 
 class Predictions(NamedTuple):
-    """What a network makes of a set of examples.
+    """The answers of a network for a set of examples.
 
     Attributes
     ----------
     name : str
-        Of the set.
+        The name of the set.
     truth, guess : (n,) of integers
         Class labels.
     confidence : (n,) of floats
         Probability of the guess, from 0 to 1.
     classes : int
-        How many there are.
+        The number of classes.
     """
 
     name: str
@@ -77,10 +77,10 @@ def learning_curves(
     counts : dict of int
         Examples in each set.
     labels : bool
-        Whether the targets are labels: without them there are no errors. There are none either
-        where no set's are counted in every epoch.
+        Whether the targets are labels: without labels there are no errors. Errors are also left out
+        if no set has them in every epoch.
     loss : str
-        What to call the loss.
+        The name of the loss.
     """
     labels = labels and any(
         None not in [getattr(epoch, f"{name}_errors") for epoch in history] for name in LINES
@@ -143,10 +143,10 @@ def learning_curves(
 
 
 def confusion_matrix(found: Predictions) -> Figure:
-    """Draw how many examples of each class are taken for each class.
+    """Draw how many examples of each class the network takes for each class.
 
-    Colours are of the mistakes alone, which the diagonal would outshine. Of more than 50 classes
-    it shows those with the most mistakes.
+    Colours show only the mistakes, which the diagonal would outshine. Of more than 50 classes it
+    shows those with the most mistakes.
     """
     wrong = found.truth != found.guess
     each = sum(np.bincount(a[wrong], minlength=found.classes) for a in (found.truth, found.guess))
@@ -220,6 +220,24 @@ def mistakes(found: Predictions, images: Array) -> Figure:
     return mosaic.figure
 
 
+def distortions(rows: Array) -> Figure:
+    """Draw images above their distorted forms in some epochs.
+
+    Parameters
+    ----------
+    rows : (1 + epochs, n, height, width) uint8
+        As `jitprop.training.distorting.gallery` returns them.
+    """
+    names = ["original", *(f"epoch {epoch}" for epoch in range(1, len(rows)))]
+    title, count = "Training images as they are, and as each epoch sees them", rows.shape[1] + 1
+    mosaic = Mosaic(title, rows.shape[2:], len(rows) * count, count, gap=0.2, text=0)
+    for name, row in zip(names, rows, strict=True):
+        mosaic.name(name)
+        for image in row:
+            mosaic.add(image, "gray_r", 0, 255)
+    return mosaic.figure
+
+
 def weights(w: Array, shape: tuple[int, int], classes: bool) -> Figure:
     """Draw each column of `w`, (rows * columns, units), as an image of `shape`.
 
@@ -249,7 +267,7 @@ class Mosaic:
     Parameters
     ----------
     title : str
-        Of the picture.
+        The title of the picture.
     shape : tuple of int
         Rows and columns of each image.
     count : int
@@ -279,7 +297,7 @@ class Mosaic:
         inches = (WIDTH - aside) / width
         self.figure = Figure((WIDTH, max(height * inches, 1.5 if aside else 0) + TITLE))
         above = 1 - 0.12 / self.figure.get_figheight()
-        # At the left, where a narrow window shows it.
+        # At the left: a narrow window still shows it.
         self.figure.suptitle(title, x=0.006, y=above, ha="left", va="top")
         tall = self.figure.get_figheight()
         part = height * inches / tall
@@ -288,10 +306,8 @@ class Mosaic:
         self.axes.axis("off")
 
     def add(self, pixels: Array, colours: str | LinearSegmentedColormap, low: float, high: float):
-        """Draw the next image, values from `low` to `high`; return what a colour bar takes."""
-        x, y = self.count % self.across * self.step[0], self.count // self.across * self.step[1]
-        self.count += 1
-        self.place = x, y
+        """Draw the next image, values from `low` to `high`; return it for a colour bar."""
+        x, y = self._next()
         return self.axes.imshow(
             pixels,
             colours,
@@ -301,6 +317,17 @@ class Mosaic:
             aspect="auto",
             extent=(x, x + self.wide, y + self.high, y),
         )
+
+    def name(self, line: str) -> None:
+        """Write a line in the place of the next image."""
+        self._next()
+        self.write(line, -self.high / 2, GREY)
+
+    def _next(self) -> tuple[float, float]:
+        x, y = self.count % self.across * self.step[0], self.count // self.across * self.step[1]
+        self.count += 1
+        self.place = x, y
+        return x, y
 
     def write(self, line: str, below: float, colour: str) -> None:
         """Write a line below the last image."""

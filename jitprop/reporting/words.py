@@ -1,4 +1,4 @@
-"""What a page says of a run in words: the network, the data, where it comes from, the settings."""
+"""The words of a page about a run: the network, the data, its origin, the settings."""
 
 import shlex
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ from jitprop.training.text import printable
 from jitprop.training.version import own_version
 from jitprop.training.words import network
 
-HEAD = ("data", "date", "command")  # settings that stand at the head of the page
-WORDS = {  # of settings, where an underscore for a space is not enough
+HEAD = ("data", "date", "command")  # settings at the head of the page
+WORDS = {  # for settings, if it is not enough to replace underscores by spaces
     "arch": "architecture",
     "hidden": "hidden layers",
     "validation": "validation images",
@@ -30,7 +30,7 @@ WORDS = {  # of settings, where an underscore for a space is not enough
     "cpu": "processor",
     "weights_sha256": "SHA-256 of the weights",
 }
-ONLY = {  # settings that count only where another one has one of these values
+ONLY = {  # settings that count only if another one has one of these values
     "momentum": ("optimizer", ("sgd",)),
     "nesterov": ("optimizer", ("sgd",)),
     "betas": ("optimizer", ("adam", "adamw")),
@@ -43,7 +43,7 @@ NAMES = {"python": "Python", "numpy": "NumPy"}
 
 
 def targets(t: Any) -> Any:
-    """Return the targets that errors are counted on, an array: the first of several."""
+    """Return the targets for counting errors, an array: the first of several."""
     return np.asarray(t[0] if isinstance(t, tuple) else t)
 
 
@@ -58,7 +58,7 @@ def data(settings: Mapping[str, Any], sets: Mapping[str, Examples]) -> str:
 
 
 def head(net: Module, settings: Mapping[str, Any], sets: Mapping[str, Examples]) -> str:
-    """Return the table of what was trained on what, when, with which versions and command."""
+    """Return a table: the network, the data, the date, the versions and the command."""
     used = {"jitprop": own_version(), **versions()}
     rows = {
         "network": escape(network(net)),
@@ -74,7 +74,7 @@ def head(net: Module, settings: Mapping[str, Any], sets: Mapping[str, Examples])
 
 
 def shown(settings: Mapping[str, Any]) -> str:
-    """Return the table of settings: those that are set and count, in words."""
+    """Return the table of the settings that are set and count, in words."""
     rows = {}
     for name, value in settings.items():
         other, values = ONLY.get(name, ("", ()))
@@ -92,6 +92,8 @@ def _value(value: Any) -> str:
         return f"{value:g}" if float(f"{value:g}") == value else str(value)
     if isinstance(value, list | tuple):
         return ", ".join(map(_value, value)) or "none"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_value(one)}" for name, one in value.items()) or "none"
     return str(value) or "none"
 
 
@@ -101,6 +103,6 @@ def _table(rows: Mapping[str, str]) -> str:
 
 
 def loss_of(settings: Mapping[str, Any]) -> str:
-    """Return what to call the loss: it is another one with label smoothing."""
+    """Return the name of the loss: label smoothing changes it."""
     smoothing = settings.get("label_smoothing")
     return f"loss, with label smoothing {_value(smoothing)}" if smoothing else "loss"

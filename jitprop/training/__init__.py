@@ -1,7 +1,7 @@
 """The training loop and what surrounds it: all that `train.py` does, as a library.
 
-A name loads its module, and with that numba, when it is first used: the command line reads the
-settings, and refuses what makes no sense, without waiting half a second for them.
+The first use of a name loads its module, and with it numba. So the command line can read settings,
+and refuse those that make no sense, without waiting half a second for numba.
 """
 
 from importlib import import_module
@@ -110,7 +110,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-if not TYPE_CHECKING:  # to a type checker, a name that is not above is an error
+if not TYPE_CHECKING:  # a type checker refuses names that are not above
 
     def __getattr__(name: str) -> Any:
         if name not in _MODULES:

@@ -21,7 +21,7 @@ from jitprop.layers import (
 )
 from jitprop.layers.batch import as_generator, as_integer, as_number
 
-# Of the hidden layers, with how the weights before each are drawn.
+# The functions of hidden layers, each with the way to draw the weights before it.
 FUNCTIONS: dict[str, tuple[type[Module], str]] = {
     "tanh": (Tanh, "glorot"),
     "relu": (ReLU, "he"),
@@ -42,8 +42,8 @@ def mlp(
 ) -> Sequential:
     """Return Linear, Tanh, ..., Linear: from images to logits, over layers of `hidden` widths.
 
-    The weights are drawn layer by layer, the seeds of Dropout after all weights, so that these are
-    the same with Dropout and without.
+    The weights are drawn layer by layer, and the seeds of Dropout after all weights. So the weights
+    are the same with Dropout and without.
 
     Parameters
     ----------
@@ -56,14 +56,14 @@ def mlp(
     rng : Generator, int or None
         Draws the weights: a NumPy Generator, a seed for one, or None for a fresh one.
     dtype : float32 or float64
-        Of the parameters.
+        The dtype of the parameters.
     dropout : float
-        The probability of a zero: above 0, a Dropout follows each Tanh.
+        The probability of a zero; if it is above 0, a Dropout follows each Tanh.
     activation : str
-        What stands in place of Tanh: "tanh", "relu" or "sigmoid". Weights that lead to a ReLU are
-        drawn as He and others have it, the rest as Glorot and Bengio.
+        The function between the layers: "tanh", "relu" or "sigmoid". Weights that lead to a ReLU
+        are drawn after He and others, all others after Glorot and Bengio.
     input_dropout : float
-        The probability of a zero in the input: above 0, a Dropout comes first.
+        The probability of a zero in the input; if it is above 0, a Dropout comes first.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def mlp(
     ValueError
         A width is below 1, a dropout is out of range, or there is no such activation.
     TypeError
-        A width is no integer, or the dtype is another.
+        A width is not an integer, or `dtype` is neither float32 nor float64.
     """
     rng = as_generator("mlp", rng)
     widths = _widths(in_features, hidden, classes)
@@ -102,7 +102,7 @@ def _share(name: str, value: Any) -> float:
 
 
 def _widths(in_features: Any, hidden: Any, classes: Any) -> list[int]:
-    """Return the widths of all values from input to output, or say which of them is none."""
+    """Return the widths of all values from input to output, or say which one is wrong."""
     listed = isinstance(hidden, Iterable) and not isinstance(hidden, str | bytes | Mapping)
     if not listed or (isinstance(hidden, np.ndarray) and hidden.ndim == 0):
         raise TypeError(f"mlp: hidden is {hidden!r}, expected a list of widths such as [200]")
@@ -122,13 +122,13 @@ class LayerCheck(NamedTuple):
     Attributes
     ----------
     layer : str
-        What it is, as `Linear(6, 5)`.
+        The layer in words, such as `Linear(6, 5)`.
     by : str
-        What its output was derived by: the input x, and parameters by their last name.
+        The variables of the derivatives: the input x, and parameters by their last name.
     derivatives : int
-        How many were compared: each output by each of those numbers.
+        How many derivatives were compared: each output by each of those numbers.
     result : GradCheckResult
-        The worst of them.
+        The worst derivative.
     """
 
     layer: str
@@ -138,7 +138,7 @@ class LayerCheck(NamedTuple):
 
 
 def gradcheck_mlp(hidden_layers: int) -> GradCheckResult:
-    """Run the gradient check on a small `mlp` of as many hidden layers, and on its loss.
+    """Run the gradient check on a small `mlp` with this many hidden layers, and on its loss.
 
     Returns
     -------
@@ -152,7 +152,7 @@ def gradcheck_mlp(hidden_layers: int) -> GradCheckResult:
 def gradcheck_layers(
     hidden_layers: int, label_smoothing: float = 0.0, **how: Any
 ) -> list[LayerCheck]:
-    """Run the gradient check on each layer of a small `mlp`, on its loss and on all of it.
+    """Run the gradient check on each layer of a small `mlp`, on its loss and on the whole.
 
     The widths differ from each other, so that a transposed product cannot pass.
 

@@ -1,10 +1,10 @@
 """Asking a network: `predict` once, a `Predictor` again and again.
 
-A network is run in evaluation, on a twin that shares its parameters and has buffers of its own. So
-asking changes nothing of the network, several threads may ask at once, and after more training the
-answers are those of the new weights. The kernels that answer are recorded on a tape for each number
-of rows, as in training, and replayed. A row's answer is the same to the bit whatever else is asked
-with it.
+A twin of the network answers in evaluation. It shares the network's parameters and has its own
+buffers. So asking changes nothing in the network, several threads may ask at once, and after more
+training the answers come from the new weights. As in training, the kernels are recorded on a tape,
+one for each number of rows, and replayed. The answer for a row has the same bits, whatever other
+rows there are.
 """
 
 import threading
@@ -33,8 +33,8 @@ from jitprop.training.examples import Array, Rows, all_finite, dtype_of, inputs
 from jitprop.training.plan import ALONE, own_part
 
 BATCH = 500  # rows that run together: their activations stay in the cache
-FEW = 3  # rows that are computed together anyway, whether there are zeros or not
-LOOKED_AT = 16  # rows, of which the zeros are counted
+FEW = 3  # so many rows are computed together anyway, with zeros or without
+LOOKED_AT = 16  # zeros are counted in so many rows
 MOST = 32  # tapes that a thread keeps
 
 Arrays = list[Any]  # one for each input, or output
@@ -46,13 +46,13 @@ class Predictor:
     Parameters
     ----------
     net : Module
-        It is asked in evaluation. Its modes, states and buffers stay as they are. What it learns
-        later is seen, and so are other arrays and constants in its modules.
+        It answers in evaluation. Its modes, states and buffers stay as they are. Answers follow
+        what it learns later, and new arrays and constants in its modules.
 
     Raises
     ------
     TypeError
-        `net` is no module.
+        `net` is not a module.
     """
 
     def __init__(self, net: Module) -> None:
@@ -62,19 +62,19 @@ class Predictor:
         self._look()
 
     def _look(self) -> None:
-        """Take down what the network is made of; nothing is recorded yet."""
+        """Note the parts of the network; nothing is recorded yet."""
         self._own = own_part(self.net) is not None
         self._watched = _parameters(self.net)
         self._here = threading.local()
 
     def __call__(self, x: Rows) -> Any:
-        """Return what the network gives.
+        """Return the outputs of the network.
 
         Parameters
         ----------
         x : array, or tuple of arrays for several inputs
             Examples as `fit` takes them, (n, ...), n at least 0. Bytes are pixels or numbers as in
-            training. A sparse matrix is gone through some rows at a time.
+            training. A sparse matrix is read some rows at a time.
 
         Returns
         -------
@@ -91,7 +91,7 @@ class Predictor:
                 return _in_pieces(inputs(self.net, x), self._own_answer)
         if not (type(x) is np.ndarray and x.dtype.kind in "fu" and x.ndim and 0 < len(x) <= BATCH):
             return self._answer_pieces(x)
-        # Only NaN and infinity are looked for where the shape and the dtype were seen before.
+        # If the shape and the dtype were seen before, only look for NaN and infinity.
         key = x.shape, x.dtype.char, self.net.pixels, len(x) <= FEW or _mostly_zero(x)
         run = self._here_now().runs.get(key)
         if run is None or not run.is_plain(x):
@@ -105,11 +105,11 @@ class Predictor:
         here = self._here_now()
         here.odd = False
         xs = inputs(self.net, x, finite=True)
-        # What is recorded for compressed rows works on the numbers of these, and is not kept.
+        # Tapes for compressed rows work on the numbers of these rows, and are not kept.
         runs: Any = OrderedDict() if any(isinstance(x, CompressedRows) for x in xs) else None
         y = _in_pieces(xs, lambda piece: self._answer(piece, runs))
         if here.odd:
-            inputs(self.net, x)  # says where; or the numbers are finite, and so large
+            inputs(self.net, x)  # says where; or all are finite, but their sum is not
         return y
 
     def _answer(self, xs: Arrays, runs: Any) -> Any:
@@ -127,10 +127,10 @@ class Predictor:
         return self.net.fprop(*values)
 
     def _here_now(self) -> Any:
-        """Return what this thread keeps: `runs`, recorded; the `net` of these; `odd`.
+        """Return what this thread keeps: the recorded `runs`, their `net`, and `odd`.
 
-        That says whether a sum of numbers that were asked was not finite.
-        It is new, without a net, if a parameter or a constant is another one by now.
+        `odd` says whether a sum of the inputs was not finite. All is new, without a net, if a
+        parameter or a constant has been replaced.
         """
         for attributes, name, value in self._watched:
             if attributes.get(name) is not value:
@@ -157,18 +157,18 @@ class Predictor:
         return run
 
     def __reduce__(self) -> Any:
-        """A copy, and a pickle, has the network, and records anew."""
+        """Give a copy, or a pickle, only the network; it records anew."""
         return Predictor, (self.net,)
 
 
 class _Run:
-    """A network on a number of rows, recorded: memory for what it is given, and a tape."""
+    """A network on a number of rows, recorded: memory for its inputs, and a tape."""
 
     def __init__(self, net: Module, xs: Arrays, shape: tuple[int, ...] | None) -> None:
         dtype = dtype_of(net)
         self.given = [_memory(x) for x in xs]
         self.index = index = np.arange(len(xs[0]))
-        self.sums: Arrays = []  # of the columns: NaN and infinity show in them
+        self.sums: Arrays = []  # of columns: NaN and infinity show in them
         with kernels.Tape() as tape:
             values: list[Any] = []
             for place, (array, x) in enumerate(zip(self.given, xs, strict=True)):
@@ -197,7 +197,7 @@ class _Run:
         return x.dtype == np.uint8 or all_finite(x)
 
     def of(self, x: Array) -> Any:
-        """Return what the network gives for `x`, of the shape of `place`, in new arrays."""
+        """Return in new arrays the outputs for `x`, which has the shape of `place`."""
         self.place[...] = x
         self.tape.run(1, self.alone)
         if self.several:
@@ -205,7 +205,7 @@ class _Run:
         return self.results[0].copy()
 
     def __call__(self, xs: Arrays) -> Any:
-        """Return what the network gives, until the next call."""
+        """Return the outputs of the network, valid until the next call."""
         for memory, x in zip(self.given, xs, strict=True):
             if isinstance(x, CompressedRows):
                 memory.starts[:], memory.ends[:] = x.starts, x.ends
@@ -218,7 +218,7 @@ class _Run:
 
 
 def predict(net: Module, x: Rows) -> Any:
-    """Return what a network gives for examples, in evaluation: `Predictor(net)(x)`.
+    """Return the outputs of a network for examples, in evaluation: `Predictor(net)(x)`.
 
     Parameters
     ----------
@@ -230,7 +230,7 @@ def predict(net: Module, x: Rows) -> Any:
     Returns
     -------
     (n, features) array of the network's dtype, or a tuple of them for several outputs
-        Logits, where the network ends in those: `probabilities` gives those of the classes.
+        Logits if the network ends in logits; `probabilities` gives probabilities of the classes.
 
     Raises
     ------
@@ -241,35 +241,35 @@ def predict(net: Module, x: Rows) -> Any:
 
 
 def probabilities(net: Module | Sequence[Module], x: Rows) -> Any:
-    """Return the probability of each class; of several networks, the mean of theirs.
+    """Return the probability of each class; for several networks, the mean of theirs.
 
-    A network that ends in Softmax or Sigmoid gives probabilities by itself. The outputs of others
-    get one softmax; a single output, the logit of the second of two classes, gets a sigmoid.
+    A network that ends in Softmax or Sigmoid gives probabilities itself. The outputs of any other
+    network get a softmax. A single output, the logit of the second of two classes, gets a sigmoid.
 
     Parameters
     ----------
     net : Module, or list or tuple of Modules
-        Several networks take the same inputs and tell the same classes apart; all else may differ.
+        Several networks must have the same inputs and the same classes; all else may differ.
     x : array, or tuple of arrays for several inputs
         As for `predict`, which raises the same errors.
 
     Returns
     -------
     (n, classes) array of the network's dtype, or a tuple of them for several outputs
-        Of several networks, of the wider dtype.
+        Several networks give the wider of their dtypes.
 
     Raises
     ------
     ValueError
-        There is no network, or several do not go together; as `predict`.
+        There is no network, or several do not go together; or as for `predict`.
     TypeError
-        One of them is no module; as `predict`.
+        One of them is not a module; or as for `predict`.
     """
     return mean([as_probabilities(one, predict(one, x)) for one in members(net)])
 
 
 def as_probabilities(net: Module, y: Any) -> Any:
-    """Return what a network gave, `y`, an array or a tuple of them, as probabilities."""
+    """Return the outputs `y` of a network, an array or a tuple of them, as probabilities."""
     several = isinstance(y, tuple)
     found = []
     for place, z in enumerate(y if several else (y,)):
@@ -282,14 +282,14 @@ def as_probabilities(net: Module, y: Any) -> Any:
 
 
 def twin(net: Module) -> Module:
-    """Return a network in evaluation with the parameters of another, and buffers of its own."""
+    """Return a network in evaluation that shares another's parameters, but not its buffers."""
     return share([net, net])[0][1].eval()
 
 
 def _in_pieces(xs: Arrays, answer: Callable[[Arrays], Any]) -> Any:
-    """Return what `answer` gives for pieces of the rows, put together in new arrays."""
+    """Call `answer` for pieces of the rows; return its results put together in new arrays."""
     rows = len(xs[0])
-    if not rows:  # the width of what comes out is that of a row's
+    if not rows:  # one row tells the width of the output
         y = answer([np.zeros((1, *x.shape[1:]), x.dtype) for x in xs])
         for z in y if isinstance(y, tuple) else (y,):
             check_output(z, 1)
@@ -322,7 +322,7 @@ def _as_numbers(x: Array, index: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def _memory(x: Any) -> Any:
-    """Return memory for as many examples: of compressed rows, for where they begin and end."""
+    """Return memory for so many examples; for compressed rows, only for their starts and ends."""
     if isinstance(x, CompressedRows):
         return CompressedRows(x.data, x.indices, x.starts.copy(), x.ends.copy(), x.shape[1])
     return kernels.aligned_zeros(x.shape, x.dtype)
@@ -337,12 +337,12 @@ def _is_sparse(x: Any) -> bool:
 
 def _mostly_zero(x: Array) -> bool:
     """Whether so many numbers are zero that it pays to leave them out."""
-    sample = x[:: max(1, len(x) // LOOKED_AT)] != 0  # of floats, to count is slow
+    sample = x[:: max(1, len(x) // LOOKED_AT)] != 0  # counting in floats is slow
     return bool(np.count_nonzero(sample) <= SPARSE_DENSITY * sample.size)
 
 
 def _parameters(net: Module) -> list[tuple[dict[str, Any], str, Any]]:
-    """Return where parameters and constants are kept: the attributes, the name and the value."""
+    """Return for each parameter and constant the attributes that hold it, its name and value."""
     arrays = {id(parameter.value) for parameter in net.parameters()}
     return [
         (vars(part), name, value)
@@ -353,7 +353,7 @@ def _parameters(net: Module) -> list[tuple[dict[str, Any], str, Any]]:
 
 
 def _gives_probabilities(net: Module, place: int, z: Array) -> bool:
-    """Whether an output, `z`, is probabilities: by the module that gives it, or its numbers."""
+    """Whether an output, `z`, holds probabilities: its module tells this, or its numbers do."""
     module = last_module(net, place)
     if module is not None and own_part(module) is not None:  # only its numbers tell
         return bool((z >= 0).all() and np.allclose(z.sum(axis=1), 1, atol=1e-4))
@@ -361,7 +361,7 @@ def _gives_probabilities(net: Module, place: int, z: Array) -> bool:
 
 
 def last_module(net: Module, place: int = 0) -> Module | None:
-    """Return the module that gives an output, behind which there is Dropout at most.
+    """Return the module that gives an output, without a Dropout that follows it.
 
     None for an output that is an input.
     """

@@ -1,4 +1,4 @@
-"""The mean of a network's weights over its steps: `average` among the settings."""
+"""The mean of a network's weights over its steps: the setting `average`."""
 
 import numpy as np
 
@@ -10,11 +10,10 @@ from jitprop.training.settings import Settings
 
 
 class Average:
-    """Keeps the mean of the weights, and puts it into the network where training pauses.
+    """Keeps the mean of the weights, and puts it into the network whenever training pauses.
 
-    While steps are taken, the network has the weights that they move, and these arrays the mean.
-    In between it is the other way round, so that whoever evaluates or saves the network gets the
-    mean.
+    During steps, the network has the weights that they move, and these arrays have the mean.
+    Between, it is the reverse: then evaluating or saving the network uses the mean.
 
     Parameters
     ----------
@@ -25,7 +24,7 @@ class Average:
     begun : bool
         Whether there is a mean yet.
     inside : bool
-        Whether the network has it.
+        Whether the network has the mean.
     """
 
     def __init__(self, net: Module) -> None:
@@ -37,12 +36,12 @@ class Average:
         self._keep = np.zeros(1)
 
     def arrays(self) -> dict[str, Array]:
-        """Return the arrays that the network has not; part of a checkpoint."""
+        """Return the arrays that are not in the network; part of a checkpoint."""
         names = (p.name for p in self.net.parameters())
         return {f"average.{name}": kept for name, kept in zip(names, self._kept, strict=True)}
 
     def begin(self, keeps: Array, done: int) -> None:
-        """Get ready for the steps of an epoch, but for the `done` first ones.
+        """Get ready for the steps of an epoch, except the first `done`.
 
         Parameters
         ----------
@@ -59,7 +58,7 @@ class Average:
         self.begun = self.begun and bool(0 < keeps[0] < 1)
 
     def update(self) -> None:
-        """Count the weights after a step in."""
+        """Add the weights after a step to the mean."""
         kernels.next_numbers(self._table, self._place, self._keep)
         for parameter, mean in zip(self.net.parameters(), self._kept, strict=True):
             kernels.average(parameter.value.reshape(-1), mean.reshape(-1), self._keep.reshape(()))
@@ -81,8 +80,8 @@ class Average:
 def keeps(settings: Settings, epoch: int, batches: int) -> Array:
     """Return how much of the mean of the weights each step of an epoch keeps: float64 (batches,).
 
-    An exponential mean begins with the first step and, as Adam's, is divided by the sum of all that
-    it counts. The mean over the last epochs keeps all, 1, before these.
+    An exponential mean begins with the first step and, as in Adam, is divided by the sum of its
+    factors. The mean over the last epochs keeps all, 1, before these.
     """
     average = settings.average
     if average < 1:

@@ -22,13 +22,13 @@ from jitprop.training.examples import (
 )
 
 INPUTS = ("auto", "dense", "sparse")
-# Where skipping zeros pays. Measured on Zen 4 with 784x200 weights, the sparse products take 0.36
-# of the time of the dense ones for MNIST (0.19), and 0.6 for images of its kind at 0.44; with AVX2
-# alone 0.52 and 0.78. For pixels that have nothing to do with their neighbours it is 0.89 at 0.5;
-# with AVX2 0.96 at 0.35, and as long at 0.4.
+# Up to this density, skipping zeros pays. Measured on Zen 4 with 784x200 weights, the sparse
+# products take 0.36 of the time of the dense ones for MNIST (density 0.19), and 0.6 for similar
+# images of density 0.44; with only AVX2, 0.52 and 0.78. If pixels do not depend on their
+# neighbours, it is 0.89 at 0.5; with AVX2, 0.96 at 0.35, and 1 at 0.4.
 SPARSE_DENSITY = 0.35
-# The same for a sparse matrix, whose numbers have nothing to do with their neighbours. With AVX-512
-# both products take 0.35 of the time of the dense ones at 0.05, 0.6 at 0.1, and 1.1 to 1.3 at 0.2.
+# The same for a sparse matrix, whose numbers do not depend on their neighbours. With AVX-512 both
+# products take 0.35 of the time of the dense ones at 0.05, 0.6 at 0.1, and 1.1 to 1.3 at 0.2.
 COMPRESSED_DENSITY = 0.15
 
 
@@ -40,27 +40,28 @@ class Batches:
     net : Module
         The network; its parameters' dtype is that of the batches.
     x : array, or tuple of arrays for a network of several inputs
-        (n, ...) uint8 images, divided by 255 as they are gathered; or (n, features), (n, ...) of
-        other numbers, as they are; or a sparse matrix, which has `tocsr` as SciPy's have: numbers,
-        whatever its dtype. What has the network's dtype already is not copied: leave it as it is.
+        (n, ...) uint8 images, which are divided by 255 when they are gathered; or (n, features),
+        (n, ...) of other numbers, as they are; or a sparse matrix with `tocsr`, like those of
+        SciPy: it holds numbers, whatever its dtype. An array that already has the network's dtype
+        is not copied: do not change it.
     t : array, or tuple of arrays for several outputs
         (n,) class labels, (n, classes) one-hot targets, or (n, features) numbers: see `targets` in
         `jitprop.training.examples`. Errors are counted on the first output.
     size : int or None
-        Examples in a batch; None, or more than there are, for all.
+        Examples in a batch; None, or more than there are, means all.
     input : str
-        "sparse" leaves out the zeros of images and of sparse matrices where the first layer can:
-        the results are the same bits. "auto" does so where it is faster, "dense" never.
+        "sparse" leaves out the zeros of images and of sparse matrices if the first layer can; the
+        bits stay the same. "auto" does so if it is faster, "dense" never does.
     loss : Loss or None
-        What the targets are for.
+        The loss that takes the targets.
     pixels : bool or None
-        Whether bytes are pixels; None: what `net.pixels` says.
+        Whether bytes are pixels; None: as `net.pixels` says.
     of : str
-        Which set it is, for messages: "", "validation: ".
+        The name of the set, for messages: "", "validation: ".
     warn : bool
-        Whether to say where inputs are so large that a network hardly learns from them.
+        Whether to say so if inputs are so large that a network hardly learns from them.
     weights : (n,) of any numbers, at least 0, or None
-        Of the examples; one of weight 0 counts as absent.
+        Those of the examples; an example with weight 0 counts as absent.
 
     Attributes
     ----------
@@ -73,22 +74,22 @@ class Batches:
     counts : bool
         Whether there are classes, so that errors can be counted.
     density : float or None
-        Share of pixels that are not zero, or that a sparse matrix stores, if the network gets only
-        these; else None.
+        If the network gets only pixels that are not zero, or only what a sparse matrix stores,
+        their share; else None.
     weights : source of arrays, or None
-        The weights as they are used: all divided by one power of two, which changes no mean.
+        The weights in use: all are divided by one power of two, which changes no mean.
     share : (1,) float64, or None
         1 / the sum of the weights of the last `take`; None without weights.
     rows : (examples,) int64, or None
-        Where in `x` they are; None if none is absent.
+        The places of the examples in `x`; None if none is absent.
 
     Raises
     ------
     ValueError
-        Arrays do not fit together or to the network; they hold NaN, infinity, or labels that are no
-        class; or `input` cannot be had.
+        Arrays do not fit together, or not to the network; they hold NaN, infinity, or labels that
+        are not a class; or `input` is not possible.
     TypeError
-        An array does not hold numbers, or `net` is no module.
+        An array does not hold numbers, or `net` is not a module.
     """
 
     def __init__(
@@ -151,7 +152,7 @@ class Batches:
         if weights is not None:
             self.weights = _Source(weights.reshape(-1, 1), dtype, self.size)
             self.share = np.zeros(1)
-        # The classes of the first output, where its targets are one-hot.
+        # The classes of the first output, if its targets are one-hot.
         values, classes = ts[0]
         self.counts = classes is not None
         self._classes: _Labels | None = None
@@ -192,25 +193,25 @@ class Batches:
         return float(kernels.total(weights if index is None else weights[index]))
 
     def distort(self, how: Distortion, x: Rows, rng: np.random.Generator) -> Array:
-        """Have images distorted as they are taken.
+        """Distort images from now on when batches take them.
 
         Parameters
         ----------
         how : Distortion
         x : array
-            The images as a person gave them, whose shape tells their width.
+            The images as a person gave them; their shape tells their width.
         rng : Generator
             Draws the seed of the distortions.
 
         Returns
         -------
         (3,) int64
-            The seed, the epoch, which is for the caller to say, and the width of an image.
+            The seed, the epoch, which the caller writes there, and the width of an image.
 
         Raises
         ------
         ValueError, TypeError
-            `x` is no array of images.
+            `x` is not an array of images.
         """
         if not isinstance(how, Distortion):
             raise TypeError(f"distort is {what(how)}, expected Distortion(...) or None")
@@ -227,11 +228,10 @@ class Batches:
         return key
 
     def refill(self, x: Array, t: Array) -> None:
-        """Put other examples in the place of these: one input and one output of the same shapes.
+        """Replace the examples by others: one input and one output of the same shapes.
 
-        They are in the form that `inputs` and `targets` return, and their classes are among those
-        that the network gives. The memory that is overwritten is what `x` and `t` were, where they
-        were not copied.
+        They have the form that `inputs` and `targets` return, and the network knows their classes.
+        If the first `x` and `t` were not copied, this overwrites them.
         """
         (source,), (target,) = self._x, self._t
         source.array[...], target.array[...] = x, t
@@ -239,7 +239,7 @@ class Batches:
     def wrong_input(self) -> str:
         """Say which example of the last batch is not finite any more; "" if all are.
 
-        `inputs` saw that all were. But an array that was not copied may have changed since.
+        `inputs` has checked that all were. But an array that was not copied may have changed since.
         """
         for source in self._x:
             array = source.array if isinstance(source, _Source) else source
@@ -251,7 +251,7 @@ class Batches:
         return ""
 
     def misses(self, z: Any, t: Any) -> Array:
-        """Return a 1 for each row of the last `take` that is taken for another class, else a 0.
+        """Return for each row of the last `take` 1 if the network chose a wrong class, else 0.
 
         `t` is what `take` returned. Without classes, return an empty array.
         """
@@ -260,7 +260,7 @@ class Batches:
         zs, ts = ((z,), (t,)) if self.targets is None else (z, t)
         for output in zs:
             check_output(output, len(ts[0]))
-        # A tape takes labels as they come: none may lie outside, of whichever output.
+        # A tape does not check labels: those of all outputs must lie inside.
         for source, output in zip(self._t, zs, strict=False):  # the loss refuses another number
             if isinstance(source, _Labels) and source.highest >= output.shape[1]:
                 raise ValueError(wrong_labels("t", source.lowest, source.highest, output.shape[1]))
@@ -273,10 +273,10 @@ class Batches:
 
 
 def sparse_density(net: Module, x: Any, input: str, place: int) -> float | None:
-    """Decide whether the network gets only what is not zero: pixels, or what a matrix stores.
+    """Decide whether the network gets only pixels that are not zero, or what a matrix stores.
 
-    If so, return their share, that of pixels estimated from a sample; if it gets all, None. `x` is
-    the network's input `place`, as `inputs` returned it; `input` is what `Batches` is told.
+    If so, return their share, for pixels estimated from a sample; else None. `x` is the network's
+    input `place`, as `inputs` returned it; `input` is that of `Batches`.
     """
     compressed = isinstance(x, CompressedRows)
     if input == "dense" or not (compressed or x.dtype == np.uint8) or not into_linear(net, place):
@@ -290,14 +290,14 @@ def sparse_density(net: Module, x: Any, input: str, place: int) -> float | None:
 
 
 def check_output(z: Any, rows: int) -> None:
-    """Refuse what a module of a person's own may give, and no network does.
+    """Refuse a wrong output, which a person's own module may give.
 
     Raises
     ------
     TypeError
-        It is no array of numbers.
+        It is not an array of numbers.
     ValueError
-        It has not one row for each example.
+        It does not have one row for each example.
     """
     if not isinstance(z, np.ndarray) or z.dtype.kind not in "biuf":
         given = f"an array of {z.dtype}" if isinstance(z, np.ndarray) else what(z)
@@ -342,7 +342,7 @@ class _Labels(_Source):
 
 
 def into_linear(net: Module, place: int) -> bool:
-    """Return whether input `place` is taken by Linear modules and by nothing else."""
+    """Return whether only Linear modules take input `place`."""
     takers = [net]
     if isinstance(net, Graph):
         takers = [step.module for step in net.steps if place in step.takes]

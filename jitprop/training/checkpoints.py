@@ -1,18 +1,18 @@
-"""Checkpoints: a network, and a training where it stands, in one safetensors file.
+"""Checkpoints: a network, and the state of a training, in one safetensors file.
 
 The weights have the names of the parameters, so that other programs find them:
-`safetensors.torch.load_file(path)["0.w"]`. Beside them are the states of modules, and under
-"training." what the training needs to go on. The metadata say, in JSON, how the modules are
-connected and all else; a SHA-256 over everything tells whether the file is as it was written.
-Weights that another program has changed come in by way of a network of the same modules:
+`safetensors.torch.load_file(path)["0.w"]`. Beside them are the states of modules and, under
+"training.", what the training needs to go on. The metadata, in JSON, say how the modules are
+connected, and all else. A SHA-256 over everything tells whether the file has changed.
+If another program has changed weights, bring them in through a network of the same modules:
 
     arrays = safetensors.numpy.load_file("edited.safetensors")
     for parameter in net.parameters():
         parameter.value[...] = arrays[parameter.name]
     save("net.safetensors", net)
 
-A file is written beside, flushed to the disk and renamed: whenever the process or the machine dies,
-the old one or the new one is there, whole.
+A new file is written beside the old one, flushed to the disk and renamed. So the old one or the new
+one is there, whole, whenever the process or the machine dies.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ import safetensors.numpy
 from jitprop.training.files import AnyPath, FileError, check_writable, write_bytes
 from jitprop.training.settings import Settings
 
-if TYPE_CHECKING:  # which load numba; writing and reading arrays does not need it
+if TYPE_CHECKING:  # these load numba, which writing and reading arrays does not need
     from jitprop.layers import Module
     from jitprop.training.loop import Training
 
@@ -58,7 +58,7 @@ class CheckpointError(FileError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds.
+    """The content of a file.
 
     Attributes
     ----------
@@ -69,16 +69,16 @@ class Checkpoint:
     graph : list of dict
         How the modules are connected, see `jitprop.layers.blueprint`.
     settings : dict or None
-        Of the training, by name; None if only a network was saved.
+        Those of the training, by name; None if only a network was saved.
     training_arrays : dict of arrays
     record : dict or None
-        Both say where the training stands, see `Training`.
+        Both hold the state of the training, see `Training`.
     about : dict
-        The other arguments that `save` was given.
+        The other arguments of `save`.
     versions : dict of str
-        Of the programs that wrote the file.
+        Those of the programs that wrote the file.
     pixels : bool or None
-        What the network takes bytes for, see `Module`; None in files of older versions.
+        Whether the network takes bytes for pixels, see `Module`; None in files of older versions.
     """
 
     path: AnyPath
@@ -97,7 +97,7 @@ class Checkpoint:
         Raises
         ------
         CheckpointError
-            It has a module of a person's own: build that by hand and use `restore`.
+            It has a module of your own: build the network by hand and use `restore`.
         """
         from jitprop.layers import blueprint
 
@@ -123,22 +123,22 @@ class Checkpoint:
         net.pixels = self.pixels
 
     def resume(self, training: "Training") -> None:
-        """Put a new training, made of the same arguments, where the saved one stood.
+        """Put a new training, made with the same arguments, into the state of the saved one.
 
         The number of epochs may be another, but not with early stopping.
 
         Raises
         ------
         CheckpointError
-            Anything does not fit.
+            Something does not fit.
         """
         if self.settings is None or self.record is None:
             raise CheckpointError(self.path, "holds a network, but no training to go on with")
         ours = _plain(asdict(training.settings))
-        # Early stopping ends with the best weights, not with those to go on from.
+        # Early stopping ends with the best weights; training cannot go on from these.
         free = () if training.settings.early_stopping else ("epochs",)
         for name in sorted(ours.keys() | self.settings.keys()):
-            # What was saved before there was a setting was trained with its default.
+            # A file older than a setting was trained with its default.
             saved, given = self.settings.get(name, getattr(Settings, name, None)), ours.get(name)
             if name not in free and saved != given:
                 raise CheckpointError(self.path, f"trained with {name} {saved}, not {given}")
@@ -168,7 +168,7 @@ class Checkpoint:
 
 
 def save(path: AnyPath, net: "Module", training: "Training | None" = None, **about: Any) -> None:
-    """Write a network, and a training of it where it stands, to a file, which is replaced at once.
+    """Write a network, and the state of its training, to a file, which is replaced at once.
 
     Parameters
     ----------
@@ -184,10 +184,9 @@ def save(path: AnyPath, net: "Module", training: "Training | None" = None, **abo
     Raises
     ------
     CheckpointError
-        The file cannot be written, or weights are not finite; then a file that was there stays as
-        it is.
+        The file cannot be written, or weights are not finite; an old file then stays as it is.
     TypeError
-        `net` is no module.
+        `net` is not a module.
     """
     from jitprop.layers import Module, blueprint
     from jitprop.layers.node import what
@@ -207,7 +206,7 @@ def save(path: AnyPath, net: "Module", training: "Training | None" = None, **abo
 
 
 def _texts(path: AnyPath, about: dict[str, Any]) -> dict[str, str]:
-    """Return notes as the file holds them; raise CheckpointError if one is nothing for JSON."""
+    """Return notes in the form of the file; raise CheckpointError if JSON cannot hold one."""
     for name, value in about.items():
         try:
             json.dumps(value, default=_item)
@@ -217,39 +216,39 @@ def _texts(path: AnyPath, about: dict[str, Any]) -> dict[str, str]:
 
 
 def _item(value: Any) -> Any:
-    """Return the plain number in a NumPy number."""
+    """Return a NumPy number as a plain one."""
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"{type(value).__name__} is nothing that JSON has")
 
 
 def load(path: AnyPath) -> "Module":
-    """Return the network that a file holds, built anew.
+    """Return the network in a file, built anew.
 
     Raises
     ------
     CheckpointError
-        The file is not as `save` wrote it, or has a module of a person's own.
+        The file is not as `save` wrote it, or has a module of your own.
     """
     return read(path).net()
 
 
 def resume(path: AnyPath, training: "Training") -> None:
-    """Put a new training, made of the same arguments, where the saved one stood.
+    """Put a new training, made with the same arguments, into the state of the saved one.
 
-    It goes on to the same bits as one that never stopped. The number of epochs may be another, but
-    not with early stopping.
+    It goes on to the same bits as a training that never stopped. The number of epochs may differ,
+    but not with early stopping.
 
     Raises
     ------
     CheckpointError
-        Anything does not fit, or the file is not as `save` wrote it.
+        Something does not fit, or the file is not as `save` wrote it.
     """
     read(path).resume(training)
 
 
 def read(path: AnyPath) -> Checkpoint:
-    """Return what a file holds.
+    """Return the content of a file.
 
     Raises
     ------
@@ -285,12 +284,12 @@ def read(path: AnyPath) -> Checkpoint:
 
 
 def check_savable(path: AnyPath, **about: Any) -> None:
-    """See that `save` can write these notes to `path`; a file there stays as it is.
+    """Check that `save` can write these notes to `path`; a file there stays as it is.
 
     Raises
     ------
     CheckpointError
-        `path` cannot be written, or a note is nothing for JSON.
+        `path` cannot be written, or JSON cannot hold a note.
     """
     _texts(path, about)
     try:
@@ -316,9 +315,9 @@ def write(path: AnyPath, arrays: dict[str, Array], metadata: dict[str, str]) -> 
 
 
 def read_arrays(path: AnyPath) -> tuple[dict[str, Array], dict[str, str]]:
-    """Return what `write` wrote; raise CheckpointError if the file is not as it was.
+    """Return what `write` wrote; raise CheckpointError if the file has changed.
 
-    Takes as much memory as the file is long, whatever the file claims.
+    It takes as much memory as the file is long, whatever the file claims.
     """
     try:
         _look_at_header(path)
@@ -351,7 +350,7 @@ def read_arrays(path: AnyPath) -> tuple[dict[str, Array], dict[str, str]]:
 
 
 def _look_at_header(path: AnyPath) -> None:
-    """Raise before anything is read if there cannot be as much header as is claimed."""
+    """Raise, before anything is read, if the header is shorter than the file claims."""
     if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait
         raise CheckpointError(path, "not a file")
     with open(path, "rb") as file:
@@ -399,5 +398,5 @@ def _copy(found: dict[str, Array], own: dict[str, Array]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON makes of a value: lists of tuples."""
+    """Return a value as JSON gives it back: tuples become lists."""
     return json.loads(json.dumps(value))

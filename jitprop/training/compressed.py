@@ -1,6 +1,6 @@
-"""Sparse matrices as people have them, SciPy's above all, become compressed rows.
+"""People's sparse matrices, above all SciPy's, become compressed rows.
 
-SciPy is not imported: a matrix itself has the methods that are needed.
+SciPy is not imported: the matrix itself has the necessary methods.
 """
 
 from typing import Any
@@ -11,22 +11,22 @@ from jitprop.layers.sparse import Array, CompressedRows
 
 
 def compressed(where: str, given: Any) -> CompressedRows:
-    """Return a sparse matrix as compressed rows, in each of which the columns rise.
+    """Return a sparse matrix as compressed rows, with rising columns in each row.
 
-    What the caller holds stays as it is. The numbers are not copied where they lie right; places
-    and columns are, so that nobody can change them.
+    The caller's matrix stays as it is. Numbers in the right order are not copied. Places and
+    columns are always copied, so that nobody can change them.
 
     Parameters
     ----------
     where : str
         The matrix, for messages.
     given : sparse matrix or array
-        Of any format: it has `tocsr`.
+        Any format with the method `tocsr`.
 
     Raises
     ------
     ValueError
-        It has not two dimensions, or leads outside itself.
+        It does not have two dimensions, or its indices lead outside it.
     """
     if len(given.shape) != 2:
         raise ValueError(f"{where} has shape {given.shape}, expected (n, features)")
@@ -57,7 +57,7 @@ def _places(where: str, matrix: Any, rows: int, features: int) -> tuple[Array, A
 
 
 def _rise(places: Array, indices: Array) -> bool:
-    """Whether the columns of each row rise, so that none comes twice."""
+    """Whether the columns of each row rise, so that no column comes twice."""
     rise = indices[1:] > indices[:-1]
     first = places[(places > 0) & (places < len(indices))]
     rise[first - 1] = True  # from one row to the next they need not

@@ -1,4 +1,4 @@
-"""Images of a training set, distorted as batches take them."""
+"""Images of a training set, distorted when batches take them."""
 
 import math
 from typing import Any
@@ -12,18 +12,19 @@ from jitprop.layers.node import what
 from jitprop.training.distortion import Distortion
 from jitprop.training.examples import Array
 
-LARGEST_SIDE = 64  # pixels, for which a thread's memory holds the field
+LARGEST_SIDE = 64  # pixels: for these, a thread's memory holds the field
+EPOCHS, ACROSS = 3, 10  # in a gallery
 
 
 class Distorted:
-    """Images of a training set, distorted as batches take them.
+    """Images of a training set, distorted when batches take them.
 
     Parameters
     ----------
     images : (n, pixels) uint8
     how : Distortion
     key : (3,) int64
-        The seed, the epoch, which changes from one to the next, and the pixels in a row.
+        The seed, the present epoch, and the pixels in a row.
     size : int
         Images in a batch.
     """
@@ -35,7 +36,7 @@ class Distorted:
         self.source: Any = None
 
     def take(self, index: Array) -> Any:
-        """Return the images `index`, int64 (batch,), as the network takes them."""
+        """Return the images `index`, int64 (batch,), in the form that the network takes."""
         batch = self.batch[: len(index)]
         kernels.distort(self.images, index, self.key, *self.how.numbers(), batch)
         return self.source.take(self.index[: len(index)])
@@ -47,7 +48,7 @@ def width_of(shape: tuple[int, ...]) -> int:
     Raises
     ------
     ValueError
-        They are no images, or too large.
+        They are not images, or they are too large.
     """
     if len(shape) == 3:
         height, width = shape[1:]
@@ -63,25 +64,31 @@ def width_of(shape: tuple[int, ...]) -> int:
 
 
 def distorted(
-    images: npt.ArrayLike, distortion: Distortion, seed: int = 0, epoch: int = 1
+    images: npt.ArrayLike,
+    distortion: Distortion,
+    seed: int = 0,
+    epoch: int = 1,
+    index: npt.ArrayLike | None = None,
 ) -> npt.NDArray[np.uint8]:
-    """Return images as an epoch of training would see them, to be looked at.
+    """Return images as an epoch of training would see them, for people to look at.
 
     Parameters
     ----------
     images : (n, height, width) or (n, pixels) uint8
     distortion : Distortion
     seed, epoch : int
-        Two numbers that tell, with the place of an image among the others, how it is distorted.
+        With the place of an image among the others, these numbers say how it is distorted.
+    index : (m,) integers, optional
+        Places of the images to return; without it, all.
 
     Returns
     -------
-    array of the shape of `images`, uint8
+    array of the shape of `images`, or of `images[index]`, uint8
 
     Raises
     ------
     ValueError, TypeError
-        They are no images, or another argument makes no sense.
+        `images` are not images, or another argument makes no sense.
     """
     if not isinstance(distortion, Distortion):
         raise TypeError(f"distortion is {what(distortion)}, expected Distortion(...)")
@@ -95,6 +102,55 @@ def distorted(
         raise TypeError(f"images are {x.dtype}, expected bytes, uint8")
     width = width_of(x.shape)
     flat = x.reshape(len(x), math.prod(x.shape[1:]))
-    found, key = np.empty_like(flat), np.array([*numbers.values(), width])
-    kernels.distort(flat, np.arange(len(x)), key, *distortion.numbers(), found)
-    return found.reshape(x.shape)
+    places = np.arange(len(x)) if index is None else _places(index, len(x))
+    found = np.empty((len(places), flat.shape[1]), np.uint8)
+    key = np.array([*numbers.values(), width])
+    kernels.distort(flat, places, key, *distortion.numbers(), found)
+    return found.reshape(-1, *x.shape[1:])
+
+
+def _places(index: npt.ArrayLike, count: int) -> Array:
+    """Return places of images in the form that the kernel takes."""
+    places = np.asarray(index)
+    if places.ndim != 1 or places.dtype.kind not in "iu":
+        raise TypeError(
+            f"distorted: index is {places.dtype} of shape {places.shape}, expected integers, (m,)"
+        )
+    if np.any((places < 0) | (places >= count)):
+        raise ValueError(f"distorted: index is beyond the places of {count} images, from 0")
+    return places.astype(np.int64)
+
+
+def gallery(
+    images: Array, labels: Array, distortion: Distortion, seed: int, epochs: int = EPOCHS
+) -> npt.NDArray[np.uint8]:
+    """Return a row of images, from as many classes as possible, above their distorted forms.
+
+    Parameters
+    ----------
+    images : (n, height, width) uint8
+        The training set.
+    labels : (n,) array
+        Classes.
+    distortion : Distortion
+    seed : int
+        The seed of the distortions: the first number of `Training.arrays()["distortion"]`.
+    epochs : int
+        How many epochs, from the first on.
+
+    Returns
+    -------
+    (1 + epochs, n, height, width) uint8
+        n is ten, or less if there are fewer images.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As for `distorted`.
+    """
+    order = np.argsort(labels, kind="stable")
+    classes = labels[order]
+    again = np.arange(len(order)) - np.searchsorted(classes, classes)  # 0: first of its class
+    index = order[np.lexsort((classes, again))][:ACROSS]
+    seen = [distorted(images, distortion, seed, 1 + k, index) for k in range(epochs)]
+    return np.stack([images[index], *seen])

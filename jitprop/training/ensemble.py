@@ -1,8 +1,8 @@
-"""Networks that answer together: of each class, the mean of their probabilities.
+"""Networks that answer together: for each class, the mean of their probabilities.
 
-The networks may be of any kind, and of both dtypes. They take inputs of the same widths, and tell
-the same classes apart. Sums run from the first network to the last, in float64: the same bits on
-any number of threads, whatever else is asked with a row.
+The networks may be of any kind, and of both dtypes. Their inputs have the same widths, and their
+classes are the same. Sums run from the first network to the last, in float64. So the bits are the
+same on any number of threads, whatever other rows there are.
 """
 
 from collections.abc import Sequence
@@ -16,15 +16,15 @@ from jitprop.training.examples import Array, given_off, taken
 
 
 def members(net: Any) -> list[Any]:
-    """Return the networks of a list or tuple, or the one that is given.
+    """Return the networks of a list or tuple, or a list of the one network.
 
     Raises
     ------
     ValueError
-        There is none, or they differ in the widths of their inputs or outputs, where these are
-        known before they run.
+        There is none, or the widths of their inputs or outputs differ, as far as these are known
+        before they run.
     TypeError
-        One of several is no module.
+        One of several is not a module.
     """
     if not isinstance(net, list | tuple):
         return [net]
@@ -47,22 +47,22 @@ def members(net: Any) -> list[Any]:
 
 
 def mean(answers: Sequence[Any]) -> Any:
-    """Return the mean of what networks give, elementwise; what one gives, as it is.
+    """Return the mean of the answers of networks, elementwise; a single answer as it is.
 
     Parameters
     ----------
     answers : sequence of arrays, or of tuples of arrays
-        Of each network, for each output (n, classes).
+        For each network, and each output, (n, classes).
 
     Returns
     -------
     array, or tuple of arrays
-        Of the wider of their dtypes.
+        With the wider of their dtypes.
 
     Raises
     ------
     ValueError
-        They differ in their shapes.
+        Their shapes differ.
     """
     if len(answers) == 1:
         return answers[0]
@@ -83,13 +83,13 @@ def _mean(arrays: Sequence[Array]) -> Array:
 
 
 def _shapes(answer: Any) -> str:
-    """Return the shapes of what a network gives, for a message."""
+    """Return the shapes of a network's answer, for a message."""
     if isinstance(answer, tuple):
         return f"a tuple of {', '.join(str(one.shape) for one in answer)}"
     return str(answer.shape)
 
 
 def _ends(net: Module) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
-    """Return the widths of its inputs and of its outputs; None where it takes any."""
+    """Return the widths of a network's inputs and outputs; None where it takes any."""
     widths = taken(net)
     return widths, given_off(net, widths)

@@ -1,4 +1,4 @@
-"""What one pass over the training set gave."""
+"""The results of one pass over the training set."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ class Epoch:
     epoch : int
         Its number, from 1.
     train_loss, train_errors : float, int
-        Mean loss and errors on the training images, taken as each batch came by, just before the
-        step that learned from it. So no image is run twice for them, and they lag behind the
-        weights at the end of the epoch. With a `sample_weight`, losses are weighted means.
+        Mean loss and errors on the training images, measured on each batch just before the step
+        that learned from it. So no image is run twice for them, and they lag behind the weights at
+        the end of the epoch. With a `sample_weight`, losses are weighted means.
     train_seconds : float
-        Seconds of training alone, evaluation apart.
+        Seconds of training, without evaluation.
     validation_loss, validation_errors : float, int or None
     test_loss, test_errors : float, int or None
         With the weights at the end of the epoch; None without such a set.

@@ -20,7 +20,7 @@ MOST_CLASSES = 1000
 
 
 class NotFiniteError(ValueError):
-    """The output of a network is not finite for `lost` examples: weights too large overflow."""
+    """The output of a network is not finite for `lost` examples: its weights are too large."""
 
     def __init__(self, lost: int, examples: int) -> None:
         super().__init__(f"what the network gives for {lost} of {examples} examples is not finite")
@@ -33,11 +33,11 @@ class Evaluation(NamedTuple):
     Attributes
     ----------
     errors : int or None
-        Examples that the network takes for another class; None where targets are no classes.
+        Examples that the network takes for another class; None if targets are not classes.
     images : int
-        All examples, but for those of weight 0.
+        All examples, except those with weight 0.
     loss : float
-        The mean loss; the weighted mean, where examples have weights.
+        The mean loss; if examples have weights, the weighted mean.
     """
 
     errors: int | None
@@ -59,13 +59,13 @@ def evaluate(
     net : Module, or list or tuple of Modules
         Several answer together, by the mean of their `probabilities`.
     loss : Loss
-        Of its output. Of several networks, `SoftmaxCrossEntropy()` or `CrossEntropy()`: either is
-        the cross-entropy of that mean, infinite where all give the right class 0.
+        That of its output. For several networks it is `SoftmaxCrossEntropy()` or `CrossEntropy()`:
+        both mean the cross-entropy of that mean, infinite if all give the right class 0.
     x, t : arrays
         Examples and targets, as `Batches` takes them.
     sample_weight : (n,) of any numbers, at least 0, or None
-        How much each example counts in the mean loss. One of weight 0 counts as absent, in the
-        errors, too.
+        How much each example counts in the mean loss. An example with weight 0 counts as absent,
+        in the errors, too.
 
     Returns
     -------
@@ -75,8 +75,8 @@ def evaluate(
     Raises
     ------
     ValueError, TypeError
-        The arrays do not fit together or to the network; several networks do not go together, what
-        they give is not finite, or the loss is none for them.
+        The arrays do not fit together, or not to the network; several networks do not go together,
+        an output is not finite, or the loss is not for several networks.
     """
     check_loss(loss)
     one, *others = nets = members(net)
@@ -100,12 +100,12 @@ def evaluate_probabilities(
 ) -> Evaluation:
     """Return the errors and the cross-entropy of probabilities, (n, classes); see `evaluate`."""
     expect_finite(p)
-    given = Bias(p.shape[1], p.dtype)  # a network that gives what it is given: it adds 0
+    given = Bias(p.shape[1], p.dtype)  # a network that returns its input: it adds 0
     return evaluate(given, CrossEntropy(), p, t, sample_weight)
 
 
 def outputs(net: Module | Sequence[Module], x: Rows) -> Array:
-    """Return what `net` gives for examples; of several outputs, the first.
+    """Return the output of `net` for examples; of several outputs, the first.
 
     Several networks give the mean of their probabilities.
     """
@@ -122,8 +122,8 @@ def confusion(
     Parameters
     ----------
     net : Module, or list or tuple of Modules
-        Of several outputs the first counts. Several networks answer together, by the mean of their
-        `probabilities`.
+        If there are several outputs, the first counts. Several networks answer together, by the
+        mean of their `probabilities`.
     x : arrays
         Examples, as `predict` takes them.
     t : (n,) of integers, or (n, classes)
@@ -132,12 +132,12 @@ def confusion(
     Returns
     -------
     (classes, outputs) int64
-        A row for each class, a column for each that it is taken for.
+        A row for each true class, a column for each answer.
 
     Raises
     ------
     ValueError
-        There are too many classes, or more than the network has outputs; or these are not finite;
+        There are too many classes, or more than the network has outputs; or outputs are not finite;
         or several networks do not go together.
     """
     truth = labels("t", t)
@@ -149,7 +149,7 @@ def confusion(
 
 
 def confusion_of(net: object, z: Array, truth: Array) -> npt.NDArray[np.int64]:
-    """Return what `confusion` does, of the outputs `z` of a network."""
+    """Return the result of `confusion` for the outputs `z` of a network."""
     classes = int(truth.max()) + 1
     if len(truth) != len(z):
         raise ValueError(f"t has {len(truth)} rows, x {len(z)}")
@@ -176,7 +176,7 @@ def evaluate_plan(plan: Plan) -> Evaluation:
 
 
 def summary(plan: Plan) -> Evaluation:
-    """What the last pass of a plan over all its examples found."""
+    """Return the results of a plan's last pass over all its examples."""
     total, errors = map(float, plan.history.sum(axis=0))
     counted = int(errors) if plan.batches.counts else None
     return Evaluation(counted, len(plan.batches), total / plan.batches.weight())

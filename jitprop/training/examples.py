@@ -1,8 +1,8 @@
-"""Examples as people have them become the one form that the rest of the package knows.
+"""People's examples become the one form that the rest of the package knows.
 
 Inputs are then uint8 (n, pixels), to be divided by 255, or floats (n, features) of the network's
-dtype, those of a sparse matrix as `CompressedRows`. Targets are class labels, int64 (n,), or floats
-(n, features). All is checked here, before anything is done, piece by piece, so that the check
+dtype; a sparse matrix becomes `CompressedRows`. Targets are class labels, int64 (n,), or floats (n,
+features). All is checked here, before anything is done. The check works piece by piece, so it
 copies no whole array.
 """
 
@@ -24,23 +24,23 @@ from jitprop.training.compressed import compressed
 Array = npt.NDArray[Any]
 Rows = npt.ArrayLike | Sequence[npt.ArrayLike]  # one array, or a tuple for several in- or outputs
 
-PIECE = 2**18  # elements that are looked at together: they stay in the cache
+PIECE = 2**18  # elements that are checked together: they stay in the cache
 SHORT = 8192  # elements of a product that is computed on one thread
 ZEROS = {dtype: np.zeros(SHORT, dtype) for dtype in "fd"}
-MOST_LABELS = 2**63  # and more do not fit into int64
-LARGE = 100  # from here on, inputs hardly train
-LEAST = 2.0**-100  # of the largest weight: what is less is lost in any sum, and 1 / it may overflow
+MOST_LABELS = 2**63  # this number and larger ones do not fit into int64
+LARGE = 100  # from here on, a network hardly learns from inputs
+LEAST = 2.0**-100  # times the largest weight: less is lost in any sum, and 1 / it may overflow
 
 
 class Target(NamedTuple):
-    """What an output shall be.
+    """The target of an output.
 
     Attributes
     ----------
     values : (n,) int64, or (n, features) of the network's dtype
         Class labels, or numbers.
     classes : (n,) int64, or None
-        The class of each row, by which errors are counted; None where there are no classes.
+        The class of each row, for counting errors; None if there are no classes.
     """
 
     values: Array
@@ -48,7 +48,7 @@ class Target(NamedTuple):
 
 
 def dtype_of(net: Module) -> np.dtype[Any]:
-    """Return the dtype that a network computes with."""
+    """Return the dtype in which a network computes."""
     parameters = net.parameters()
     return parameters[0].value.dtype if parameters else np.dtype(np.float32)
 
@@ -61,7 +61,7 @@ def inputs(
     warn: bool = False,
     finite: bool = False,
 ) -> list[Any]:
-    """Return what a network is given: for each input, an array with one example a row.
+    """Return an array for each input of a network, with one example a row.
 
     Parameters
     ----------
@@ -70,27 +70,27 @@ def inputs(
         For each input (n, features) of any numbers, (n, ...), or (n,) for one feature; or a sparse
         matrix (n, features), whose bytes are numbers, too.
     pixels : bool, or None
-        Whether bytes are pixels; None: what `net.pixels` says.
+        Whether bytes are pixels; None: as `net.pixels` says.
     of : str
-        Which set it is, for messages: "", "validation: ".
+        The name of the set, for messages: "", "validation: ".
     warn : bool
-        Whether to say where numbers are so large that a network hardly learns from them.
+        Whether to say so if numbers are so large that a network hardly learns from them.
     finite : bool
-        Whether the caller sees to it that floats which fit as they are hold no NaN or infinity.
+        Whether the caller itself checks floats that fit as they are for NaN and infinity.
 
     Returns
     -------
     list of arrays
-        (n, pixels) uint8 where bytes are pixels, or (n, features) of the network's dtype; the very
-        memory of `given` where that fits. For a sparse matrix, `CompressedRows` of that dtype.
+        (n, pixels) uint8 if bytes are pixels, or (n, features) of the network's dtype; the memory
+        of `given` itself if that fits. For a sparse matrix, `CompressedRows` of that dtype.
 
     Raises
     ------
     TypeError
         An array does not hold numbers.
     ValueError
-        Shapes do not fit; an array holds NaN, infinity, or what is too large for the dtype; a
-        sparse matrix leads outside itself.
+        Shapes do not fit; an array holds NaN, infinity, or numbers too large for the dtype; the
+        indices of a sparse matrix lead outside it.
     """
     widths, dtype = taken(net), dtype_of(net)
     arrays = _arrays(f"{of}x", given)
@@ -131,28 +131,29 @@ def inputs(
 def targets(
     net: Module, loss: Loss | None, given: Rows, xs: Sequence[Array], of: str = ""
 ) -> list[Target]:
-    """Return what the outputs shall be, for inputs `xs`, as `inputs` returned them.
+    """Return the targets of all outputs, for inputs `xs`, as `inputs` returned them.
 
     Parameters
     ----------
     net : Module
     loss : Loss, or None
-        One with `classification` takes labels, (n,) or (n, 1) of whole numbers, and one-hot or soft
-        targets, (n, classes), of any numbers. Others of this package take numbers, (n, features),
-        or (n,) for one feature. A person's own, and None, take labels, (n,) integers, as well.
+        A loss with `classification` takes labels, (n,) or (n, 1) of whole numbers, and one-hot or
+        soft targets, (n, classes), of any numbers. Other losses of this package take numbers, (n,
+        features), or (n,) for one feature. A person's own loss, and None, also take labels, (n,)
+        integers.
     given : array, or tuple of arrays
         One for each output.
     xs : list of arrays
     of : str
-        Which set it is, for messages.
+        The name of the set, for messages.
 
     Raises
     ------
     TypeError
         An array does not hold numbers.
     ValueError
-        Shapes do not fit; labels are none of the classes; an array holds NaN, infinity, or what is
-        beyond the range of the loss.
+        Shapes do not fit; labels are not among the classes; an array holds NaN, infinity, or
+        numbers outside the range of the loss.
     """
     arrays = _arrays(f"{of}t", given)
     if loss is not None:
@@ -173,15 +174,15 @@ def targets(
 def row_weights(where: str, given: Any, count: int, dtype: np.dtype[Any]) -> Array:
     """Return the weights of `count` examples, (n,) of a dtype, the largest from 1 to below 2.
 
-    All are divided by one power of two, which changes no weighted mean, and no bit of one. What is
-    next to nothing beside the largest becomes 0.
+    All are divided by one power of two, which changes no bit of any weighted mean. A weight that is
+    tiny beside the largest becomes 0.
 
     Raises
     ------
     TypeError
-        They are no numbers.
+        They are not numbers.
     ValueError
-        They are not one for each example, not finite, below 0, or all 0.
+        There is not one for each example; or one is not finite, or below 0; or all are 0.
     """
     array = _as_array(where, given)
     if array.shape != (count,):
@@ -197,7 +198,7 @@ def row_weights(where: str, given: Any, count: int, dtype: np.dtype[Any]) -> Arr
 
 
 def taken(net: Module) -> tuple[int | None, ...]:
-    """Return the width of each input that a network takes; None where it takes any."""
+    """Return the width of each input of a network; None where it takes any."""
     if not isinstance(net, Graph):
         return (getattr(net, "in_features", None),)
     widths = list(net.in_widths)
@@ -211,7 +212,7 @@ def taken(net: Module) -> tuple[int | None, ...]:
 
 
 def given_off(net: Module, widths: Sequence[int | None], of: str = "") -> tuple[int | None, ...]:
-    """Return the width of each output, for inputs of these widths; None where it is not known."""
+    """Return the width of each output, for inputs of these widths; None if it is not known."""
     sources = [f"x{place}" if len(widths) > 1 else "x" for place in range(len(widths))]
     try:
         found = out_width(net, widths, sources)
@@ -221,7 +222,7 @@ def given_off(net: Module, widths: Sequence[int | None], of: str = "") -> tuple[
 
 
 def labels(where: str, given: npt.ArrayLike, width: int | None = None) -> Array:
-    """Return class labels, (n,) int64, of labels or of one-hot targets; see `targets`."""
+    """Return class labels, (n,) int64, from labels or one-hot targets; see `targets`."""
     if isinstance(given, tuple):
         raise TypeError(f"{where} is a tuple, expected one array: labels (n,), or (n, classes)")
     (array,) = _arrays(where, given)
@@ -231,7 +232,7 @@ def labels(where: str, given: npt.ArrayLike, width: int | None = None) -> Array:
 
 
 def _arrays(where: str, given: Any) -> list[Any]:
-    """Return arrays of numbers, and of inputs sparse matrices."""
+    """Return arrays of numbers; for inputs, sparse matrices, too."""
     several = isinstance(given, tuple)
     found = []
     for place, one in enumerate(given if several else (given,)):
@@ -272,7 +273,7 @@ def _as_array(where: str, given: Any) -> Any:
 
 
 def _kind(array: Array) -> str:
-    """Return what an array holds, for a message."""
+    """Return the kind of an array's content, for a message."""
     if array.dtype.kind in "SUT":
         return "text"
     if array.dtype.kind == "O":
@@ -282,7 +283,7 @@ def _kind(array: Array) -> str:
 
 
 def _as_rows(where: str, array: Any, width: int | None) -> Any:
-    """Return an array with one example a row, (n, ...), of so many features."""
+    """Return an array with one example a row, (n, ...), with so many features."""
     wanted = "(n, features)" if width is None else f"(n, {width})"
     if array.ndim < 2 and not (array.ndim == 1 and width == 1):
         raise ValueError(f"{where} has shape {array.shape}, expected {wanted}, an example a row")
@@ -295,7 +296,7 @@ def _as_rows(where: str, array: Any, width: int | None) -> Any:
 def _are_pixels(net: Module, pixels: bool | None, where: str, array: Array) -> bool:
     """Whether bytes are pixels, to be divided by 255.
 
-    Says so where nobody has said it and the shape does not either.
+    If neither a person nor the shape says so, it assumes pixels, and prints a line.
     """
     chosen = net.pixels if pixels is None else pixels
     if chosen is None and array.ndim == 2:
@@ -313,7 +314,7 @@ def _fits(array: Array, dtype: np.dtype[Any]) -> bool:
 
 
 def all_finite(x: Array) -> bool:
-    """Whether all floats are finite: 0 times another is not 0, and `vdot` does not warn.
+    """Whether all floats are finite: 0 times any other is not 0, and `vdot` does not warn.
 
     Pieces are so short that no BLAS wakes its threads for them.
     """
@@ -339,9 +340,9 @@ def _largest(
     dtype: np.dtype[Any],
     place: Callable[..., tuple[int, ...]] = lambda *at: at,
 ) -> float:
-    """Return the largest magnitude; refuse what is not finite, or too large for a dtype.
+    """Return the largest magnitude; refuse numbers not finite, or too large for a dtype.
 
-    `place` returns for the indices of a number its row and its columns.
+    `place` takes the indices of a number and returns its row and its columns.
     """
     largest = 0.0
     limit = float(np.finfo(dtype).max)
@@ -407,7 +408,7 @@ def _as_target(
 
 
 def _as_classes(where: str, array: Array, width: int | None, dtype: np.dtype[Any]) -> Target:
-    """Return labels, or one-hot and soft targets with the class that is largest in each row."""
+    """Return labels; or one-hot and soft targets, with the largest class of each row."""
     if array.ndim == 2 and array.shape[1] == 1 and width != 1:
         array = array[:, 0]
     if array.ndim == 2 and width in (None, array.shape[1]):
@@ -437,7 +438,7 @@ def _as_classes(where: str, array: Array, width: int | None, dtype: np.dtype[Any
 
 
 def wrong_labels(where: str, lowest: int, highest: int, width: int | None) -> str:
-    """Return the message for labels that are none of the classes."""
+    """Return the message for labels that are not among the classes."""
     name = where.rpartition(" ")[2]
     wanted = "0 or more" if width is None else f"0 ... {width - 1}, one for each output"
     ends = " ... ".join(f"{n:g}" if abs(n) >= MOST_LABELS else str(n) for n in (lowest, highest))
@@ -448,9 +449,9 @@ def wrong_labels(where: str, lowest: int, highest: int, width: int | None) -> st
 
 
 def _expect_outputs(net: Module, loss: Loss, count: int | None, of: str) -> None:
-    """See that there is a loss, and are targets, for each output.
+    """Check that there are a loss and targets for each output.
 
-    A person's own loss takes what it likes.
+    A person's own loss may take anything.
     """
     if not of_layers(type(loss)):
         return
@@ -461,7 +462,7 @@ def _expect_outputs(net: Module, loss: Loss, count: int | None, of: str) -> None
 
 
 def check_loss(loss: object) -> None:
-    """Raise TypeError for what is no loss, or one whose weights are to be given apart."""
+    """Raise TypeError for anything but a loss, and for a `Weighted` one."""
     if not isinstance(loss, Loss):
         raise TypeError(f"loss is {what(loss)}, expected a loss such as SoftmaxCrossEntropy()")
     for part in loss._within():

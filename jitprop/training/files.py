@@ -1,4 +1,4 @@
-"""Files that are replaced at once: who reads one, also after a kill, finds the old or the new."""
+"""Files that are replaced at once: a reader finds the old or the new, even after a kill."""
 
 import contextlib
 import errno
@@ -44,10 +44,10 @@ def check_writable(path: AnyPath) -> None:
 
 
 def write_bytes(path: AnyPath, data: bytes) -> None:
-    """Write a file beside, have the disk hold it, and give it the name.
+    """Write a file beside the old one, flush it to the disk, and rename it.
 
-    What was there keeps its mode and its owner. Where something is mounted on the file, it can be
-    written but not replaced; then it is. To /dev/stdout and the like is written as to the stream.
+    It gets the mode and the owner of the old file. A file on which something is mounted cannot be
+    replaced: then this writes into it. /dev/stdout and the like are written as streams.
     """
     stream = _stream(path)
     if stream is not None:
@@ -59,16 +59,16 @@ def write_bytes(path: AnyPath, data: bytes) -> None:
     if _is_special(path):
         path.write_bytes(data)
         return
-    target = path.resolve()  # a link stays a link, the file that it names is replaced
+    target = path.resolve()  # a link stays a link; the file that it names is replaced
     before = target.stat() if target.exists() else None
     with _beside(target) as beside:
-        # Of a file that only its owner may read, nobody else reads the new content, either.
+        # If only the owner may read the old file, nobody else may read the new content.
         descriptor = os.open(
             beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if before else 0o666
         )
         with open(descriptor, "wb") as file:
             if before and hasattr(os, "fchown"):
-                for owner in (-1, before.st_uid):  # who may not give it away may give it a group
+                for owner in (-1, before.st_uid):  # without the right to both, set the group
                     with contextlib.suppress(PermissionError):
                         os.fchown(descriptor, owner, before.st_gid)
                 os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
@@ -91,7 +91,7 @@ def _write(file: BinaryIO, data: bytes) -> None:
 
 
 def same_file(path: AnyPath, other: AnyPath) -> bool:
-    """Whether two paths lead to one file, which need not be there yet. Devices are no files."""
+    """Whether two paths lead to one file, which need not exist yet. Devices are not files."""
     if _stream(path) is not None or _stream(other) is not None:
         return False
     if _is_special(Path(path)) or _is_special(Path(other)):
@@ -103,7 +103,7 @@ def same_file(path: AnyPath, other: AnyPath) -> bool:
 
 
 def within(path: AnyPath, file: AnyPath) -> bool:
-    """Whether `path` would lie in `file`, were that a folder."""
+    """Whether `path` would lie in `file` if that were a folder."""
     return Path(os.path.realpath(file)) in Path(os.path.realpath(path)).parents
 
 
@@ -116,17 +116,17 @@ def _stream(path: AnyPath) -> int | None:
 
 
 def _is_special(path: Path) -> bool:
-    """Whether `path` is a device or a pipe, which has to be written to and not replaced."""
+    """Whether `path` is a device or a pipe, which must not be replaced."""
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
 @contextlib.contextmanager
 def _beside(target: Path) -> Iterator[Path]:
-    """Give a name to write to, in the same folder, and leave nothing there.
+    """Give a name to write to, in the same folder, and remove it afterwards.
 
-    Processes that were killed could not clean up; what they left is removed, too.
+    Killed processes could not clean up: their files are removed, too.
     """
-    start = f".{target.name[:40]}"  # so that a name as long as the disk takes can be written
+    start = f".{target.name[:40]}"  # short, since the name may be as long as the disk takes
     for left in target.parent.glob(f"{glob.escape(start)}.*.partial"):
         ours = re.fullmatch(r"(?:\.[0-9a-f]{8})?\.(\d+)\.partial", left.name[len(start) :])
         if ours and not _runs(int(ours[1])):
@@ -139,7 +139,7 @@ def _beside(target: Path) -> Iterator[Path]:
 
 
 def _runs(process: int) -> bool:
-    if os.name == "nt":  # where this would be Ctrl-C
+    if os.name == "nt":  # there, this would be Ctrl-C
         return process != os.getpid()
     try:
         os.kill(process, 0)
@@ -151,7 +151,7 @@ def _runs(process: int) -> bool:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Have the disk hold the new name, too, where folders can be opened and flushed."""
+    """Flush the new name to the disk, too, where folders can be opened and flushed."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""The training loop of slide 12, batch by batch, with what one wants to know of every epoch."""
+"""The training loop of slide 12, batch by batch, with the results of every epoch."""
 
 import inspect
 import logging
@@ -35,7 +35,7 @@ Evaluated = Examples | tuple[Rows, Rows, Weights]
 
 
 class DivergedError(ArithmeticError):
-    """The loss is not a number any more; the message says since which epoch and batch."""
+    """The loss is not finite any more; the message says since which epoch and batch."""
 
 
 class Training:
@@ -65,7 +65,7 @@ class Training:
     history : list of Epoch
         One for each epoch that is complete.
     epoch : int
-        The one in progress or, between two, the next; from 1.
+        The one in progress or, between two epochs, the next; from 1.
 
     Raises
     ------
@@ -141,13 +141,13 @@ class Training:
             if settings.early_stopping
             else {}
         )
-        # Of the epoch in progress: the state of the generator before it drew the order.
+        # For the epoch in progress: the state of the generator before it drew the order.
         self._order: Array | None = None
         self._before_order: Any = None
         self._seconds = 0.0
 
     def __reduce__(self) -> Any:
-        """Refuse to be copied: compiled code works on the very arrays of this training."""
+        """Refuse to be copied: compiled code works on the arrays of this training."""
         raise TypeError(
             "a Training cannot be copied or pickled, it holds its images: "
             "jitprop.save(path, net, training) keeps it, jitprop.resume(path, training) goes on"
@@ -164,13 +164,13 @@ class Training:
         return 0 if self._order is None else self._plan.done
 
     def run(self, verbose: bool = False) -> list[Epoch]:
-        """Train until all is done, from where it stands; return the history.
+        """Train from the present state until all is done; return the history.
 
         Parameters
         ----------
         verbose : bool
-            Whether to show what `train.py` shows: what is trained, a table of epochs, a bar. Else
-            the logger `jitprop` says where kernels take more than a second to compile.
+            Whether to show the same as `train.py`: the training in words, a table of epochs, a bar.
+            Else the logger `jitprop` says so if kernels take more than a second to compile.
 
         Raises
         ------
@@ -204,7 +204,7 @@ class Training:
 
     @property
     def best(self) -> Epoch | None:
-        """The epoch with the fewest validation errors; of several, the one with the least loss.
+        """The epoch with the fewest validation errors; among equal ones, that with the least loss.
 
         None without early stopping, and before the first epoch is complete.
         """
@@ -266,7 +266,7 @@ class Training:
         self._tell(self._on_epoch, result)
 
     def _tell(self, callback: Callable[..., None] | None, *news: Any) -> None:
-        """Call a person's function. It may look at all there is, and changes nothing by that."""
+        """Call a person's function. It may read everything; that changes nothing."""
         if callback:
             with undisturbed(self.net):
                 callback(*news)
@@ -278,9 +278,9 @@ class Training:
         return order
 
     def arrays(self) -> dict[str, Array]:
-        """Return what, beside the parameters and states of `net`, a checkpoint needs: the arrays.
+        """Return the arrays that a checkpoint needs besides parameters and states of `net`.
 
-        They are the very ones that training goes on with.
+        They are not copies: training goes on with them.
         """
         kept = {f"optimiser.{name}": array for name, array in self._optimiser.arrays().items()}
         if self._key is not None:
@@ -290,7 +290,7 @@ class Training:
         return {**kept, **self._best_weights, "epoch.history": self._plan.history}
 
     def record(self) -> dict[str, Any]:
-        """Return where the training stands, for JSON."""
+        """Return the state of the training, for JSON."""
         begun = self._order is not None
         more: dict[str, Any] = {} if self._plan.batches.weights is None else {"weighted": True}
         average = self._optimiser.average
@@ -306,19 +306,19 @@ class Training:
         }
 
     def restore(self, arrays: Mapping[str, Array], record: Mapping[str, Any]) -> None:
-        """Go on where another training with the same arguments stood.
+        """Take the state of another training with the same arguments.
 
         It does not restore `net` and its generators of random numbers.
 
         Parameters
         ----------
         arrays, record : dict
-            What the methods of that name returned.
+            What the methods with these names returned.
 
         Raises
         ------
         ValueError
-            They are of a training with other arguments; nothing was changed.
+            They come from a training with other arguments; nothing was changed.
         """
         weighted = self._plan.batches.weights is not None
         if record.get("weighted", False) != weighted:
@@ -371,9 +371,9 @@ def fit(
 ) -> list[Epoch]:
     """Train `net` by gradient descent on the mean of `loss` over one batch after the other.
 
-    Each call begins anew: momentum, Adam's means and schedules start from nothing, so ten calls
-    with one epoch are not one call with ten. To stop and go on, use `Training`: `run` goes on after
-    an exception of `on_batch`, and `jitprop.save` and `jitprop.resume` keep all that it needs.
+    Each call begins anew: momentum, Adam's means and schedules start from nothing. So ten calls
+    with one epoch differ from one call with ten. To stop and go on, use `Training`: its `run` goes
+    on after an exception of `on_batch`, and `jitprop.save` and `jitprop.resume` keep its state.
 
     Parameters
     ----------
@@ -382,37 +382,37 @@ def fit(
     images : (n, ...) uint8, (n, features) of any numbers, sparse matrix, or tuple of these
         Examples, one a row. The network gets bytes as (batch, pixels), divided by 255, and other
         numbers as they are. Arrays of the network's dtype are not copied. A sparse matrix is one of
-        SciPy, of any format; its bytes are numbers, no pixels. It never becomes dense as a whole.
+        SciPy, of any format; its bytes are numbers, not pixels. It never becomes dense as a whole.
     labels : (n,) or (n, features) of any numbers, or tuple of arrays
-        For a loss of classes, such as SoftmaxCrossEntropy, labels 0, 1, 2, ... or one-hot targets;
-        for others what the outputs shall be, (n,) where there is one.
+        For a loss of classes, such as SoftmaxCrossEntropy, labels 0, 1, 2, ... or one-hot targets.
+        For other losses, the targets of the outputs; (n,) if there is only one.
     input : str
-        "auto", "dense" or "sparse", see `Batches`; the results are the same bits.
+        "auto", "dense" or "sparse", see `Batches`; the bits stay the same.
     pixels : bool or None
         Whether bytes are pixels, to be divided by 255. None: they are, unless an earlier `fit` said
-        False; for a table, (n, features), a line says so once. A choice is kept in `net.pixels` and
-        in checkpoints, and `predict` follows it.
+        False; for a table, (n, features), a line says so once. `net.pixels` and checkpoints keep
+        the choice, and `predict` follows it.
     rng : Generator, int or None
-        A seed, or what draws one permutation of the images for each epoch.
+        A Generator, or a seed for one: it draws a permutation of the images for each epoch.
     validation, test : pair (x, t), (x, t, weights) or None
         Examples and targets to evaluate after each epoch.
     sample_weight : (n,) of any numbers, at least 0, or None
-        How much each example counts: of a batch, the weighted mean of the losses goes down. One of
-        weight 0 counts as absent; weights of 1 give the bits of None. Losses that are told are
-        weighted means, errors are counted, one for each example.
+        How much each example counts: training minimises the weighted mean of a batch's losses. An
+        example with weight 0 counts as absent; weights of 1 give the same bits as None. Reported
+        losses are weighted means; errors are counts, one for each example.
     distort : Distortion or None
         How to distort images that are bytes, each epoch in another way. The sets for `validation`
         and `test` stay as they are.
     on_epoch : callable or None
-        Called with the `Epoch` after each one. It may run the network and switch its mode: the
+        Called with its `Epoch` after each epoch. It may run the network and switch its mode: the
         training stays the same.
     on_batch : callable or None
         Called several times a second with the epoch, the batch (both from 1) and its mean loss. It
         may do as much as `on_epoch`. An exception in it ends the training between two steps.
     verbose : bool
-        Whether to show what `train.py` shows: see `Training.run`.
+        Whether to show the same as `train.py`: see `Training.run`.
     **settings
-        epochs, batch_size, rate, and all else that `Settings` has. A last short batch is trained,
+        epochs, batch_size, rate, and all else that `Settings` has. A short last batch is trained,
         too, on the mean over its own images.
 
     Returns
@@ -453,7 +453,7 @@ _ARGUMENTS = [
 
 
 def _as_json(state: Any) -> Any:
-    """The state of a bit generator, with lists in the place of arrays."""
+    """Return the state of a bit generator, with lists in place of arrays."""
     if isinstance(state, dict):
         return {name: _as_json(value) for name, value in state.items()}
     if isinstance(state, np.ndarray):

@@ -1,4 +1,4 @@
-"""What a run leaves for programs to read: a digest of the weights, and a record in JSON."""
+"""Results of a run for programs: a digest of the weights, and a record in JSON."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ def weights_sha256(net: Module) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that the results depend on: of "python", "numpy" and "numba"."""
+    """Return the versions that results depend on: those of "python", "numpy" and "numba"."""
     return {
         "python": platform.python_version(),
         "numpy": np.__version__,
@@ -44,16 +44,17 @@ def cpu_model() -> str:
 
 
 def write_json(path: str | os.PathLike[str], record: dict[str, Any]) -> None:
-    """Write `record` to a file, which is replaced at once; OSError if that cannot be.
+    """Write `record` to a file, which is replaced at once; OSError if that fails.
 
-    NumPy's numbers and arrays become plain ones, and what is not finite null: JSON has no NaN.
+    NumPy's numbers and arrays become plain ones. Numbers that are not finite become null: JSON has
+    no NaN.
     """
     text = json.dumps(strict(record), indent=2, allow_nan=False)
     write_bytes(path, f"{text}\n".encode())
 
 
 def strict(value: Any) -> Any:
-    """Return a value as any JSON parser takes it: plain numbers, and None for those not finite."""
+    """Return a value that any JSON parser takes: plain numbers, and None for others than finite."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, dict):

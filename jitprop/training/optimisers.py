@@ -1,7 +1,7 @@
-"""Rules by which weights follow their gradients, under the names that they have in PyTorch.
+"""Rules by which weights follow their gradients, with the names that they have in PyTorch.
 
-`kernels/update.py` has the formulas and their sources. Weight decay is for weights, not for biases:
-for arrays of two or more dimensions.
+`kernels/update.py` has the formulas and their sources. Weight decay is only for weights (arrays of
+two or more dimensions), not for biases.
 """
 
 from abc import ABC, abstractmethod
@@ -17,21 +17,21 @@ from jitprop.training.examples import Array
 from jitprop.training.schedules import corrections
 from jitprop.training.settings import Settings
 
-STEPS = 100  # of a table that an optimiser makes by itself
+STEPS = 100  # in a table that an optimiser makes by itself
 
 
 class Optimiser(ABC):
-    """Updates the parameters of `net` from the gradients that its last `bprop` left.
+    """Updates the parameters of `net` from the gradients of its last `bprop`.
 
     Kernels read the numbers that differ from step to step, such as the rate, from a table. So steps
-    that are recorded on a tape are those of Python, to the bit.
+    on a tape are the same as steps in Python, to the bit.
 
     Parameters
     ----------
     net : Module
         The network, trained in place.
     rate : float
-        Learning rate of all steps for which `prepare` gave none.
+        Learning rate of all steps to which `prepare` gave none.
     weight_decay : float
         How much weights are drawn to 0.
     numbers : int
@@ -44,7 +44,7 @@ class Optimiser(ABC):
     max_norm : float
         How long the weights of a unit may be after a step; 0 for any length.
     average : Average or None
-        What counts the weights after each step in.
+        It adds the weights after each step to their mean.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Optimiser(ABC):
         ]
 
     def _tie(self) -> None:
-        """Look at arrays of this optimiser and its network, which a copy would have twice."""
+        """Bind arrays of this optimiser and its network together; a copy does so anew."""
         self._numbers: Any = [self._now[at : at + 1].reshape(()) for at in range(len(self._now))]
         self._parameters = self.net.parameters()
 
@@ -85,7 +85,7 @@ class Optimiser(ABC):
         self._tie()
 
     def arrays(self) -> dict[str, Array]:
-        """Return what the rule remembers of earlier steps, "velocity.0.w"; part of a checkpoint."""
+        """Return the rule's memory of earlier steps, as "velocity.0.w"; part of a checkpoint."""
         return {
             f"{name}.{parameter.name}": array
             for parameter, memory in zip(self._parameters, self._memories, strict=True)
@@ -93,9 +93,9 @@ class Optimiser(ABC):
         }
 
     def prepare(self, rates: Array, before: int, done: int = 0) -> None:
-        """Get ready for steps of these rates that follow `before` others.
+        """Get ready for steps with these rates, after `before` others.
 
-        A tape of a step stays good for as long as the number of rates is the same.
+        A tape of a step stays valid while the number of rates is the same.
 
         Parameters
         ----------
@@ -128,25 +128,25 @@ class Optimiser(ABC):
             self.average.update()
 
     def _rows(self, rates: Array, before: int) -> Array:
-        """Return what each step reads: here its rate."""
+        """Return the numbers that each step reads: here its rate."""
         return rates.reshape(-1, 1).copy()
 
     def _step(self) -> None:
-        """Call the rule for each parameter: as vectors, which spares a kernel for matrices."""
-        # Asked for anew: a person's own module may have bound another array to its gradient.
+        """Call the rule for each parameter, as a vector: this saves a kernel for matrices."""
+        # Ask for parameters anew: a person's own module may have replaced the array of a gradient.
         for p, memory in zip(self.net.parameters(), self._memories, strict=True):
             flat = [array.reshape(-1) for array in (p.value, p.grad, *memory.values())]
             self._rule(*flat, weight=p.value.ndim > 1)
 
     @abstractmethod
     def _rule(self, *arrays: Array, weight: bool) -> None:
-        """Update a parameter, given its value, its gradient and what the rule remembers."""
+        """Update a parameter from its value, its gradient and the rule's memory."""
 
 
 class SGD(Optimiser):
-    """Stochastic gradient descent (slides 8 and 9), with momentum if asked.
+    """Stochastic gradient descent (slides 8 and 9), with momentum if `momentum` is above 0.
 
-    Without momentum and weight decay it is the `update` of the modules.
+    Without momentum and weight decay it is the same as the `update` of the modules.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ class SGD(Optimiser):
             super()._step()
         elif kernels.Tape.recording():
             self.net.update(self._numbers[0])
-        else:  # perhaps a person's own, which shall find a float
+        else:  # perhaps a person's own, which expects a float
             self.net.update(float(self._numbers[0]))
 
     def _rule(self, *arrays: Array, weight: bool) -> None:
@@ -204,9 +204,9 @@ class Adam(Optimiser):
     rate : float
         Learning rate.
     betas : tuple of float
-        How much a step keeps of the means of the gradient and of its square.
+        How much a step keeps of the mean of the gradient, and of the mean of its square.
     eps : float
-        Added to the root of the latter.
+        Added to the root of the mean square.
     weight_decay : float
         How much weights are drawn to 0.
     numbers : int
@@ -249,7 +249,7 @@ class AdamW(Adam):
     betas : tuple of float
     eps : float
     weight_decay : float
-        As of `Adam`.
+        As for `Adam`.
 
     References
     ----------
@@ -275,7 +275,7 @@ class AdamW(Adam):
 
 
 def optimiser(net: Module, settings: Settings) -> Optimiser:
-    """Return what updates `net` with these settings."""
+    """Return the optimiser of `net` for these settings."""
     rate, decay = settings.rate, settings.weight_decay
     made: Optimiser
     if settings.optimizer == "sgd":

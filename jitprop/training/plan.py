@@ -1,10 +1,10 @@
-"""The work on each batch, written down once and then run without Python.
+"""The work on each batch, recorded once and then run without Python.
 
-The calls that `fprop`, the loss, `bprop` and the optimiser make of kernels depend on shapes alone.
-So the first batch of each size is recorded on a tape (`Tape`), from the gathering of its
-examples to the update of the weights, and compiled code replays the tape for all batches that
-follow. A module of a person's own may run any Python, but a tape records kernels alone. With such a
-module every batch is run from Python; the results are the same to the bit.
+`fprop`, the loss, `bprop` and the optimiser call kernels, and these calls depend only on shapes.
+So the first batch of each size is recorded on a tape (`Tape`), from the gathering of its examples
+to the update of the weights. Compiled code replays the tape for all later batches. A person's own
+module may run any Python, but a tape records only kernels. With such a module, Python runs every
+batch; the results are the same to the bit.
 """
 
 from abc import ABC
@@ -25,30 +25,31 @@ from jitprop.training.batches import Batches
 from jitprop.training.examples import Array, of_layers
 from jitprop.training.optimisers import Optimiser
 
-CHUNK = 0.05  # seconds of replay between two looks at what else there is to do, such as Ctrl-C
-TRIAL = 1.0  # seconds: then the slower of the two ways is tried again,
-SHARE = 10  # with a tenth of the batches of a chunk
-ALONE = 1_500_000  # multiply-adds of a batch forwards, below which one thread is mostly faster
+CHUNK = 0.05  # seconds of replay; after each, Python may do other things, such as answer Ctrl-C
+TRIAL = 1.0  # seconds after which the slower way is tried again
+SHARE = 10  # such a trial has a tenth of the batches of a chunk
+ALONE = 1_500_000  # below so many multiply-adds of a batch forwards, one thread is mostly faster
 
 
 class Pace:
-    """Measures a batch on all threads and on one alone, and chooses the faster; the bits are equal.
+    """Measures a batch on all threads and on one, and chooses the faster; the bits are equal.
 
     Small batches are faster on one thread: to move data between two cores takes longer than to
-    compute with them. Which are small depends on the machine, and at times on what else it does.
-    Until both are measured, those below ALONE count as small. Batches that take a tenth of a chunk
-    are not small, and where all takes less than a chunk, there is nothing to choose.
+    compute with them. Which batches are small depends on the machine, and at times on its other
+    work. Until both ways are measured, batches below ALONE count as small. Batches that take a
+    tenth of a chunk are not small. If all batches together take less than a chunk, there is nothing
+    to choose.
     """
 
     def __init__(self, small: bool) -> None:
         self._small = small
         self._seconds: dict[bool, float] = {}
         self._compiled = False  # whether the first chunk, which compiles, is over
-        self._left = CHUNK  # seconds until the other way is tried
+        self._left = CHUNK  # seconds until a trial of the other way
 
     @property
     def alone(self) -> bool:
-        """Whether one thread is faster, as far as it is known."""
+        """Whether one thread is faster, as far as known."""
         if len(self._seconds) < 2:
             return self._small
         return min(self._seconds, key=self._seconds.__getitem__)
@@ -61,7 +62,7 @@ class Pace:
         return not self.alone, times // SHARE
 
     def note(self, alone: bool, seconds: float, times: int) -> None:
-        """Take down what the batches of the chunk took that was chosen."""
+        """Note the seconds that the batches of the chosen chunk took."""
         if not self._compiled:
             self._compiled = True
             return
@@ -79,22 +80,22 @@ class Plan:
     batches : Batches
     optimiser : Optimiser or None
     passes : int
-        How many times all examples may be run over at a go; above 1, no batch is shorter.
+        How many passes over all examples may run in one go; above 1, no batch may be shorter.
 
     Attributes
     ----------
     size : int
         Examples in a batch; the last one may be shorter.
     history : (passes * batches, 2) float64
-        For each batch the sum of its losses, each times its weight if there are weights, and its
+        For each batch the sum of its losses (each times its weight, if there are weights) and its
         errors.
     done : int
         Batches of this pass so far.
     diverged : bool
-        Whether, in training, the loss of the last of them was not finite; then no step was taken.
+        Whether, in training, the loss of the last batch was not finite; then no step was taken.
     own : Module, Loss or None
-        The first module or loss from outside the package `layers`. Because of it, batches are run
-        one by one from Python. None if there is none.
+        The first module or loss from outside the package `layers`. Because of it, Python runs
+        batches one by one. None if there is none.
     """
 
     def __init__(
@@ -131,27 +132,27 @@ class Plan:
         return self.optimiser is not None and bool(self._state[2])
 
     def rewind(self, done: int = 0) -> None:
-        """Stand where the first `done` batches of a pass are done."""
+        """Go to the place after the first `done` batches of a pass."""
         self._state[:] = done * self.size, done, 0
 
     def run(self, order: Array, done: int = 0) -> Generator[None]:
-        """Run all batches of `order` but the first `done`; stop where the loss diverges.
+        """Run all batches of `order` except the first `done`; stop if the loss diverges.
 
-        The network is in training, or in evaluation, until the end; who stops early has to close
-        the iterator.
+        The network is in training, or in evaluation, until the end. A caller that stops early has
+        to close the iterator.
 
         Parameters
         ----------
         order : (n,) int64
-            A permutation of the examples, or as many behind each other as `passes` allows.
+            A permutation of the examples, or several in a row, at most `passes`.
         done : int
             Batches to leave out.
 
         Yields
         ------
         None
-            Several times a second, between two batches; the attribute `done` says how many there
-            were.
+            Several times a second, between two batches; the attribute `done` says how many are
+            done.
         """
         rows = self.batches.rows
         self._order[: len(order)] = order if rows is None else rows[order]
@@ -201,7 +202,7 @@ class Plan:
         self.optimiser.update()
 
     def _scale(self, size: int) -> Any:
-        """Return what makes the gradient of a sum that of the mean, for `size` examples."""
+        """Return the factor from the gradient of a sum to that of the mean, for `size` examples."""
         share = self.batches.share
         if share is None:
             return 1 / size
@@ -209,7 +210,7 @@ class Plan:
 
 
 def _losses(loss: Loss, z: Any, t: Any) -> Array:
-    """The loss of each row, or of all rows in one where a person's loss tells no more."""
+    """The loss of each row; or of all rows in one number, if a person's loss gives only that."""
     if type(loss).rows is Loss.rows:
         value = loss.fprop(z, t)
         if np.ndim(value) or not isinstance(value, int | float | np.number | np.ndarray):
@@ -219,7 +220,7 @@ def _losses(loss: Loss, z: Any, t: Any) -> Array:
 
 
 def own_part(whole: Module | Loss) -> Module | Loss | None:
-    """Return the first module or loss, of all within one, that is not of the package `layers`."""
+    """Return the first module or loss within `whole` that is not from the package `layers`."""
     return next((part for part in _parts(whole) if not _is_built_in(part)), None)
 
 
@@ -234,10 +235,10 @@ def _parts(part: Module | Loss) -> Iterator[Module | Loss]:
 
 
 def _is_built_in(part: Module | Loss) -> bool:
-    """Whether all that it does is in the package `layers`, and so in kernels.
+    """Whether all its work is in the package `layers`, and so in kernels.
 
-    A subclass may add methods. But what replaces an inherited one, or a property, does what no tape
-    can know, unless it is a kernel.
+    A subclass may add methods. But a tape cannot know what a property does, or a method that
+    replaces an inherited one, unless it is a kernel.
     """
     inherited: set[str] = set()
     own = [*vars(part).items()]

@@ -1,4 +1,4 @@
-"""What a person sees of a training: lines, a table of epochs, and a bar where it can be seen."""
+"""A training on the screen: lines, a table of epochs, and a bar if a person can see it."""
 
 import contextlib
 import logging
@@ -24,23 +24,23 @@ class Progress:
 
     `fit(..., verbose=True)` shows them.
 
-    A training goes on to its end, and keeps what it has learned, where nothing can be printed.
-    Nothing is where there is no stdout; there is no bar where stderr is missing or a file.
+    If nothing can be printed, a training still goes on to its end, and keeps what it has learned.
+    Without stdout, nothing is printed. If stderr is missing or a file, there is no bar.
 
     Parameters
     ----------
     quiet : bool
         Whether only `always` prints.
     settings : Settings or None
-        Of the training, if there is one.
+        Those of the training, if there is one.
     counts : dict of int or None
-        How many examples there are of "train", "validation", "test".
+        How many examples "train", "validation" and "test" have.
     on_lost : callable or None
         Called once, when a line cannot be printed.
     smoothed : bool
-        Whether losses are with label smoothing, and the table has to say so.
+        Whether losses include label smoothing; then the table says so.
     errors : bool
-        Whether targets are class labels, whose errors the table shows; else it shows losses.
+        Whether targets are class labels: then the table shows errors, else losses.
 
     Attributes
     ----------
@@ -49,8 +49,8 @@ class Progress:
 
     Examples
     --------
-    A program that trains with the library shows what `train.py` does. Nothing is left on the screen
-    but lines, whatever ends the training::
+    A program that trains with the library can show the same as `train.py`. Only lines stay on the
+    screen, whatever ends the training::
 
         counts = {"train": len(labels), "test": len(test_labels)}
         with Progress(False, settings, counts) as progress:  # says when kernels are compiled
@@ -101,7 +101,7 @@ class Progress:
             return
         try:
             print("\n".join(map(printable, text.split("\n"))), flush=True)
-        except (OSError, ValueError) as error:  # a full disk, a stream or terminal that was closed
+        except (OSError, ValueError) as error:  # a full disk, a closed stream or terminal
             self.lost = error
             if self.on_lost:
                 self.on_lost()
@@ -122,7 +122,7 @@ class Progress:
             self.line(COMPILING)
 
     def compiled(self) -> float:
-        """Say how long that took, if kernels were compiled; return the seconds."""
+        """If kernels were compiled, say how long that took; return the seconds."""
         if self.compiling_since is None:
             return 0.0
         seconds = perf_counter() - self.compiling_since
@@ -181,11 +181,11 @@ class Progress:
 
 
 def kind_of_bar() -> Any:
-    """Return the class of tqdm's that a person can see here; None if there is nobody to see it."""
+    """Return the class of tqdm that a person can see here; None if nobody can see any."""
     if in_notebook():
         from tqdm import TqdmWarning
 
-        with warnings.catch_warnings():  # without ipywidgets the bar is text, which will do
+        with warnings.catch_warnings():  # without ipywidgets the bar is text, which is enough
             warnings.simplefilter("ignore", TqdmWarning)
             from tqdm.auto import tqdm as either
         return either
@@ -207,12 +207,12 @@ def in_notebook() -> bool:
 
 
 COMPILING = "compiling kernels for this CPU, once ..."
-PATIENCE = 1.0  # seconds of compiling after which a program that shows nothing says why
+PATIENCE = 1.0  # after so many seconds of compiling, a program that shows nothing says why
 
 
 @contextlib.contextmanager
 def shown(training: Any, counts: Mapping[str, int], errors: bool) -> Iterator[Progress]:
-    """Show a `Training` as it runs: what is trained and how, the table of epochs, the bar."""
+    """Show a `Training` while it runs: its lines in words, the table of epochs, the bar."""
     settings, loss = training.settings, training.loss
     smoothed = bool(getattr(loss, "label_smoothing", 0))
     progress = Progress(False, settings, counts, smoothed=smoothed, errors=errors)
@@ -231,7 +231,7 @@ def shown(training: Any, counts: Mapping[str, int], errors: bool) -> Iterator[Pr
 
 
 class Silence:
-    """Has the logger `jitprop` say where compiling takes long, in a program that shows nothing."""
+    """Lets the logger `jitprop` say when compiling takes long in a program that shows nothing."""
 
     def __init__(self) -> None:
         self._timer: threading.Timer | None = None
@@ -251,7 +251,7 @@ class Silence:
             self._timer.start()
 
     def end(self) -> None:
-        """Be told that nothing is compiled any more."""
+        """End: no kernel is compiled any more."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

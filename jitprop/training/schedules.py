@@ -1,4 +1,4 @@
-"""How the learning rate changes from step to step: what it is multiplied by in step t = 0, 1, ...
+"""How the learning rate changes from step to step: its factor in step t = 0, 1, ...
 
     warm-up    (t + 1) / (W + 1)                     in the first W steps, times what follows
     constant   1
@@ -12,7 +12,7 @@ Sources: warm-up Goyal et al., "Accurate, large minibatch SGD", 2017; cosine Los
 "SGDR", 2017, equation 5, without restarts. In PyTorch they are LinearLR(1 / (W + 1), 1, W),
 LinearLR(1, 0, U), CosineAnnealingLR(U) and StepLR(step_size, gamma).
 
-All is +, -, *, / on float64, which are the same bits everywhere; a library's cos is not.
+Only +, -, *, / on float64 are used, which give the same bits everywhere; a library's cos does not.
 """
 
 from math import pi, prod
@@ -41,11 +41,11 @@ def rates(settings: Settings, epoch: int, batches: int) -> Array:
 def corrections(beta: float, before: int, steps: int) -> Array:
     """Return 1 - beta^t for t = before + 1, ..., as (1 - beta) (1 + beta + ...).
 
-    For a beta close to 1 this keeps the digits that a difference from 1 loses. All is + and *, the
-    same bits everywhere.
+    For a beta close to 1 this keeps the digits that a difference from 1 loses. Only + and * are
+    used, so the bits are the same everywhere.
     """
     done, power, left = 0.0, 1.0, before  # 1 - power, power
-    square, rest = beta, 1 - beta  # beta^1, 2, 4, ... and 1 less that
+    square, rest = beta, 1 - beta  # beta^1, beta^2, beta^4, ..., and 1 minus that
     while left:
         if left & 1:
             done += power * rest

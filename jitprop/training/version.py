@@ -6,16 +6,16 @@ NAME = "jitprop"
 
 
 def own_version() -> str:
-    """Return the version of these sources: in a clone, another may be installed as well."""
+    """Return the version of these sources; beside a clone, another version may be installed."""
     import tomllib
     from importlib.metadata import PackageNotFoundError, version
 
     try:
         file = Path(__file__).resolve().parents[2] / "pyproject.toml"
         project = tomllib.loads(file.read_text("utf-8"))["project"]
-        if project["name"] == NAME:  # not that of a project which holds a copy
+        if project["name"] == NAME:  # not a project that only holds a copy
             return project["version"]
-    except (OSError, KeyError, ValueError):  # there is none: these sources are installed
+    except (OSError, KeyError, ValueError):  # no such file: these sources are installed
         pass
     try:
         return version(NAME)

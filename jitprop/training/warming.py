@@ -1,4 +1,4 @@
-"""Kernels compiled before training begins: `warm_up`."""
+"""Compile kernels before training begins: `warm_up`."""
 
 from dataclasses import replace
 from typing import Any
@@ -17,8 +17,8 @@ def warm_up(net: Module, loss: Loss, images: Rows, labels: Rows, **settings: Any
     """Compile all kernels that `fit` and `evaluate` will run, or load them from the cache.
 
     A copy of the network takes one step with a batch of full size and, if the last batch is
-    shorter, one with that size; the network and its loss stay as they are. Both have at most 500
-    images: kernels are compiled for types, not for sizes.
+    shorter, one with that size. The network and its loss stay as they are. Both batches have at
+    most 500 images: kernels are compiled for types, not for sizes.
 
     Parameters
     ----------
@@ -50,10 +50,10 @@ def warm_up(net: Module, loss: Loss, images: Rows, labels: Rows, **settings: Any
 
 
 def _first(examples: Any, rows: int) -> Any:
-    """Return the first rows of an array, or of each of a tuple; as it is what has no rows."""
+    """Return the first rows of an array, or of each in a tuple; anything without rows as it is."""
     if isinstance(examples, tuple):
         return tuple(_first(one, rows) for one in examples)
-    if hasattr(examples, "tocsr"):  # of other formats there are no rows
+    if hasattr(examples, "tocsr"):  # other formats have no rows
         examples = examples.tocsr()
     try:
         return examples[:rows]
@@ -62,7 +62,7 @@ def _first(examples: Any, rows: int) -> Any:
 
 
 def _length(array: Any) -> int:
-    """Return how many rows there are, and 1 where `Batches` will say what is wrong."""
+    """Return how many rows there are; 1 if `Batches` will say what is wrong."""
     try:
         return max(1, array.shape[0] if hasattr(array, "tocsr") else len(array))
     except TypeError:

@@ -6,7 +6,7 @@ from jitprop.layers import Activation, Dropout, Graph, Linear, Module, Sequentia
 
 
 def leaves(module: Module) -> Iterator[Module]:
-    """Yield the modules that are no graphs, in the order in which they run."""
+    """Yield the modules that are not graphs, in the order in which they run."""
     if not isinstance(module, Graph):
         yield module
         return
@@ -30,7 +30,7 @@ def network(net: Module) -> str:
 
 
 def _is_chain(net: Module) -> bool:
-    """Whether it is Linear layers with functions without parameters between, one after another."""
+    """Whether it is a chain: Linear layers with functions without parameters between them."""
     if isinstance(net, Sequential):
         return all(map(_is_chain, net.modules))
     return isinstance(net, Linear | Activation | Dropout)

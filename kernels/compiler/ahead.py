@@ -16,8 +16,8 @@ import numba
 from jitprop.kernels.compiler.cache import folder
 
 JITPROP = sys.modules["jitprop"]
-# The other process imports these very sources, wherever they lie and whatever else has their name;
-# what they need, it may find last where this one does.
+# The other process imports these very sources, wherever they lie, even if something else has their
+# name. It finds other packages where this process does; these places come last.
 START = f"""\
 import importlib.util, sys
 sys.path += sys.argv[2:]
@@ -44,7 +44,7 @@ def helper(calls: list[tuple]) -> Iterator[None]:
     process = None
     alone = numba.config.NUMBA_DEFAULT_NUM_THREADS < 2 or not sys.executable
     if len(missing) > FEW and not alone and folder():
-        with contextlib.suppress(OSError):  # then alone
+        with contextlib.suppress(OSError):  # then this process compiles alone
             process = subprocess.Popen(
                 [sys.executable, "-P", "-c", START, str(JITPROP.__file__), *map(str, sys.path)],
                 stdin=subprocess.PIPE,

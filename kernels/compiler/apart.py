@@ -1,12 +1,12 @@
-"""Work that nothing may come into the midst of: to compile, and to start or stop the workers.
+"""Work that nothing may interrupt: to compile, and to start or stop the workers.
 
-A signal handler and a `__del__` run wherever their thread happens to be, and Ctrl-C raises there.
-Numba's compiler cannot begin another function in the midst of one. So such work is done on a thread
-of its own, where Python runs no handlers, and with garbage collection put off; who needs it waits.
-A handler that needs a kernel meanwhile waits, too, and gets it.
+A signal handler or a `__del__` may run after any line of its thread, and Ctrl-C may raise there.
+But numba's compiler cannot begin a function while it compiles another. So such work runs on a
+thread of its own, where Python runs no handlers, and with garbage collection put off. The caller
+waits for it. A handler that needs a kernel meanwhile waits, too, and gets it.
 
-One lock, numba's own, keeps all such work apart from each other, and from a fork: the child has no
-thread but the one that forked, so nothing may be half done in another.
+One lock, numba's own, lets only one such piece of work run at a time, and no fork meanwhile: the
+child has only the thread that forked, so no other thread may leave anything half done.
 """
 
 import _thread
@@ -20,13 +20,13 @@ from jitprop.kernels.compiler.numba_private import compiler_lock, llvm_lock
 
 
 class _Job:
-    """A call that is done on a thread of its own."""
+    """A call that runs on its own thread."""
 
     def __init__(self, function: Callable[..., Any], args: tuple) -> None:
         self.function, self.args = function, args
         self.result: Any = None
         self.error: BaseException | None = None
-        self.lost = False  # by a fork
+        self.lost = False  # True in a child if a fork lost the thread
         self.done = _thread.allocate_lock()
         self.done.acquire()
 
@@ -49,11 +49,11 @@ _awaited: list[_Job] = []
 
 
 def apart(function: Callable[..., Any], *args: Any) -> Any:
-    """Return `function(*args)`, done from beginning to end with nothing in its midst.
+    """Return `function(*args)`, run from beginning to end without interruption.
 
     Ctrl-C ends the wait, not the work.
     """
-    if compiler_lock.is_locked():  # by this thread: it works apart already, or waits for no other
+    if compiler_lock.is_locked():  # by this thread: it need not wait for another
         return function(*args)
     job = _Job(function, args)
     _awaited.append(job)
@@ -62,7 +62,7 @@ def apart(function: Callable[..., Any], *args: Any) -> Any:
             job.run()
         else:
             try:
-                # Not of `threading`, whose own locks a handler may find taken by its own thread.
+                # Not of `threading`: a handler may find its locks taken by the handler's thread.
                 _thread.start_new_thread(job.run, ())
             except RuntimeError:  # there are no more threads
                 job.run()
@@ -88,7 +88,7 @@ def _after_fork() -> None:
 
 
 def _in_the_child() -> None:
-    """Have who forked while waiting, in a handler, do the work itself."""
+    """Let a thread that waited, and forked in a handler, do the work itself."""
     for job in _awaited:
         if job.done.locked():
             job.lost = True

@@ -3,8 +3,8 @@
 Numba's own cache looks at one source file per function, so it misses a change in a helper, and
 two processes that fill it at once can mix up their entries. Here the file's name holds a hash of
 everything that the machine code depends on: all sources of this package, the versions of numba,
-NumPy and Python, the CPU and its features, the signature. What is found is therefore right, and
-whoever writes second writes the same.
+NumPy and Python, the CPU and its features, the signature. So a file that is found is right, and a
+second process writes the same as the first.
 """
 
 import contextlib
@@ -38,10 +38,10 @@ from jitprop.kernels.compiler.numba_private import (
     runtime_functions,
 )
 
-PACKAGE = "jitprop.kernels"  # what is cached: its names, the machine code of its sources
+PACKAGE = "jitprop.kernels"  # only its functions are cached, and only its sources are hashed
 SOURCES = Path(str(sys.modules[PACKAGE].__file__)).parent
 SWITCHES = ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE")
-NAME = "jitprop-kernels"  # of the folder of all generations, where others have folders, too
+NAME = "jitprop-kernels"  # of the folder of all generations; other programs have folders beside it
 KEEP = 10  # generations of compiled kernels that stay on disk: switching branches costs nothing
 
 compile_callbacks: list[Callable[[str], None]] = []
@@ -65,19 +65,19 @@ def _generation() -> str:
     return digest.hexdigest()[:16]
 
 
-# What is removed has these names and no others; the second is also a file's while it is written.
+# Only what has these names is removed. A file has such a name already while it is written.
 _GENERATION = re.compile("[0-9a-f]{16}")
 _FILE = re.compile(r"[\w.]+-[0-9a-f]{16}\.([0-9a-f]{16}|bin)")
 
-# Hashed as they are imported: what is compiled later comes from these sources, whatever has become
-# of the files by then.
+# Hashed at import: later, kernels are compiled from the sources as they are now, even if the files
+# have changed by then.
 GENERATION = _generation()
 
 
 def _candidates() -> list[Path]:
     """Folders to try, best first: the user's choice; in a clone, beside the sources; the user's.
 
-    Installed sources come last: whoever uninstalls them would leave the folder behind.
+    The folder beside installed sources comes last: to uninstall them would leave it behind.
     """
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     if chosen:
@@ -91,7 +91,7 @@ def _candidates() -> list[Path]:
 
 @functools.cache
 def folder() -> Path | None:
-    """The folder of this generation, made if need be; None where nothing can be written."""
+    """The folder of this generation, made if it is missing; None if nothing can be written."""
     reason: Exception | str | None = None
     if not sources():  # a change of them could not be seen
         say_once("compiled kernels are not cached: their sources are not on disk")
@@ -120,14 +120,14 @@ def folder() -> Path | None:
 
 
 class _NotPrivateError(OSError):
-    """Others could have put compiled kernels there, which run what they like."""
+    """Others could have put compiled kernels there, which may run any code."""
 
 
 def _expect_private(path: Path, found: os.stat_result) -> None:
-    """Raise unless what is at `path` is mine or root's, and nobody else may write to it.
+    """Raise unless this user or root owns `path`, and nobody else may write to it.
 
-    Compiled kernels are pickles, which run what they say. Who can write to the folder above can put
-    something else in the place of this one, but nothing that is mine.
+    Compiled kernels are pickles, which may run any code. A person who can write to the folder above
+    can put something else in the place of this one, but nothing that this user owns.
     """
     if not hasattr(os, "getuid"):  # Windows, where a person's folders are closed to others
         return
@@ -139,13 +139,13 @@ def _expect_private(path: Path, found: os.stat_result) -> None:
 
 
 def _prune(root: Path, current: Path) -> None:
-    """Forget all but the youngest generations: only what is named as the cache does it."""
+    """Delete all but the youngest generations; only what has the cache's own names."""
     with contextlib.suppress(OSError):
         current.touch()
         found = [path for path in root.iterdir() if _GENERATION.fullmatch(path.name)]
         folders = [path for path in found if path.is_dir() and not path.is_symlink()]
         for path in sorted(folders, key=lambda path: path.stat().st_mtime)[:-KEEP]:
-            # Another process prunes as well, or there is a person's file: never worth a word.
+            # Another process prunes as well, or a person's file is there: no reason for a message.
             with contextlib.suppress(OSError):
                 for file in path.iterdir():
                     if _FILE.fullmatch(file.name):
@@ -155,9 +155,9 @@ def _prune(root: Path, current: Path) -> None:
 
 @functools.cache
 def _name_runtime() -> None:
-    """Tell LLVM where the functions of numba's runtime are that cached code calls.
+    """Tell LLVM the addresses of the functions of numba's runtime, which cached code calls.
 
-    That is all it needs of numba; what numba prepares for those who compile takes 0.1 s.
+    Cached code needs nothing else of numba. What numba prepares in order to compile takes 0.1 s.
     """
     for name, address in runtime_functions().items():
         llvm.add_symbol(name, address)
@@ -166,8 +166,8 @@ def _name_runtime() -> None:
 def _without_bitcode(library: tuple, fndesc: Any) -> tuple:
     """Machine code as numba serialises it, without the LLVM code beside it.
 
-    That is there for functions that might call this one and inline it; nobody does, and to read it
-    is half of the time of loading. What is left names the function that Python calls.
+    The LLVM code is there for functions that call this one and inline it. None does, and to read it
+    takes half of the time of loading. What is left names the function that Python calls.
     """
     name, kind, (machine_code, _) = library
     entry = f'define void @"{fndesc.llvm_cpython_wrapper_name}"() {{ ret void }}'
@@ -194,7 +194,7 @@ class KernelCache:
         return path is not None and path.exists()
 
     def missing(self, signature) -> bool:
-        """Whether a kernel will have to be compiled, and there is where to keep it."""
+        """Whether a kernel will have to be compiled and there is a place to keep it."""
         path = self._path(signature, codegen())
         return path is not None and not path.exists()
 

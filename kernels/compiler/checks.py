@@ -11,10 +11,11 @@ or are read as well and marked: `w!`.
     images:uint8(n,p) array of the dtype named
     rate              a number, or a float64 array of no dimensions that holds it
 
-From this text come three things: the conditions compiled into the kernel's entry, which cost
-nanoseconds on every call; the conditions on values, which stay in the caller's memory, for a tape
-to look at before each run of the call; and, once one has failed, `explain`, which finds the
-argument and says what would be right.
+Three things come from this text:
+
+- conditions that are compiled into the kernel's entry, and cost nanoseconds on every call;
+- conditions on values in the caller's memory, which a tape checks before each run of the call;
+- `explain`: once a condition has failed, it finds the argument and says what would be right.
 """
 
 import re
@@ -31,9 +32,9 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 # Other subclasses mean something else by an element, or by a shape: numpy.ma, numpy.matrix.
 ARRAYS = (np.ndarray, np.memmap)
 DTYPES = frozenset(map(np.dtype, (np.float32, np.float64, np.int64, np.uint8)))
-MOST_DIMS = 8  # of an array of any number: a record on a tape has so much room
-# A number travels as a float64 array of no dimensions and is read when the kernel runs: what is
-# recorded on a tape can be changed from run to run.
+MOST_DIMS = 8  # of an array `x(...)`: a record on a tape has room for so many
+# A number travels as a float64 array of no dimensions, and the kernel reads it when it runs. So the
+# numbers of a tape can change from run to run.
 NUMBER = types.Array(types.float64, 0, "C")
 
 _ARGUMENT = re.compile(
@@ -136,14 +137,17 @@ class Signature:
     def source(self, arrange: str, function: str) -> str:
         """Source of the functions `fits`, `entry`, `bounds` and `core`.
 
-        They are `fits(*args)`, `entry(mailbox, record, scratch, *args)`, `bounds(*args, wrong,
-        number)` and `core(*args, start, stop, scratch)`. The first, for Python, says whether all
-        are arrays, native ones: numba's dispatch takes any subclass for an array and, once it has
-        met an array that is not aligned, another byte order for the machine's. It does check
-        dtypes, layout and writability. The entry, if sizes agree, labels are in range and outputs
-        overlap nothing, computes, or writes down at the address `record` what to compute if that is
-        not 0, and returns True; else it touches nothing and returns False. `bounds` leaves `number`
-        at the address `wrong` unless labels are in range.
+        `fits(*args)`, for Python, says whether all are arrays of no subclass and of the machine's
+        byte order. Numba's dispatch takes any subclass for an array. Once it has met an array that
+        is not aligned, it also takes another byte order for the machine's. It does check dtypes,
+        layout and writability.
+
+        `entry(mailbox, record, scratch, *args)` returns False and touches nothing unless sizes
+        agree, labels are in range and outputs overlap nothing. Else it computes and returns True.
+        If the address `record` is not 0, it only writes down there what to compute.
+
+        `bounds(*args, wrong, number)` writes `number` to the address `wrong` unless labels are in
+        range. `core(*args, start, stop, scratch)` calls a shared core.
 
         `arrange` and `function` are expressions: the tuple that the serial core takes, and the
         address of its trampoline.

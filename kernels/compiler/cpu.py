@@ -7,8 +7,8 @@ import numba
 
 from jitprop.kernels.compiler.numba_private import host
 
-# By itself NUMBA_CPU_NAME would still use every feature of the host. A name means that CPU. This
-# has to be said before the first use of numba's target, which is below.
+# With NUMBA_CPU_NAME alone, numba would still use every feature of the host. Here a name means that
+# CPU and no more. This has to be set before the first use of numba's target, which is below.
 if numba.config.CPU_NAME is not None and numba.config.CPU_FEATURES is None:
     numba.config.CPU_FEATURES = ""
 

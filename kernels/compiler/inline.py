@@ -1,8 +1,8 @@
-"""How helpers are compiled that only other compiled code calls: as far as LLVM's language.
+"""Helpers that only other compiled code calls: they are compiled only as far as LLVM's language.
 
-Numba by itself makes machine code of every function, and again of each that calls it. A helper here
-waits until it is part of a kernel; there it is optimised and made machine code, once. So the
-kernels of mlp200 compile in half the time.
+By itself, numba makes machine code of every function, and again of each function that calls it. A
+helper here waits until it is part of a kernel. Only there is it optimised and made machine code,
+once. So the kernels of mlp200 compile in half the time.
 """
 
 import ctypes
@@ -46,7 +46,7 @@ class _Library(JITCodeLibrary):
 
 
 class _Compiler(CompilerBase):
-    """Numba's, but for where the code goes."""
+    """Numba's compiler, except for where the code goes."""
 
     def define_pipelines(self):
         name = self.state.func_id.func_qualname
@@ -64,6 +64,6 @@ def within(place, bound):
     """`place`, or the nearest to it in 0 .. bound-1.
 
     It was in range when the call was checked. But it lies in memory that another thread may have
-    changed since, or an output, where a file is mapped twice.
+    changed since then. So may an output, if a file is mapped twice.
     """
     return min(max(place, 0), bound - 1)

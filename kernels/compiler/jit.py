@@ -18,7 +18,7 @@ DISABLED = bool(numba.config.DISABLE_JIT)
 def compiled(name: str, signature=None):
     """Compile a function that Python calls, cached under `name`.
 
-    Only names of this package are cached: of other sources the cache would not see the changes.
+    Only names of this package are cached: the cache would not see changes of other sources.
     """
 
     def decorate(function):
@@ -35,7 +35,7 @@ def compiled(name: str, signature=None):
 def fetch(dispatcher, signature, function, argument):
     """Return `function(argument)`, which compiles a dispatcher or loads it.
 
-    To load is short, and no compiling that something could come into the midst of.
+    Only compiling must not be interrupted; loading needs no thread of its own.
     """
     cache = dispatcher._cache
     if isinstance(cache, KernelCache) and cache.holds(signature):
@@ -54,13 +54,13 @@ class _Late:
         fetch(self.dispatcher, self.signature, self.dispatcher.compile, self.signature)
 
     def __call__(self, *args):
-        if not self.dispatcher.overloads:  # else a worker would wait for who starts it
+        if not self.dispatcher.overloads:  # else a worker would wait for the thread that starts it
             self.compile()
         return self.dispatcher(*args)
 
 
 def checked(text: str):
-    """Compile a function of arrays that returns a number, for those that fit a signature."""
+    """Compile a function of arrays that returns a number; arrays must fit the signature `text`."""
 
     def decorate(function):
         signature, python = Signature(text), inspect.signature(function)
@@ -94,7 +94,7 @@ def on_compile(callback: Callable[[str], None]) -> Callable[[], None]:
     Returns
     -------
     callable
-        A function that ends this.
+        A function that ends these calls.
     """
     if not callable(callback):
         raise TypeError(f"callback is {type(callback).__name__}, expected a function of a name")

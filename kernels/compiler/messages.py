@@ -1,4 +1,4 @@
-"""What the library has to say, in one place where a program can silence or catch it.
+"""Messages of the library, in one place where a program can silence or catch them.
 
     logging.getLogger("jitprop").setLevel(logging.ERROR)
 
@@ -17,7 +17,7 @@ if logger.level == logging.NOTSET:
 
 
 class _Lines(logging.Handler):
-    """Lines on stderr, unless the program has handlers of its own."""
+    """Lines on stderr, unless the program has its own handlers."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if not logging.root.handlers and logger.handlers == [self] and sys.stderr:

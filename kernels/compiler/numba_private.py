@@ -75,23 +75,23 @@ for _owner, _names in _USED.items():
         if not hasattr(_owner, _name):
             raise _unfit(f"{_owner.__name__} has no {_name}")
 
-llvm_lock: Any = ffi.lib._lock  # which each call into LLVM takes
+llvm_lock: Any = ffi.lib._lock  # each call into LLVM takes it
 
 
 def _expect(owner: Any, *names: str) -> None:
-    """Raise ImportError unless an object, which there is only now, has these attributes."""
+    """Raise ImportError unless an object that exists only now has these attributes."""
     for name in names:
         if not hasattr(owner, name):
             raise _unfit(f"{type(owner).__name__} has no {name}")
 
 
 def codegen() -> Any:
-    """What makes machine code of LLVM's. The first call fixes the CPU that it makes it for."""
+    """The object that turns LLVM code into machine code. The first call fixes the CPU."""
     return cpu_target.target_context.codegen()
 
 
 def host() -> tuple[str, str, str]:
-    """What is compiled for, as LLVM names it: the target triple, the CPU, its features."""
+    """The target as LLVM names it: the triple, the CPU, its features."""
     made = codegen()
     _expect(made, "_llvm_module", "_tm_features")
     return made._llvm_module.triple, made._get_host_cpu_name(), made._tm_features
@@ -130,7 +130,7 @@ _TYPES: dict[tuple, numba.types.Type] = {}
 
 
 def type_of(value: Any) -> numba.types.Type:
-    """Return `numba.typeof(value)`; for an array that takes longer than many a kernel runs."""
+    """Return `numba.typeof(value)`, kept for arrays: to find it takes longer than many kernels."""
     if type(value) is not np.ndarray:
         return numba.typeof(value)
     key = value.dtype, value.ndim, value.flags.num

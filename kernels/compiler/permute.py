@@ -1,4 +1,4 @@
-"""Lanes that move: each looks up its entry in a table or an array, or the chosen close ranks."""
+"""Lanes that move: each reads its entry in a table or an array, or the chosen ones close up."""
 
 from llvmlite import ir
 from numba import types
@@ -16,7 +16,7 @@ from jitprop.kernels.compiler.lanes import (
     suffix,
 )
 
-ENTRIES = 32  # of a row of a table: two AVX-512 registers
+ENTRIES = 32  # in a row of a table: two AVX-512 registers
 
 
 def lookup(table, row, index):
@@ -92,7 +92,7 @@ def pick(x, index):
 def _pick(emit, result, kinds, args):
     builder = emit.builder
     x, index = args
-    # With NUMBA_BOUNDSCHECK=1 the largest is looked at; one below 0 is larger than any, unsigned.
+    # For NUMBA_BOUNDSCHECK=1: check the largest; as unsigned, one below 0 is larger than any other.
     largest = emit.intrinsic("llvm.vector.reduce.umax.v16i32", I32, index)
     emit.pointer(kinds[0], x, builder.zext(largest, I64), I64(1))
     start = builder.ptrtoint(emit.pointer(kinds[0], x, I64(0)), I64)

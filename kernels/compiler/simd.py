@@ -133,7 +133,7 @@ def _stack_array(emit, result, kinds, args):
     builder = emit.builder
     element = llvm_element(result.dtype)
     count = kinds[0].literal_value
-    # Not cgutils.alloca_once: it clears the memory, and LLVM takes a store that large apart.
+    # Not cgutils.alloca_once: it clears the memory, and LLVM would split so large a store.
     with builder.goto_entry_block():
         memory = builder.alloca(ir.ArrayType(element, count))
     memory.align = 64
@@ -436,7 +436,7 @@ def lanes_sum(x):
 
 
 def lanes_max(x):
-    """The largest lane. Beside a NaN it may be any lane: whoever needs NaN finds it in the sum."""
+    """The largest lane. With a NaN in some lane it may be any lane; the sum shows the NaN."""
     return _fold(x, lambda x, y: np.where(x > y, x, y))
 
 

@@ -1,4 +1,4 @@
-"""Two recorded calls become one, where nothing else reads what the first leaves for the second."""
+"""Two recorded calls become one if nothing else reads what the first writes for the second."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -12,21 +12,21 @@ Pairs = dict[tuple[Kernel, Kernel], tuple[int, Kernel, Callable[..., tuple]]]
 
 
 def fuse(tape: Tape, pairs: Pairs, kept: Sequence[np.ndarray] = ()) -> Tape:
-    """Return a tape that does what `tape` does, but for arrays that nothing else reads.
+    """Return a tape with the same results, except in arrays that nothing else reads.
 
     Parameters
     ----------
     tape : Tape
         The recorded calls.
     pairs : dict
-        For (first call, second): which argument of the second the first leaves; the call in their
-        place; and its arguments as a function of what the first reads, what it leaves, and what the
-        second takes.
+        For (first call, second call): the place, among the arguments of the second, of what the
+        first writes; the call that replaces both; and a function that makes its arguments from what
+        the first reads, what it writes, and what the second takes.
     kept : sequence of arrays
-        What somebody reads when the tape has run.
+        Arrays that somebody reads after the tape has run.
     """
     calls: list[tuple] = list(tape.calls)
-    users: dict[int, list[int]] = {}  # of each piece of memory: the places of the calls
+    users: dict[int, list[int]] = {}  # for each piece of memory, the places of the calls
     for place, (_, args) in enumerate(calls):
         for memory in {id(_memory(arg)) for arg in args if isinstance(arg, np.ndarray)}:
             users.setdefault(memory, []).append(place)
@@ -50,7 +50,7 @@ def fuse(tape: Tape, pairs: Pairs, kept: Sequence[np.ndarray] = ()) -> Tape:
         if shared != [place] or not whole or changed:
             continue
         args = arguments(operands, middle, later)
-        with suppress(ValueError):  # an output that is, or overlaps, what `both` goes on to read
+        with suppress(ValueError):  # an output overlaps what `both` still has to read
             both.signature.explain(both.__name__, args)
             calls[at], calls[then] = (None, ()), (both, args)
     result = Tape(tape.stop)
@@ -59,7 +59,7 @@ def fuse(tape: Tape, pairs: Pairs, kept: Sequence[np.ndarray] = ()) -> Tape:
 
 
 def _memory(array):
-    """What owns the memory of an array."""
+    """The object that owns the memory of an array."""
     while isinstance(array, np.ndarray) and array.base is not None:
         array = array.base
     return array

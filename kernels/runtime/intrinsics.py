@@ -96,8 +96,8 @@ def trampoline(typingctx, core, args):
     """Address of a function `(data, start, stop, scratch)` that calls `core`.
 
     It calls `core(*args, start, stop)`, or `core(*args, start, stop, scratch)`, with the args that
-    `data` points to: a C compiler makes the same of the body of an OpenMP loop. For a `pointer` the
-    core gets the number that it points to. Of `args` only the types count.
+    `data` points to. (A C compiler turns the body of an OpenMP loop into such a function.) For a
+    `pointer` the core gets the number that it points to. Only the types of `args` count.
     """
     kinds = [kind.dtype if isinstance(kind, types.CPointer) else kind for kind in args.types]
     more = 3 if takes_scratch(core.dispatcher.py_func) else 2
@@ -120,7 +120,7 @@ def trampoline(typingctx, core, args):
         status, _ = context.call_internal_no_propagate(
             inner, result.fndesc, call, [*unpacked, *rest[:more]]
         )
-        if numba.config.BOUNDSCHECK:  # an index outside is an exception there, which nobody hears
+        if numba.config.BOUNDSCHECK:  # an index out of range raises there, which nobody hears
             with inner.if_then(status.is_error, likely=False):
                 inner.call(module.declare_intrinsic("llvm.trap", (), _TRAP), [])
         inner.ret_void()
@@ -132,8 +132,8 @@ def trampoline(typingctx, core, args):
 def _unowned(context, builder, kinds, values):
     """A tuple whose arrays hold no reference to their memory.
 
-    Who copies them does not count references, and may outlive numba's handles of them. The caller
-    keeps the memory.
+    The code that copies them does not count references, and may outlive numba's handles of the
+    arrays. The caller keeps the memory alive.
     """
     for place, kind in enumerate(kinds.types):
         if isinstance(kind, types.Array):

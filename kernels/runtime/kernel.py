@@ -5,10 +5,10 @@
 
 The function below the decorator is the kernel's serial core. It computes the units `start ..
 stop-1` of its output, allocates nothing and touches no Python object; other compiled code may call
-it as `bias_fprop.core`. One with a last parameter `scratch` gets the address of SCRATCH bytes to
-use as it likes. The decorator replaces the function by a `Kernel` of the same name. That checks the
-arguments, so that the core stays inside its arrays, and shares the units out over the threads, some
-at a time (a piece).
+it as `bias_fprop.core`. A core whose last parameter is `scratch` gets the address of SCRATCH bytes
+to use as it likes. The decorator replaces the function by a `Kernel` of the same name. The `Kernel`
+checks the arguments, so that the core stays inside its arrays. Then it shares the units out over
+the threads, some at a time (a piece).
 """
 
 import functools
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from jitprop.kernels.compiler.cache import KernelCache
 from jitprop.kernels.compiler.checks import PLAIN, PREDICATES, Signature, is_number
 from jitprop.kernels.compiler.inline import inline
 from jitprop.kernels.compiler.jit import DISABLED, compiled, fetch
@@ -58,7 +59,7 @@ def elements(*args):
 
 
 def _number(value):
-    """A number as kernels take it; what is none stays, for them to refuse."""
+    """A number in the form that kernels take. Anything else stays, and they refuse it."""
     if is_number(value):
         try:
             return np.asarray(value, np.float64)
@@ -70,8 +71,8 @@ def _number(value):
 class Shared:
     """A serial core `core(*args, start, stop, scratch)` that several kernels run.
 
-    It is compiled once for each dtype, apart from them. They find it by its address in the
-    mailbox, in one slot for float32 and the next for float64.
+    It is compiled once for each dtype, apart from the kernels. They find its address in the
+    mailbox: one slot for float32, the next for float64.
 
     Parameters
     ----------
@@ -154,8 +155,9 @@ class Kernel:
 
     def missing(self, kinds) -> bool:
         """Whether `compile` would have to compile, and leave something in the cache."""
-        kinds = *[types.int64] * 3, *kinds
-        return kinds not in self.entry.overloads and self.entry._cache.missing(kinds)
+        kinds, cache = (*[types.int64] * 3, *kinds), self.entry._cache
+        kept = isinstance(cache, KernelCache)  # a kernel of a person's own is not
+        return kept and kinds not in self.entry.overloads and cache.missing(kinds)
 
     def __call__(self, *args, **named) -> None:
         if named:
@@ -197,7 +199,7 @@ class Kernel:
         return self.__qualname__
 
     def run_plain(self, args) -> None:
-        """Without the compiler: the core, interpreted, in one piece."""
+        """Run the core without the compiler, interpreted, in one piece."""
         numbers = [float(arg) if place in self.numbers else arg for place, arg in enumerate(args)]
         scratch = (0,) if takes_scratch(self.core) else ()
         with np.errstate(all="ignore"):  # compiled code is silent, too
@@ -216,10 +218,10 @@ def kernel(
     units : compiled function
         Takes the arguments, returns (number of units, units per piece).
     inplace : str
-        Names of inputs, separated by spaces, that may be the very array of an output.
+        Names of inputs, separated by spaces, that may be the same array as an output.
     shared : Shared or None
-        Computes the kernel; the function below the decorator then takes the kernel's arguments
-        alone and returns those of the shared core.
+        The core that computes the kernel. The function below the decorator then takes only the
+        kernel's arguments, and returns those of the shared core.
     """
 
     def decorate(source: Callable) -> Kernel:

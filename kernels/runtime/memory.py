@@ -14,12 +14,12 @@ LINE = 64  # bytes
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> np.ndarray:
-    """Return an array as `np.zeros` does, which begins where a cache line does.
+    """Return an array of zeros that begins where a cache line does.
 
     Raises
     ------
     TypeError
-        `shape` is no tuple of sizes, or the dtype is none of numbers.
+        `shape` is not a tuple of sizes, or `dtype` is not one of numbers.
     """
     dtype = np.dtype(dtype)
     if not isinstance(shape, tuple) or not all(hasattr(n, "__index__") and n >= 0 for n in shape):

@@ -7,11 +7,11 @@
 The first run compiles missing kernels, and makes a record of each call. It holds the address of the
 kernel's trampoline (a small compiled function that loads the arguments from memory and calls the
 core), the number of units, and a copy of the arguments: addresses and sizes. So one loop, compiled
-once, runs any network, and what it runs are the very cores that the calls would have run. Arrays
-are read and written where they are at the time of the run; a number given as a float64 array of no
-dimensions is read then, too. CUDA graphs work this way ("stream capture"). The caller may have
-changed labels or indices since. So their range is checked before each job; where one is out of
-range, `run` stops and raises ValueError.
+once, runs any network, and it runs the same cores as the calls themselves. A run reads and writes
+the arrays as they are at that time, and reads a number given as a float64 array of no dimensions.
+CUDA graphs work this way ("stream capture"). The caller may have changed labels or indices since
+the recording. So `run` checks their range before each job; if one is out of range, it stops and
+raises ValueError.
 
 `Tape.jobs` puts calls that stand close together into one job if none of them reads or writes what
 another writes. The threads share out all calls of a job. Only at its end does the caller wait for
@@ -38,8 +38,8 @@ class Tape:
     Parameters
     ----------
     stop : array of int64, or None
-        Its first number is 0 when a run begins; a run ends after the recorded call that makes it
-        another.
+        Its first number is 0 when a run begins. The run ends after a recorded call that changes
+        it.
     """
 
     def __init__(self, stop: np.ndarray | None = None) -> None:
@@ -52,8 +52,8 @@ class Tape:
         if not self.stop.flags.aligned:
             raise ValueError("stop is not aligned in memory; pass a copy")
         self.calls: list[tuple] = []
-        # The calls in the order in which they run, which keeps their arrays alive; where each is
-        # written down; the addresses that `replay` takes; where it leaves what is wrong.
+        # The calls in the order in which they run (this keeps their arrays alive); their records;
+        # the addresses that `replay` takes; the array where it reports what is wrong.
         none = np.zeros(1, np.int64)
         self._written: _Written = [], none, [none.ctypes.data] * 3, none
 
@@ -82,7 +82,7 @@ class Tape:
         times : int
             0 or more.
         alone : bool
-            Whether this thread does without the others; the results are the same bits.
+            Whether only this thread computes; the bits are the same.
 
         Returns
         -------
@@ -92,8 +92,8 @@ class Tape:
         Raises
         ------
         ValueError
-            The labels or indices of a call are out of range by now: neither it nor any call after
-            it is run. Or `times` is out of range.
+            The labels or indices of a call are out of range by now: that call and all after it
+            are not run. Or `times` is out of range.
         RuntimeError
             A tape is recording.
         """
@@ -117,7 +117,7 @@ class Tape:
         return done
 
     def _run_plain(self, times: int) -> int:
-        """What `replay` does, without the compiler."""
+        """Do without the compiler what `replay` does."""
         jobs = self.jobs()
         for time in range(times):
             for job in jobs:
@@ -130,7 +130,7 @@ class Tape:
         return times
 
     def _write_records(self) -> None:
-        """Compile what is still to be compiled, and write the records."""
+        """Compile kernels that are not compiled yet, and write the records."""
         records = np.zeros((len(self.calls), RECORD // 8), np.int64)
         jobs = self.jobs()
         calls = [call for job in jobs for call in job]
@@ -143,18 +143,19 @@ class Tape:
             at += len(job)
         wrong = np.zeros(1, np.int64)
         addresses = [array.ctypes.data for array in (records, self.stop, wrong)]
-        # Whole: an error or Ctrl-C leaves none half written.
+        # All at once: an error or Ctrl-C leaves nothing half written.
         self._written = calls, records, addresses, wrong
 
     def jobs(self) -> list[list[tuple]]:
         """Return the calls in groups. The calls of one group may run at the same time.
 
-        A call joins one of the last two groups, the first of them that it may: where it collides
-        with no call there or behind. Nothing moves across a call that writes to `stop`.
+        A call joins one of the last two groups: the earlier one if it collides with no call in
+        both, the later one if it collides with no call there. Else it begins a group. Nothing
+        moves across a call that writes to `stop`.
         """
         jobs: list[list[tuple]] = []
         spans: list[list[list[_Span]]] = []  # of the calls in these groups
-        closed = 0  # groups that nothing joins any more, since the run may end behind them
+        closed = 0  # groups that no call joins any more, since the run may end after them
         for call in self.calls:
             ends, own = writes(call, self.stop), _spans(call)
             place = len(jobs)
@@ -175,7 +176,7 @@ class Tape:
 
 
 def _times(given) -> int:
-    """Return a number of times, which is not a plain one."""
+    """Return a number of times as an int; raise ValueError for anything else."""
     if isinstance(given, (bool, np.ndarray)) or not hasattr(given, "__index__") or given < 0:
         raise ValueError(f"times is {given!r}, expected an integer of at least 0")
     return index(given)

@@ -2,21 +2,24 @@
 
 A kernel's serial core computes the units `start .. stop-1` of its output. `parallel` cuts
 `0 .. n-1` into pieces of `grain` units. Each thread gets an equal share of them, always the same
-one: so it finds in its caches what it wrote there a kernel before. (On two Zen 4 cores a step of
-mlp200 at batch 100 takes 408 us; 785 us if whoever comes first takes the next piece.) A thread that
-is done helps the others: pieces are claimed with atomic counters. Every unit is computed alone, by
-the same code, so who computes it cannot change a bit of the result.
+one, so it finds in its caches what it wrote during the kernel before. (On two Zen 4 cores a step of
+mlp200 at batch 100 takes 408 us; 785 us if each thread simply takes the next piece.) A thread that
+is done helps the others: threads claim pieces with atomic counters. Every unit is computed alone,
+by the same code, so the bits do not depend on the thread.
 
 Threads share out one *job* at a time: one call of a kernel, or several that do not wait for each
 other. Only at its end does one thread wait for another.
 
-Each thread has scratch memory of its own, whose address it hands to the cores that ask for it: a
-stack may have less room, by `ulimit -s` or `threading.stack_size`.
+Each thread has scratch memory of its own, and hands its address to the cores that ask for it. A
+stack may be too small: `ulimit -s` or `threading.stack_size` may limit it.
 
-Why not `prange`: a launch costs a fraction of a microsecond here, since workers wait by reading
-memory before they fall asleep; one worker that is late or descheduled only claims fewer pieces; a
-forked child simply has no workers (GNU OpenMP aborts there); two Python threads may call kernels
-at once (numba's own pool aborts there); and a kernel needs no more than a trampoline of its own.
+Why not `prange`? Here
+
+- a launch costs a fraction of a microsecond, since workers read memory before they fall asleep;
+- a worker that is late or descheduled only claims fewer pieces;
+- a forked child simply has no workers (GNU OpenMP aborts there);
+- two Python threads may call kernels at once (numba's own pool aborts there);
+- a kernel needs nothing but a trampoline of its own.
 
 The workers and the callers meet in the *mailbox*, one int64 array. Its slots lie a cache line
 apart. Compiled code reads and writes them with sequentially consistent atomics.
@@ -56,27 +59,28 @@ JOB = 0 * LINE  # number of the open job; 0: none
 CALLS = 1 * LINE  # the open job: address of the first call's record,
 LENGTH = 2 * LINE  # number of calls
 ACTIVE = 3 * LINE  # workers that may be looking at the open job
-BUSY = 4 * LINE  # 1 while some thread has a job open,
-TAKEN = BUSY + 1  # and here if that is `take`, which stops the workers
+BUSY = 4 * LINE  # 1 while some thread has a job open
+TAKEN = BUSY + 1  # 1 if that is `take`, which stops the workers
 WORKERS = 5 * LINE  # number of workers
 COUNT = 6 * LINE  # number of jobs so far
-SHIFT = 7 * LINE  # number of the workers' shift: those of another return
+SHIFT = 7 * LINE  # number of the workers' shift: workers of another shift leave
 SHARES = 8 * LINE  # the open job: into how many shares it is cut
 CONTROL = 9 * LINE  # the slots before this are 0 in a forked child; those from here on stay
 SUBMIT = 9 * LINE  # address of the trampoline of `submit`
 SHARED = 9 * LINE + 2  # addresses of trampolines that several kernels share
-# For each thread a line, and there for each call of the open job: the first piece of its share that
-# nobody claimed.
+# A line for each thread. It holds, for each call of the open job, the first piece of the thread's
+# share that nobody has claimed.
 NEXT = 11 * LINE
 THREADS = 1024  # at most
 SLOTS = NEXT + THREADS * LINE
 
-MOST_CALLS = LINE  # of a job
-FUNCTION, DATA, UNITS, GRAIN = range(4)  # of a record: trampoline, where its arguments are, units,
-CHECK = 4  # units per piece, trampoline that looks at values in the caller's memory, or 0,
-TOGETHER = 5  # number of calls in the job that this one begins
+MOST_CALLS = LINE  # in a job
+# A record holds the trampoline, the address of its arguments, units, and units per piece.
+FUNCTION, DATA, UNITS, GRAIN = range(4)
+CHECK = 4  # trampoline that looks at values in the caller's memory, or 0
+TOGETHER = 5  # number of calls in the job that this record begins
 
-SCRATCH = 2**20  # bytes of each thread's scratch memory; the system gives what is used of it
+SCRATCH = 2**20  # bytes of each thread's scratch memory; the system provides only those in use
 
 SPINS = 64  # reads before the first yield: a piece of work is often shorter than a system call
 YIELDS = 1000  # yields before the first nap, 0.2 to 0.5 ms: the gap between two kernels in Python
@@ -90,7 +94,7 @@ _usleep = types.ExternalFunction("usleep", types.int32(types.uint32))
 
 @inline
 def _share(count, share, shares):
-    """First of `count` pieces that belong to a share."""
+    """First of those of `count` pieces that belong to a share."""
     return count * share // shares
 
 
@@ -104,11 +108,11 @@ def _pieces(record):
 def _claim(mailbox, thread, scratch):
     """Compute pieces of the open job until none is left.
 
-    First this thread's shares, which it had in the job before and has in its caches, then what
-    others have not come to.
+    First this thread's own share: it had the same one in the job before, so it is in its caches.
+    Then pieces that the other threads have not reached.
     """
     records, count = peek(mailbox, CALLS), peek(mailbox, LENGTH)
-    shares = peek(mailbox, SHARES)  # not the workers that are left, should they be leaving
+    shares = peek(mailbox, SHARES)  # not WORKERS: some may be leaving
     for turn in range(shares):
         owner = (thread + turn) % shares
         for place in range(count):
@@ -127,8 +131,8 @@ def _claim(mailbox, thread, scratch):
 def parallel(mailbox, records, count, scratch):
     """Run `count` calls that do not wait for each other, recorded from the address `records` on.
 
-    One after another, each in one piece, where there are no workers, nothing to share, or a job is
-    open already.
+    They run one after another, each in one piece, if there are no workers, if there is nothing to
+    share, or if a job is open already.
     """
     several = False
     for record in range(records, records + count * RECORD, RECORD):
@@ -160,8 +164,9 @@ def parallel(mailbox, records, count, scratch):
 def submit(mailbox, record, function, check, units, grain, data, size, start, stop, scratch):
     """Run a trampoline for its units, or write down what `replay` needs to do so.
 
-    It writes to the address `record`, if that is not 0. Every kernel ends here, by the address in
-    the mailbox. `data` is the address of the arguments, `size` how many int64 they take.
+    If the address `record` is not 0, it writes there. Every kernel ends here: it finds the address
+    of this function in the mailbox. `data` is the address of the arguments, `size` how many int64
+    they take.
     """
     if record == 0:
         parallel(mailbox, on_stack((function, data, units, grain)), 1, scratch)
@@ -181,10 +186,10 @@ def _address_of_submit():
 def replay(mailbox, count, times, records, stop, wrong, scratch):
     """Run `count` records, job after job, `times` times; return how often they were run.
 
-    `records` is the address of the first. It ends early in two cases. After a job, the number at
-    the address `stop` is not 0. Or a label or an index of the next job is out of range, since the
-    caller has changed it: then the number at the address `wrong`, 0 before, becomes that record's
-    number, counted from 1. (No call of a job writes what another reads.)
+    `records` is the address of the first. The function ends early in two cases. After a job, the
+    number at the address `stop` is not 0. Or a label or an index of the next job is out of range,
+    because the caller has changed it. Then the number at the address `wrong`, 0 before, becomes
+    that record's number, counted from 1. (No call of a job writes what another reads.)
     """
     end = records + count * RECORD
     for time in range(times):
@@ -206,7 +211,7 @@ def replay(mailbox, count, times, records, stop, wrong, scratch):
 
 @compiled(f"{PACKAGE}.serve", types.void(*[types.int64] * 4))
 def serve(mailbox, thread, shift, scratch):
-    """A worker: help with each job as it opens, and sleep longer the longer none does."""
+    """A worker: help with each job. While none opens, sleep longer and longer."""
     seen = 0
     waited = 0
     while peek(mailbox, SHIFT) == shift:
@@ -228,7 +233,7 @@ def serve(mailbox, thread, shift, scratch):
 
 @compiled(f"{PACKAGE}.take", types.void(types.int64))
 def take(mailbox):
-    """Wait until no job is open; none opens from now on, callers compute alone."""
+    """Wait until no job is open. From then on none opens, and callers compute alone."""
     if peek(mailbox, TAKEN) == 0:
         while swap(mailbox, BUSY, 1) == 1:
             _sched_yield()
@@ -243,8 +248,8 @@ def scratch_memory():
 class Pool:
     """The worker threads of this process, started when the first kernel runs.
 
-    An exception such as KeyboardInterrupt may end any line here. Then nothing counts as started;
-    whoever calls a kernel next dismisses what there is and starts anew.
+    An exception such as KeyboardInterrupt may end any line here. Then nothing counts as started:
+    the next call of a kernel dismisses the workers that there are, and starts anew.
     """
 
     def __init__(self):
@@ -270,7 +275,7 @@ class Pool:
         apart(self._resize, threads)
 
     def close(self):
-        """End: what is begun is done, workers leave, and none will come."""
+        """End: finish what has begun, dismiss the workers, and never start any again."""
         apart(self._close)
 
     def _start(self):
@@ -299,7 +304,7 @@ class Pool:
     def _hire(self, count):
         """Start workers; return whether the system has so many threads.
 
-        If not, none is left: the last of them would take the memory that the work itself needs.
+        If not, it keeps none: the last of them would take the memory that the work itself needs.
         """
         shift = int(self.mailbox[SHIFT])
         try:
@@ -327,7 +332,7 @@ class Pool:
 
     def _dismiss(self):
         self.mailbox[WORKERS] = 0
-        self.mailbox[SHIFT] += 1  # a job that is open now ends without those who leave
+        self.mailbox[SHIFT] += 1  # a job that is open now ends without those that leave
         workers, self.workers = self.workers, []
         for worker in workers:
             if worker.ident is not None:  # else it was never begun, or sees at once that it is late
@@ -341,10 +346,10 @@ class Pool:
 
 
 class _Here(threading.local):
-    """What belongs to the thread that looks at it.
+    """What belongs to the calling thread.
 
-    `tape` is where its kernel calls go instead of being run, or None; `scratch` the address of its
-    scratch memory.
+    `tape` takes its kernel calls instead of running them, or is None. `scratch` is the address of
+    its scratch memory.
     """
 
     def __init__(self):
@@ -368,7 +373,7 @@ def set_num_threads(threads: int) -> None:
     Raises
     ------
     ValueError
-        `threads` is no integer of at least 1.
+        `threads` is not an integer of at least 1.
     """
     if isinstance(threads, bool) or not hasattr(threads, "__index__") or index(threads) < 1:
         raise ValueError(f"threads is {threads!r}, expected an integer of at least 1")
