@@ -37,6 +37,7 @@ SMALLEST = 0.03  # of the longer side of a picture; a smaller digit is none
 FINE = 100  # pixels of the longer side of a digit, of which 20 are made
 DECIDED = 0.8  # of the lightness of ink, above which there is no doubt
 LONG = 5  # times as wide as high, and more: not digits that touch
+LINE = 0.05  # of a side of a picture: what crosses all of the other, and is thinner, is a line
 DASH = 10  # times as wide as high: no digit
 OUTSTANDING = 0.7  # of what is around ink, at least, is lighter by a third of it
 BELOW, ABOVE = 0.1, 0.3  # of the height, between two halves, and between a bar and the rest
@@ -186,7 +187,7 @@ def _shapes(grey: Array, lighter: bool) -> list[Shape]:
     groups = [
         group
         for group in _joined(groups)
-        if _is_large(group[1], smallest) and _stands_out(picture, labels, *group)
+        if _may_be_one(group[1], grey.shape, smallest) and _stands_out(picture, labels, *group)
     ]
     return [
         _shape(picture.share, labels, *groups[i]) for i in _in_order([box for _, box in groups])
@@ -198,9 +199,15 @@ def _box_of(place: tuple[slice, slice]) -> Box:
     return columns.start, rows.start, columns.stop, rows.stop
 
 
-def _is_large(box: Box, smallest: float) -> bool:
-    width, height = box[2] - box[0], box[3] - box[1]
-    return max(width, height) >= smallest and width <= DASH * height
+def _may_be_one(box: Box, shape: tuple[int, ...], smallest: float) -> bool:
+    """Whether a digit may have that box: not dust, a dash, or what is left of a printed line."""
+    sides = width, height = box[2] - box[0], box[3] - box[1]
+    columns_and_rows = shape[::-1]
+    crosses = any(
+        sides[i] == columns_and_rows[i] and sides[1 - i] < LINE * columns_and_rows[1 - i]
+        for i in (0, 1)
+    )
+    return max(sides) >= smallest and width <= DASH * height and not crosses
 
 
 def _stands_out(picture: Ink, labels: Array, members: list[int], box: Box) -> bool:
