@@ -1,6 +1,7 @@
 """jitprop/web/runs.py: trainings in threads are those of the library."""
 
 import base64
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -84,6 +85,25 @@ def test_one_run_stops_the_other_goes_on(page):
     for name in "AB":
         assert page.post(f"runs/{name}/stop")[1]["state"] == "stopped"
     assert page.get("api/models")[1]["runs"] == ["A", "B"]
+
+
+def test_who_stops_a_run_that_another_starts_waits_for_it(mnist, monkeypatch):
+    """Two tabs at once: a thread that has not started yet cannot be waited for."""
+    run = Run({**ASKED, "pause": 2, "epochs": 1000}, mnist)
+    answers = []
+    other = Thread(target=lambda: answers.append(run.stop()))
+
+    class Late(Thread):
+        def start(self):
+            other.start()
+            other.join(0.1)
+            super().start()
+
+    monkeypatch.setattr(runs.threading, "Thread", Late)
+    run.go()
+    monkeypatch.undo()
+    other.join()
+    assert (answers, run.state) == ([None], "stopped")
 
 
 def test_a_rate_too_high_is_told(mnist):

@@ -167,17 +167,18 @@ class Run:
         with self._lock:
             if self.state in ("running", "done", "failed"):
                 return
-            before, self._thread = self._thread, threading.Thread(target=self._train, daemon=True)
+            if self._thread:
+                self._thread.join()  # it has told its state, and ends
+            self._thread = threading.Thread(target=self._train, daemon=True)
             self.state, self._watched = "running", monotonic()
-            if before:
-                before.join()
             self._stop.clear()
             self._thread.start()
 
     def stop(self) -> None:
         """End between two steps, and wait for that; `go` goes on."""
-        self._stop.set()
-        thread = self._thread
+        with self._lock:  # not while `go` starts the thread
+            self._stop.set()
+            thread = self._thread
         if thread:
             thread.join()
 
