@@ -281,6 +281,31 @@ def test_loading_keeps_a_request_waiting(page, monkeypatch):
     behind.stop()
 
 
+def test_what_cannot_be_loaded_is_one_line_and_ends():
+    """Requests that wait meanwhile do not keep the process."""
+    script = (
+        "import sys, threading, urllib.request\n"
+        "from jitprop.cli import as_program, serve\n"
+        "from jitprop.web import server\n"
+        "def load(room, given):\n"
+        "    wait, waits = room._open.wait, threading.Event()\n"
+        "    room._open.wait = lambda most: (waits.set(), wait(most))[1]\n"
+        "    ask = (servers[0].address + 'api/models',)\n"
+        "    threading.Thread(target=urllib.request.urlopen, args=ask, daemon=True).start()\n"
+        "    waits.wait()\n"
+        "    raise ValueError('no such data')\n"
+        "threading.excepthook = lambda how: None\n"
+        "servers, serve.load = [], load\n"
+        "start = server.Server.start\n"
+        "server.Server.start = lambda self: (servers.append(self), start(self))\n"
+        "as_program(lambda: serve.main(['--no-browser']))\n"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    said = "jitprop serve: error: cannot load what the page shows: no such data\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="memory as Linux tells it")
 @pytest.mark.ci
 def test_a_thousand_requests_of_twenty_clients(digit):
