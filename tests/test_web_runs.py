@@ -106,6 +106,15 @@ def test_who_stops_a_run_that_another_starts_waits_for_it(mnist, monkeypatch):
     assert (answers, run.state) == ([None], "stopped")
 
 
+def test_a_network_that_memory_cannot_hold_is_told(page, monkeypatch):
+    def full(*args, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(runs, "mlp", full)
+    found = page.post("runs/A/start", **ASKED)
+    assert found == (503, {"error": "there is not enough memory for that"})
+
+
 def test_a_rate_too_high_is_told(mnist):
     run = Run({**ASKED, "rate": 1e30, "hidden": [8, 8], "activation": "relu"}, mnist)
     run.go()

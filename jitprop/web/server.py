@@ -217,6 +217,8 @@ def _made_clear() -> Iterator[None]:
         yield
     except NotReadyError as error:
         raise HTTPException(503, str(error)) from None
+    except MemoryError:
+        raise HTTPException(503, "there is not enough memory for that") from None
     except (ValueError, TypeError) as error:
         raise HTTPException(getattr(error, "status", 400), str(error)) from None
 
