@@ -84,6 +84,17 @@ def test_hosts(bound, host, own):
     assert server.Door(None, Room(), bound, 80)._is_own(host) is own
 
 
+@pytest.mark.parametrize("spelling", ["0", "0.0"])
+def test_all_addresses_spelled_otherwise(spelling, page, monkeypatch):
+    monkeypatch.setattr(server, "_reachable", lambda host: {"0.0.0.0": "127.0.0.1"}[host])
+    behind = server.Server(page.room, spelling)
+    behind.start()
+    asking = Asking(behind, page.room)
+    headers = {"Host": f"192.168.1.7:{behind.port}"}
+    assert asking.raw("GET", f"/{page.room.token}/", headers=headers)[0] == 200
+    behind.stop()
+
+
 def test_files_of_the_page(page):
     for path in server.STATIC.iterdir():
         status, text, headers = page.raw("GET", f"/{page.room.token}/{path.name}")

@@ -159,7 +159,9 @@ class Server:
         except OSError:
             self._socket.close()
             raise
-        self.port = self._socket.getsockname()[1]
+        bound, self.port = self._socket.getsockname()[:2]
+        if bound in ("0.0.0.0", "::"):
+            host = bound  # which has other spellings, too, such as 0
         shown = _reachable(host)
         self.address = f"http://{f'[{shown}]' if ':' in shown else shown}:{self.port}/{room.token}/"
         config = uvicorn.Config(
