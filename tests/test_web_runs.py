@@ -115,6 +115,15 @@ def test_a_network_that_memory_cannot_hold_is_told(page, monkeypatch):
     assert found == (503, {"error": "there is not enough memory for that"})
 
 
+def test_after_a_mistake_a_run_is_not_left_running(mnist, monkeypatch):
+    run = Run(ASKED, mnist)
+    monkeypatch.setattr(run.training, "run", {}.popitem)
+    run.state = "running"
+    with pytest.raises(KeyError):
+        run._train()
+    assert (run.state, "made a mistake" in run.told()["why"]) == ("failed", True)
+
+
 def test_a_rate_too_high_is_told(mnist):
     run = Run({**ASKED, "rate": 1e30, "hidden": [8, 8], "activation": "relu"}, mnist)
     run.go()

@@ -203,18 +203,20 @@ class Run:
             }
 
     def _train(self) -> None:
-        state, why = "done", ""
+        state, why = "failed", "the page's server made a mistake: the terminal tells which"
         try:
             self.training.run()
+            state, why = "done", ""
         except Stopped as stopped:
             state, why = "stopped", str(stopped)
         except DivergedError as error:
             state, why = "failed", f"{error}: the rate is too high"
         except MemoryError:
             state, why = "failed", "there is not enough memory"
-        with self._lock:
-            self.state, self._why = state, why
-            self._weights = self._picture()
+        finally:
+            with self._lock:
+                self.state, self._why = state, why
+                self._weights = self._picture()
 
     def _on_batch(self, epoch: int, batch: int, loss: float) -> None:
         history = self.training.arrays()["epoch.history"]
