@@ -303,6 +303,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in args.records:
             run(name, args.seeds, args.out / "records.csv", args.folder)
     else:
+        if not (args.out / "records.csv").is_file():
+            parser.error(f"argument --out: {args.out}: no runs there yet")
         table(args.out / "records.csv", PAGE)
     return 0
 

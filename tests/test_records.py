@@ -95,6 +95,9 @@ def test_what_makes_no_sense_is_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
         records.main(["--out", str(tmp_path / "none"), "run", "errors50"])
     assert "none: no such folder" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        records.main(["--out", str(tmp_path), "table"])
+    assert "no runs there yet" in capsys.readouterr().err
 
 
 def test_how_certain_a_mean_is():
