@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 
 import jitprop
+from jitprop.cli.values import integer
 from perf import machine, report
 from perf.figures import KEPT, ROOT
 
@@ -102,11 +103,13 @@ def append(path: Path, columns: Sequence[str], line: dict[str, object]) -> None:
 
 
 def train(arguments: Sequence[str]) -> dict[str, Any]:
-    """Run train.py; return its metrics."""
+    """Run train.py; return its metrics. Where it fails, it has said why, and this ends, too."""
     with tempfile.TemporaryDirectory() as folder:
         metrics = Path(folder) / "metrics.json"
         command = [sys.executable, "train.py", *arguments, "--quiet", "--metrics", str(metrics)]
-        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        code = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL).returncode
+        if code or not metrics.exists():  # --help and the like write none
+            sys.exit(code or f"train.py {' '.join(arguments)}: trained nothing")
         return json.loads(metrics.read_text())
 
 
@@ -273,12 +276,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parts = parser.add_subparsers(dest="what", required=True)
     part = parts.add_parser("sweep")
     part.add_argument("settings", nargs="+", metavar="ARGUMENTS", help="of train.py, in quotes")
-    part.add_argument("--seeds", type=int, default=1, metavar="N")
+    part.add_argument("--seeds", type=integer(1), default=1, metavar="N")
     part = parts.add_parser("run")
     part.add_argument(
         "records", nargs="+", choices=RECORDS, metavar="RECORD", help=", ".join(RECORDS)
     )
-    part.add_argument("--seeds", type=int, default=0, metavar="N", help="default: the record's")
+    part.add_argument(
+        "--seeds", type=integer(0), default=0, metavar="N", help="default: the record's"
+    )
     part.add_argument(
         "--folder",
         type=Path,
@@ -287,6 +292,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parts.add_parser("table")
     args = parser.parse_args(arguments)
+    if not args.out.is_dir():
+        parser.error(f"argument --out: {args.out}: no such folder")
     if args.what == "sweep":
         lines = sys.stdin if args.settings == ["-"] else args.settings
         settings = (line.strip() for line in lines)
@@ -296,6 +303,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in args.records:
             run(name, args.seeds, args.out / "records.csv", args.folder)
     else:
+        if not (args.out / "records.csv").is_file():
+            parser.error(f"argument --out: {args.out}: no runs there yet")
         table(args.out / "records.csv", PAGE)
     return 0
 

@@ -3,6 +3,7 @@
 import csv
 import re
 import shlex
+import subprocess
 
 import numpy as np
 import pytest
@@ -75,6 +76,28 @@ def test_sweeps_look_at_no_test_image(trained, tmp_path, capsys):
     ]
     assert {line["held_out_errors"] for line in lines(path)} == {"7"}
     assert "test" not in path.read_text()
+
+
+@pytest.mark.parametrize(("code", "end"), [(2, 2), (0, "train.py --lr x: trained nothing")])
+def test_where_train_fails_this_ends_with_its_code(monkeypatch, code, end):
+    run = lambda command, **how: subprocess.CompletedProcess(command, code)  # noqa: E731
+    monkeypatch.setattr(records.subprocess, "run", run)
+    with pytest.raises(SystemExit) as stop:
+        records.train(["--lr", "x"])
+    assert stop.value.code == end
+
+
+def test_what_makes_no_sense_is_refused(tmp_path, capsys):
+    for words in (["sweep", "--seeds", "0", "x"], ["run", "errors50", "--seeds", "-1"]):
+        with pytest.raises(SystemExit):
+            records.main(words)
+        assert "expected an integer of at least" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        records.main(["--out", str(tmp_path / "none"), "run", "errors50"])
+    assert "none: no such folder" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        records.main(["--out", str(tmp_path), "table"])
+    assert "no runs there yet" in capsys.readouterr().err
 
 
 def test_how_certain_a_mean_is():

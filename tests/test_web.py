@@ -84,6 +84,17 @@ def test_hosts(bound, host, own):
     assert server.Door(None, Room(), bound, 80)._is_own(host) is own
 
 
+@pytest.mark.parametrize("spelling", ["0", "0.0"])
+def test_all_addresses_spelled_otherwise(spelling, page, monkeypatch):
+    monkeypatch.setattr(server, "_reachable", lambda host: {"0.0.0.0": "127.0.0.1"}[host])
+    behind = server.Server(page.room, spelling)
+    behind.start()
+    asking = Asking(behind, page.room)
+    headers = {"Host": f"192.168.1.7:{behind.port}"}
+    assert asking.raw("GET", f"/{page.room.token}/", headers=headers)[0] == 200
+    behind.stop()
+
+
 def test_files_of_the_page(page):
     for path in server.STATIC.iterdir():
         status, text, headers = page.raw("GET", f"/{page.room.token}/{path.name}")
@@ -279,6 +290,31 @@ def test_loading_keeps_a_request_waiting(page, monkeypatch):
     threading.Thread(target=lambda: room.open(page.room.models, page.room.runs)).start()
     assert asking.get("api/models")[0] == 200
     behind.stop()
+
+
+def test_what_cannot_be_loaded_is_one_line_and_ends():
+    """Requests that wait meanwhile do not keep the process."""
+    script = (
+        "import sys, threading, urllib.request\n"
+        "from jitprop.cli import as_program, serve\n"
+        "from jitprop.web import server\n"
+        "def load(room, given):\n"
+        "    wait, waits = room._open.wait, threading.Event()\n"
+        "    room._open.wait = lambda most: (waits.set(), wait(most))[1]\n"
+        "    ask = (servers[0].address + 'api/models',)\n"
+        "    threading.Thread(target=urllib.request.urlopen, args=ask, daemon=True).start()\n"
+        "    waits.wait()\n"
+        "    raise ValueError('no such data')\n"
+        "threading.excepthook = lambda how: None\n"
+        "servers, serve.load = [], load\n"
+        "start = server.Server.start\n"
+        "server.Server.start = lambda self: (servers.append(self), start(self))\n"
+        "as_program(lambda: serve.main(['--no-browser']))\n"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    said = "jitprop serve: error: cannot load what the page shows: no such data\n"
+    assert (done.returncode, done.stderr) == (1, said)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="memory as Linux tells it")

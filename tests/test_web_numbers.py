@@ -5,7 +5,18 @@ import pytest
 from asking import MODEL, Model, coded, digit, mnist, page
 
 import jitprop
-from jitprop import Graph, Input, Linear, ReLU, Sequential, Softmax, SoftmaxCrossEntropy, Tanh
+from jitprop import (
+    Add,
+    Graph,
+    Input,
+    Linear,
+    ReLU,
+    Sequential,
+    Softmax,
+    SoftmaxCrossEntropy,
+    Split,
+    Tanh,
+)  # fmt: skip
 from jitprop.data.pieces import normalise
 from jitprop.web import checking
 
@@ -146,6 +157,18 @@ def test_the_check_passes_everywhere(small, digit):
             told = checking.check(small, digit, 1, place["step"], by["name"], columns)
             assert max(told["error"]) < told["tolerance"], (place, by)
             assert len(told["numeric"]) == len(columns)
+
+
+def test_what_gives_several_arrays_is_checked_with_the_whole_network(digit):
+    x = Input(784)
+    first, second = Split([392, 392])(x)
+    y = Add()(Linear(392, 3, rng=0)(first), Linear(392, 3, rng=1)(second))
+    model = Model("split", Graph(x, y))
+    assert [place["step"] for place in checking.places(model)] == [-1, 1, 2, 4]
+    told = checking.check(model, digit, 1, -1, "x", [0, 500])
+    assert max(told["error"]) < told["tolerance"]
+    with pytest.raises(ValueError, match="there is no step 0 to check"):
+        checking.check(model, digit, 1, 0, "x", [0])
 
 
 def test_columns_are_those_of_gradcheck(digit):

@@ -1,6 +1,7 @@
 """jitprop/web/runs.py: trainings in threads are those of the library."""
 
 import base64
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -84,6 +85,43 @@ def test_one_run_stops_the_other_goes_on(page):
     for name in "AB":
         assert page.post(f"runs/{name}/stop")[1]["state"] == "stopped"
     assert page.get("api/models")[1]["runs"] == ["A", "B"]
+
+
+def test_who_stops_a_run_that_another_starts_waits_for_it(mnist, monkeypatch):
+    """Two tabs at once: a thread that has not started yet cannot be waited for."""
+    run = Run({**ASKED, "pause": 2, "epochs": 1000}, mnist)
+    answers = []
+    other = Thread(target=lambda: answers.append(run.stop()))
+
+    class Late(Thread):
+        def start(self):
+            other.start()
+            other.join(0.1)
+            super().start()
+
+    monkeypatch.setattr(runs.threading, "Thread", Late)
+    run.go()
+    monkeypatch.undo()
+    other.join()
+    assert (answers, run.state) == ([None], "stopped")
+
+
+def test_a_network_that_memory_cannot_hold_is_told(page, monkeypatch):
+    def full(*args, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(runs, "mlp", full)
+    found = page.post("runs/A/start", **ASKED)
+    assert found == (503, {"error": "there is not enough memory for that"})
+
+
+def test_after_a_mistake_a_run_is_not_left_running(mnist, monkeypatch):
+    run = Run(ASKED, mnist)
+    monkeypatch.setattr(run.training, "run", {}.popitem)
+    run.state = "running"
+    with pytest.raises(KeyError):
+        run._train()
+    assert (run.state, "made a mistake" in run.told()["why"]) == ("failed", True)
 
 
 def test_a_rate_too_high_is_told(mnist):

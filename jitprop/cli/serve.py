@@ -66,7 +66,14 @@ def run(args: argparse.Namespace, parser: Parser) -> int:
     print(server.address, flush=True)
     if not args.no_browser and has_screen():
         threading.Thread(target=webbrowser.open, args=(server.address,), daemon=True).start()
-    load(room, given)
+    try:
+        load(room, given)
+    except BaseException as error:
+        room.give_up()  # else requests that wait would keep this process
+        server.stop()
+        if isinstance(error, ImportError | OSError | ValueError):
+            parser.fail(f"cannot load what the page shows: {error}")
+        raise
     server.wait()
     return 0
 

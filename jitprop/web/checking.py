@@ -17,6 +17,7 @@ from jitprop.layers.gradcheck import (
     relative_errors,
 )
 from jitprop.web.looking import Model
+from jitprop.web.wire import shortened
 
 Array = npt.NDArray[Any]
 
@@ -77,7 +78,7 @@ def places(model: Model) -> list[dict[str, Any]]:
     modules += [
         (repr(step.module), place, step.module)
         for place, step in enumerate(model.net.steps)
-        if len(step.takes) == 1
+        if _can_be_checked(step)
     ]
     found = []
     for name, place, module in modules:
@@ -127,7 +128,9 @@ def check(
     function = _function(model, digit, target, step, fault)
     known = [known for known, _ in function.variables]
     if name not in known:
-        raise ValueError(f"there is nothing called {name!r} there, expected {', '.join(known)}")
+        raise ValueError(
+            f"there is nothing called {shortened(name)} there, expected {', '.join(known)}"
+        )
     place = known.index(name)
     variable = function.variables[place][1]
     if not all(0 <= column < variable.size for column in columns):
@@ -149,6 +152,11 @@ def check(
     }
 
 
+def _can_be_checked(step: Any) -> bool:
+    """Return whether a module takes one array and gives one."""
+    return len(step.takes) == len(step.gives) == 1
+
+
 def _index(column: int, shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(map(int, np.unravel_index(column, shape)))
 
@@ -164,7 +172,9 @@ def _width_before(model: Model, place: int) -> int:
 def _function(model: Model, digit: Array, target: int, step: int, fault: Fault | None) -> Function:
     """Return a copy, in float64, of what is to be checked, with the error in it."""
     steps = model.net.steps
-    if not -1 <= step <= len(steps) or (0 <= step < len(steps) and len(steps[step].takes) != 1):
+    if not -1 <= step <= len(steps) or (
+        0 <= step < len(steps) and not _can_be_checked(steps[step])
+    ):
         raise ValueError(f"there is no step {step} to check")
     module: Module = model.net
     with model.lock:

@@ -167,17 +167,18 @@ class Run:
         with self._lock:
             if self.state in ("running", "done", "failed"):
                 return
-            before, self._thread = self._thread, threading.Thread(target=self._train, daemon=True)
+            if self._thread:
+                self._thread.join()  # it has told its state, and ends
+            self._thread = threading.Thread(target=self._train, daemon=True)
             self.state, self._watched = "running", monotonic()
-            if before:
-                before.join()
             self._stop.clear()
             self._thread.start()
 
     def stop(self) -> None:
         """End between two steps, and wait for that; `go` goes on."""
-        self._stop.set()
-        thread = self._thread
+        with self._lock:  # not while `go` starts the thread
+            self._stop.set()
+            thread = self._thread
         if thread:
             thread.join()
 
@@ -202,18 +203,20 @@ class Run:
             }
 
     def _train(self) -> None:
-        state, why = "done", ""
+        state, why = "failed", "the page's server made a mistake: the terminal tells which"
         try:
             self.training.run()
+            state, why = "done", ""
         except Stopped as stopped:
             state, why = "stopped", str(stopped)
         except DivergedError as error:
             state, why = "failed", f"{error}: the rate is too high"
         except MemoryError:
             state, why = "failed", "there is not enough memory"
-        with self._lock:
-            self.state, self._why = state, why
-            self._weights = self._picture()
+        finally:
+            with self._lock:
+                self.state, self._why = state, why
+                self._weights = self._picture()
 
     def _on_batch(self, epoch: int, batch: int, loss: float) -> None:
         history = self.training.arrays()["epoch.history"]

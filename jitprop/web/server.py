@@ -159,12 +159,25 @@ class Server:
         except OSError:
             self._socket.close()
             raise
-        self.port = self._socket.getsockname()[1]
+        bound, self.port = self._socket.getsockname()[:2]
+        if bound in ("0.0.0.0", "::"):
+            host = bound  # which has other spellings, too, such as 0
         shown = _reachable(host)
         self.address = f"http://{f'[{shown}]' if ':' in shown else shown}:{self.port}/{room.token}/"
-        self._room, self._host = room, host
-        self._server: uvicorn.Server | None = None
-        self._thread = threading.Thread(target=self._serve, daemon=True)
+        config = uvicorn.Config(
+            application(room, host, self.port),
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,
+        )
+        self._server = uvicorn.Server(config)
+        sockets = {"sockets": [self._socket]}
+        self._thread = threading.Thread(target=self._server.run, kwargs=sockets, daemon=True)
 
     def start(self) -> None:
         """Answer, in a thread."""
@@ -176,24 +189,8 @@ class Server:
 
     def stop(self) -> None:
         """End, and wait for that."""
-        if self._server:
-            self._server.should_exit = self._server.force_exit = True
+        self._server.should_exit = self._server.force_exit = True
         self._thread.join()
-
-    def _serve(self) -> None:
-        config = uvicorn.Config(
-            application(self._room, self._host, self.port),
-            http="h11",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            log_level="error",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=1,
-        )
-        self._server = uvicorn.Server(config)
-        self._server.run(sockets=[self._socket])
 
 
 async def _body(request: Request, most: int) -> bytes:
@@ -222,6 +219,8 @@ def _made_clear() -> Iterator[None]:
         yield
     except NotReadyError as error:
         raise HTTPException(503, str(error)) from None
+    except MemoryError:
+        raise HTTPException(503, "there is not enough memory for that") from None
     except (ValueError, TypeError) as error:
         raise HTTPException(getattr(error, "status", 400), str(error)) from None
 
