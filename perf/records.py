@@ -2,12 +2,13 @@
 
     python -m perf.records sweep '--preset errors100 --lr 0.1' ...    errors on held-out images
     python -m perf.records run errors100 ensemble                     with the test images
-    python -m perf.records table                                      RECORDS.md
+    python -m perf.records table                                      RECORDS.md, README.md
 
 `sweep` trains on the first 50,000 training images and counts errors on the last 10,000: so people
 choose settings. Arguments are those of train.py; `-` reads settings, one a line. `run` trains on
 all 60,000, seed after seed. Both append a line to a CSV in results/ for each run, and go on where
-they stopped, from the last checkpoint of a run. `table` writes what the lines say.
+they stopped, from the last checkpoint of a run. `table` writes what the lines say, in short for
+README.
 
 Seconds are those of the training by the clock, without reading, compiling and evaluating. Let
 nothing else run meanwhile.
@@ -30,12 +31,13 @@ from typing import Any
 import numpy as np
 
 import jitprop
+from jitprop.cli.arguments import distortion_of, make_parser
 from jitprop.cli.values import integer
 from perf import machine, report
 from perf.figures import KEPT, ROOT
 
 RESULTS = ROOT / "perf" / "results"
-PAGE = ROOT / "RECORDS.md"
+PAGE, README = ROOT / "RECORDS.md", ROOT / "README.md"
 COLUMNS = (
     "record", "arguments", "seed", "test_errors", "seconds", "epochs", "weights_sha256",
     "peak_gflops", "threads", "version", "cpu", "python", "numpy", "commit", "date",
@@ -75,7 +77,7 @@ MILD = "--elastic-alpha 24 --elastic-sigma 5 --rotate 5 --shear 5 --scale 0.05"
 FAST = "--activation relu --schedule linear"
 RECORDS: dict[str, Record] = {
     "errors250": Record(250, f"--hidden 160 --epochs 2 --lr 0.25 {FAST}"),
-    "errors200": Record(200, f"--hidden 256 --epochs 3 --lr 0.2 {FAST}"),
+    "errors200": Record(200, f"--hidden 256 --epochs 3 --lr 0.2 {FAST}", seeds=20),
     "errors150": Record(150, f"--hidden 300 --epochs 7 --lr 0.1 --warmup 0.5 {FAST} {MILD}"),
     "errors100": Record(100, "--preset errors100"),
     "errors70": Record(70, "--preset errors70"),
@@ -255,13 +257,41 @@ def commands() -> list[str]:
     return found
 
 
-def table(path: Path, page: Path) -> None:
-    """Put both tables into the page, between its marks."""
-    text = page.read_text()
-    before, _, rest = text.partition(BEGIN)
+def network(record: Record) -> str:
+    """The widths of a record's network, and what it learns from."""
+    if record.of:
+        return f"{record.arguments} networks, {network(RECORDS[record.of])}"
+    args = make_parser().parse_args(record.arguments.split())
+    widths = "-".join(map(str, (784, *args.hidden, 10)))
+    distorted = ", distorted images" if distortion_of(args) else ""
+    return f"{widths}, {args.epochs} epochs{distorted}"
+
+
+def short(lines: Sequence[dict[str, str]]) -> list[str]:
+    """The table for README: what was reached, of each record that has runs."""
+    found = ["| test errors, mean | network | seconds | seeds |", "|---|---|---|---|"]
+    for name, record in RECORDS.items():
+        runs = [line for line in lines if line["record"] == name]
+        if runs:
+            mean = statistics.mean(int(line["test_errors"]) for line in runs)
+            times = [float(line["seconds"]) for line in runs if line["seconds"]]
+            taken = f"{statistics.mean(times):.3g}" if times else ""
+            found.append(f"| {mean:.1f} | {network(record)} | {taken} | {len(runs)} |")
+    return found
+
+
+def put(page: Path, table: Sequence[str]) -> None:
+    """Write a table between the marks of a page."""
+    before, _, rest = page.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
-    middle = "\n".join([*rows(read(path)), "", *commands()])
-    page.write_text(f"{before}{BEGIN}\n{middle}\n{END}{after}")
+    page.write_text("\n".join([before + BEGIN, *table, END + after]))
+
+
+def table(path: Path, page: Path, readme: Path) -> None:
+    """Put the tables into both pages."""
+    lines = read(path)
+    put(page, [*rows(lines), "", *commands()])
+    put(readme, short(lines))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -305,7 +335,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         if not (args.out / "records.csv").is_file():
             parser.error(f"argument --out: {args.out}: no runs there yet")
-        table(args.out / "records.csv", PAGE)
+        table(args.out / "records.csv", PAGE, README)
     return 0
 
 

@@ -137,10 +137,12 @@ def test_rows(monkeypatch):
 
 def test_the_page_is_what_the_lines_say(tmp_path):
     pytest.importorskip("scipy")
-    page = tmp_path / "RECORDS.md"
-    page.write_text(records.PAGE.read_text())
-    records.table(records.RESULTS / "records.csv", page)
-    assert page.read_text() == records.PAGE.read_text()
+    copies = [tmp_path / path.name for path in (records.PAGE, records.README)]
+    for copy, path in zip(copies, (records.PAGE, records.README), strict=True):
+        copy.write_text(path.read_text())
+    records.table(records.RESULTS / "records.csv", *copies)
+    assert copies[0].read_text() == records.PAGE.read_text()
+    assert copies[1].read_text() == records.README.read_text()
 
 
 def test_what_was_run_is_what_the_record_says():
