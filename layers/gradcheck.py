@@ -24,7 +24,7 @@ are 4 times as far apart. At a kink any value between the two slopes is right (a
 1983).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -285,19 +285,10 @@ def _worst(module: Module, xs: tuple[Array, ...], tolerance: float) -> GradCheck
     for at, (name, variable) in enumerate(function.variables):
         for index in np.ndindex(variable.shape):
             analytics = [jacobian[at][(..., *index)] for jacobian in jacobians]
-            numerics = numeric_columns(function, variable, index)
-            errors = [relative_errors(*both) for both in zip(numerics, analytics, strict=True)]
-            if any((error > tolerance).any() for error in errors):
-                sides = _sides(function, variable, index)
-                for place, of in enumerate(names):
-                    below, above, found = _kinks(sides[place], numerics[place], tolerance)
-                    found &= errors[place] > tolerance
-                    nearest = np.clip(analytics[place], *np.sort([below, above], axis=0))
-                    numerics[place] = np.where(found, nearest, numerics[place])
-                    errors[place] = relative_errors(numerics[place], analytics[place])
-                    for output in map(tuple, np.argwhere(found).tolist()):
-                        both = float(below[output]), float(above[output])
-                        kinks.append(Kink(name, index, output, *both, of))
+            numerics, errors, found = compared(function, variable, index, analytics, tolerance)
+            kinks += [
+                Kink(name, index, output, *both, names[place]) for place, output, both in found
+            ]
             for of, error, numeric, analytic in zip(
                 names, errors, numerics, analytics, strict=True
             ):
@@ -317,7 +308,51 @@ def _worst(module: Module, xs: tuple[Array, ...], tolerance: float) -> GradCheck
     return replace(worst, kinks=tuple(kinks))
 
 
-def relative_errors(numeric: Array, analytic: Array) -> Array:
+def compared(
+    function: Function,
+    variable: Array,
+    index: tuple[int, ...],
+    analytics: Sequence[Array],
+    tolerance: float,
+) -> tuple[list[Array], list[Array], list[tuple[int, tuple[int, ...], tuple[float, float]]]]:
+    """Compare dy/dvariable[index] by differences with what `bprop` says, for every y.
+
+    Parameters
+    ----------
+    function : Function
+    variable : array
+        An input or a parameter of it.
+    index : tuple of int
+        An entry of `variable`.
+    analytics : sequence of arrays
+        The derivatives by `bprop`, of the shapes of the outputs.
+    tolerance : float
+        The largest relative error that passes without a look at kinks.
+
+    Returns
+    -------
+    numerics, errors : lists of arrays
+        The derivatives by differences, at kinks as near to `analytics` as they may be, and the
+        relative errors.
+    kinks : list of tuples
+        The number of the output, the entry of it, and the derivatives below and above.
+    """
+    numerics = _numeric_columns(function, variable, index)
+    errors = [_errors(*both) for both in zip(numerics, analytics, strict=True)]
+    kinks = []
+    if any((error > tolerance).any() for error in errors):
+        for place, sides in enumerate(_sides(function, variable, index)):
+            below, above, found = _kinks(sides, numerics[place], tolerance)
+            found &= errors[place] > tolerance
+            nearest = np.clip(analytics[place], *np.sort([below, above], axis=0))
+            numerics[place] = np.where(found, nearest, numerics[place])
+            errors[place] = _errors(numerics[place], analytics[place])
+            for output in map(tuple, np.argwhere(found).tolist()):
+                kinks.append((place, output, (float(below[output]), float(above[output]))))
+    return numerics, errors, kinks
+
+
+def _errors(numeric: Array, analytic: Array) -> Array:
     """Return the relative errors; infinite where one of the two derivatives is not finite."""
     size = np.maximum(np.maximum(np.abs(numeric), np.abs(analytic)), 1)
     error = np.abs(numeric - analytic) / size
@@ -349,7 +384,7 @@ def _jacobians(function: Function) -> list[list[Array]]:
     return jacobians
 
 
-def numeric_columns(function: Function, variable: Array, index: tuple[int, ...]) -> list[Array]:
+def _numeric_columns(function: Function, variable: Array, index: tuple[int, ...]) -> list[Array]:
     """Return dy/dvariable[index] for every y, of its shape, by central differences."""
     kept = variable[index]
     h = STEP * max(abs(kept), 1)

@@ -180,6 +180,18 @@ def test_columns_are_those_of_gradcheck(digit):
     assert max(told["error"]) == jitprop.gradcheck(twin, x).error
 
 
+def test_a_kink_is_no_error(digit):
+    """All that goes into the ReLU is 0: there, any slope from 0 to 1 is right, a planted 1, too."""
+    first = Linear(784, 4, rng=0)
+    first.w[:] = 0
+    model = Model("kink", Sequential(first, ReLU(), Linear(4, 3, rng=1)))
+    for step, name in ((1, "x"), (-1, "0.b")):
+        told = checking.check(model, digit, 1, step, name, [0, 1, 2, 3])
+        assert max(told["error"]) < told["tolerance"]
+    fault = checking.Fault(1, "dx", "")
+    assert max(checking.check(model, digit, 1, 1, "x", [0, 1], fault)["error"]) < told["tolerance"]
+
+
 def test_a_planted_error_shows_in_its_module_alone(small, digit):
     inked = [int(i) for i in np.flatnonzero(digit)[::20]]
     known = checking.faults(small)
