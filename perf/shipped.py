@@ -22,7 +22,8 @@ def ship(arguments: Sequence[str], path: Path) -> None:
         whole = Path(folder) / "net.safetensors"
         if train.main([*arguments, "--save", str(whole)]):
             raise SystemExit(f"not made: {' '.join(arguments)}")
-        jitprop.save(path, jitprop.load(whole))
+        made = jitprop.read(whole)
+        jitprop.save(path, made.net(), **made.about)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jitprop import kernels, load
-from jitprop.cli.predict import MODEL
+from jitprop import kernels
 from perf import askers, asking, goals, report
 from perf.providers import ASKERS, OURS
 from perf.runner import Asked, WrongResult
 
 ROOT = Path(__file__).parents[1]
-PARAMETERS = [parameter.value for parameter in load(MODEL).parameters()]
+PARAMETERS = asking.trained()
 ROW = Asked(1, "image", "float32", 1, OURS, 4e-6, 3e-6, 5e-6, 9, 1.0)
 
 

@@ -150,7 +150,8 @@ def test_all_parts(opened, tmp_path):
     page.locator("#teach10").click()
     says(page, "It says 2.*taught 11 times")
     keep(page, "teach", tmp_path)
-    page.locator("#rate").fill("2")
+    page.locator("input[name=target][value='5']").check()  # 2 is learned, its gradient is 0
+    page.locator("#rate").fill("3")
     page.locator("#teach").click()
     expect(page.locator(".notice")).to_have_text(re.compile("It broke"))
     page.locator("#forget").click()
