@@ -260,7 +260,7 @@ def test_the_command(tmp_path, capsys):
     assert export(capsys, MODEL, path, "--softmax") == (2, [line])
     assert path.read_bytes() == before
     assert export(capsys, MODEL, path, "--softmax", "--force") == (0, [])
-    assert operators(path) == ["Gemm", "Tanh", "Gemm", "Softmax"]
+    assert operators(path) == ["Gemm", "Relu", "Gemm", "Relu", "Gemm", "Softmax"]
 
 
 def test_the_command_refuses_in_one_line(tmp_path, capsys):
