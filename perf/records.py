@@ -81,7 +81,7 @@ RECORDS: dict[str, Record] = {
     "errors150": Record(150, f"--hidden 300 --epochs 7 --lr 0.1 --warmup 0.5 {FAST} {MILD}"),
     "errors100": Record(100, "--preset errors100"),
     "errors70": Record(70, "--preset errors70"),
-    "errors50": Record(45, "--preset errors50"),
+    "errors50": Record(50, "--preset errors50", seeds=5),
     "ensemble": Record(40, "5", seeds=1, rules="five networks", of="errors50"),
 }
 
