@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -102,7 +103,7 @@ def cases(text: str | None, quick: bool) -> list[Case]:
 def trained() -> list[np.ndarray]:
     """The weights of mlp200 after an epoch, which tells digits apart."""
     mnist, net = load_dataset(), jitprop.mlp(784, [200], 10, rng=0)
-    how = {"epochs": 1, "batch_size": 100, "rate": 0.1, "momentum": 0.9, "rng": 0}
+    how: dict[str, Any] = {"epochs": 1, "batch_size": 100, "rate": 0.1, "momentum": 0.9, "rng": 0}
     loss = jitprop.SoftmaxCrossEntropy()
     jitprop.fit(net, loss, mnist.train_images, mnist.train_labels, **how)
     return [parameter.value for parameter in net.parameters()]
