@@ -84,16 +84,26 @@ def read_digits(
     """
     check_installed()
     from jitprop.data.image import picture_of
-    from jitprop.training import probabilities
 
     picture = picture_of(image)
-    nets = shipped() if net is None else net
+    asked = shipped() if net is None else net
+    return [digit for digit, _ in recognised(picture, lambda digits: predict(asked, digits))]
 
-    def ask(digits: Array) -> Array:
-        p = probabilities(nets, digits)
-        return p[0] if isinstance(p, tuple) else p
 
-    return [digit for digit, _ in recognised(picture, ask)]
+def predict(net: "Module | Sequence[Module]", digits: Array) -> Array:
+    """Return the probability of each class, (n, classes), of (n, 28, 28) uint8 images.
+
+    Of several outputs, the first counts; of several networks, the mean of what they answer.
+
+    Raises
+    ------
+    ValueError, TypeError
+        The network does not take them.
+    """
+    from jitprop.training import probabilities
+
+    p = probabilities(net, digits)
+    return p[0] if isinstance(p, tuple) else p
 
 
 def check_installed() -> None:

@@ -33,6 +33,7 @@ import numpy as np
 import jitprop
 from jitprop.cli.arguments import distortion_of, make_parser
 from jitprop.cli.values import integer
+from jitprop.training.settings import ARCHITECTURES
 from perf import machine, report
 from perf.figures import KEPT, ROOT
 
@@ -219,6 +220,17 @@ def likelihood(errors: Sequence[float], target: float) -> float:
     )
 
 
+def runs_of(name: str, lines: Sequence[dict[str, str]]) -> tuple[list[int], str, list[float]]:
+    """The test errors of a record's runs, their mean seconds as text, and the peaks beside them."""
+    runs = [line for line in lines if line["record"] == name]
+    times = [float(line["seconds"]) for line in runs if line["seconds"]]
+    return (
+        [int(line["test_errors"]) for line in runs],
+        f"{statistics.mean(times):.3g}" if times else "",
+        [float(line["peak_gflops"]) for line in runs],
+    )
+
+
 def rows(lines: Sequence[dict[str, str]]) -> list[str]:
     """The table: a row for each record that has runs."""
     found = [
@@ -226,21 +238,18 @@ def rows(lines: Sequence[dict[str, str]]) -> list[str]:
         "|---|---|---|---|---|---|---|",
     ]
     for name, record in RECORDS.items():
-        runs = [line for line in lines if line["record"] == name]
-        if not runs:
+        errors, taken, peaks = runs_of(name, lines)
+        if not errors:
             continue
-        errors = [int(line["test_errors"]) for line in runs]
         mean = statistics.mean(errors)
         spread = f" ({min(errors)} to {max(errors)})" if len(errors) > 1 else ""
         p = likelihood(errors, record.target)
         certain = "" if len(errors) == 1 else f", p {p:.0e}" if p < CERTAIN else ", not certain"
         reached = "" if mean < record.target else ", missed"
-        times = [float(line["seconds"]) for line in runs if line["seconds"]]
-        taken = f"{statistics.mean(times):.3g}" if times else ""
-        gflops = statistics.median(float(line["peak_gflops"]) for line in runs)
+        gflops = statistics.median(peaks)
         cells = (
             *(record.rules, f"{record.target:g}{reached}", f"{mean:.1f}{spread}"),
-            *(f"{len(runs)}{certain}", taken, f"{gflops:.0f} GFLOP/s", f"`{name}`"),
+            *(f"{len(errors)}{certain}", taken, f"{gflops:.0f} GFLOP/s", f"`{name}`"),
         )
         found.append(f"| {' | '.join(cells)} |")
     return found
@@ -262,7 +271,7 @@ def network(record: Record) -> str:
     if record.of:
         return f"{record.arguments} networks, {network(RECORDS[record.of])}"
     args = make_parser().parse_args(record.arguments.split())
-    widths = "-".join(map(str, (784, *args.hidden, 10)))
+    widths = "-".join(map(str, (784, *(args.hidden or ARCHITECTURES[args.arch]), 10)))
     distorted = ", distorted images" if distortion_of(args) else ""
     return f"{widths}, {args.epochs} epochs{distorted}"
 
@@ -271,12 +280,10 @@ def short(lines: Sequence[dict[str, str]]) -> list[str]:
     """The table for README: what was reached, of each record that has runs."""
     found = ["| test errors, mean | network | seconds | seeds |", "|---|---|---|---|"]
     for name, record in RECORDS.items():
-        runs = [line for line in lines if line["record"] == name]
-        if runs:
-            mean = statistics.mean(int(line["test_errors"]) for line in runs)
-            times = [float(line["seconds"]) for line in runs if line["seconds"]]
-            taken = f"{statistics.mean(times):.3g}" if times else ""
-            found.append(f"| {mean:.1f} | {network(record)} | {taken} | {len(runs)} |")
+        errors, taken, _ = runs_of(name, lines)
+        if errors:
+            mean = statistics.mean(errors)
+            found.append(f"| {mean:.1f} | {network(record)} | {taken} | {len(errors)} |")
     return found
 
 

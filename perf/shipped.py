@@ -1,7 +1,8 @@
 """Make the network with which `jitprop predict` reads digits: `python -m perf.shipped`.
 
-It is trained on all 60,000 training images with the arguments below. They gave the fewest errors on
-the last 10,000 of them, among networks whose file is below 4 MB. See `perf/records.py`.
+It is trained on all 60,000 training images with the arguments below. Trained without the last
+10,000 of them, it made 41 errors on these after 150 epochs: the fewest of all that were tried. Its
+file is below 4 MB. See `perf/records.py`.
 """
 
 import sys

@@ -243,8 +243,8 @@ LEARNING = [
                 default=UNSET,
                 metavar="EPOCHS|SHARE",
                 help="evaluate and save the mean of the weights: from 1 on, over the last so many "
-                "epochs; below 1, over all steps, of which an older one counts this much less for "
-                "each step after it, typically 0.999; 0 for none (default: 0)",
+                "epochs; below 1, over all steps: each step keeps this share of the mean, "
+                "typically 0.999; 0 for none (default: 0)",
             ),
             arg(
                 "--label-smoothing",

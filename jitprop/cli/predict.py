@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jitprop import cli
 from jitprop.cli.parser import Parser
 from jitprop.cli.values import a_path
-from jitprop.reading import MODEL
+from jitprop.reading import MODEL, predict
 from jitprop.training.text import printable
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def networks(models: Sequence[str], parser: Parser) -> "list[Module]":
     """Load the networks of all files; end where one takes no digits, or tells others apart."""
     import numpy as np
 
-    from jitprop.data.image import FIELD
+    from jitprop.data.pieces import FIELD
 
     nets, classes = [], []
     for path in models:
@@ -196,22 +196,6 @@ def networks(models: Sequence[str], parser: Parser) -> "list[Module]":
                 f"argument --model: {path}: has {classes[-1]} outputs, {models[0]} {classes[0]}"
             )
     return nets
-
-
-def predict(net: "Module", digits: "np.ndarray") -> "np.ndarray":
-    """Return the probability of each class, (n, classes), of (n, 28, 28) uint8 images.
-
-    Of several outputs, the first counts.
-
-    Raises
-    ------
-    ValueError, TypeError
-        The network does not take them.
-    """
-    from jitprop.training import probabilities
-
-    p = probabilities(net, digits)
-    return p[0] if isinstance(p, tuple) else p
 
 
 def kind(probabilities: Sequence[float]) -> str:

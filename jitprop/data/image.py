@@ -17,7 +17,6 @@ from jitprop.data.idx import DataError
 
 Array = npt.NDArray[Any]
 
-FIELD, BOX, CENTRE = 28, 20, 14
 MAX_BYTES = 2**28  # of a file: an uncompressed image of MAX_PIXELS in 4 channels
 MAX_PIXELS = 2**26  # 8192 x 8192, decoded 256 MiB
 WORKING = 1024  # longest side that is looked at, a digit of a thirtieth of it fills the box

@@ -215,7 +215,7 @@ def _lines(ink: Array, clipped: Array, slope: float, full: float) -> tuple[Array
     reach = int((STEEPEST + 0.02) * columns / 2) + 2
     place = np.arange(rows + 2 * reach)[:, None]
 
-    def sheared(values: Array, slope: float, outside: float) -> Array:
+    def sheared(values: Array, some: Array, slope: float, outside: float) -> Array:
         padded = np.full((rows + 4 * reach, values.shape[1]), outside, np.float32)
         padded[2 * reach : 2 * reach + rows] = values
         index = reach + np.rint(slope * ramp[some]).astype(int)
@@ -224,13 +224,11 @@ def _lines(ink: Array, clipped: Array, slope: float, full: float) -> tuple[Array
     best, half = -1.0, some[::2]
     thinned = clipped[:, half]
     for near in slope + np.arange(-3, 4) * (0.4 / columns):
-        some, kept = half, some
-        sums = sheared(thinned, near, 0).sum(axis=1)
-        some = kept
+        sums = sheared(thinned, half, near, 0).sum(axis=1)
         score = float(sums @ sums)
         if score > best:
             best, slope = score, near
-    values = sheared(ink[:, some], slope, np.inf)
+    values = sheared(ink[:, some], some, slope, np.inf)
     count = np.isfinite(values).sum(axis=1)
     eighth = max(1, len(some) // 8)
     ends = [np.median(part, axis=1) for part in (values[:, :eighth], values[:, -eighth:])]
