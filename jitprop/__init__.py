@@ -41,6 +41,7 @@ __all__ = [
     "Dropout",
     "Epoch",
     "Evaluation",
+    "GaussianNoise",
     "GradCheckResult",
     "GradientError",
     "Graph",

@@ -20,6 +20,7 @@ from jitprop.kernels.csr import csr_gather, csr_linear_fprop, csr_tn, csr_tn_sgd
 from jitprop.kernels.distort import distort
 from jitprop.kernels.dropout import dropout, dropout_step
 from jitprop.kernels.gather import gather, gather_labels, gather_rows, next_index, pixels_of
+from jitprop.kernels.gaussian_noise import gaussian_noise
 from jitprop.kernels.log_softmax import log_softmax_bprop, log_softmax_fprop
 from jitprop.kernels.losses import total
 from jitprop.kernels.matmul import (
@@ -91,6 +92,7 @@ __all__ = [
     "gather",
     "gather_labels",
     "gather_rows",
+    "gaussian_noise",
     "get_num_threads",
     "linear_fprop",
     "linear_tanh_fprop",

@@ -37,8 +37,8 @@ from jitprop.kernels.compiler.simd import (
     to_integer,
     where,
 )
-from jitprop.kernels.dropout import philox
 from jitprop.kernels.functions import exp
+from jitprop.kernels.philox import philox
 from jitprop.kernels.runtime.kernel import kernel
 from jitprop.kernels.runtime.threads import SCRATCH
 

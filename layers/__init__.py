@@ -14,6 +14,7 @@ from jitprop.layers.bias import Bias
 from jitprop.layers.concatenate import Concatenate, Split
 from jitprop.layers.cross_entropy import CrossEntropy, SoftmaxCrossEntropy
 from jitprop.layers.dropout import Dropout
+from jitprop.layers.gaussian_noise import GaussianNoise
 from jitprop.layers.gradcheck import GradCheckResult, GradientError, gradcheck
 from jitprop.layers.graph import Graph
 from jitprop.layers.identity import Identity
@@ -41,6 +42,7 @@ __all__ = [
     "Concatenate",
     "CrossEntropy",
     "Dropout",
+    "GaussianNoise",
     "GradCheckResult",
     "GradientError",
     "Graph",

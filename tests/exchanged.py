@@ -9,6 +9,7 @@ from jitprop import (
     Bias,
     Concatenate,
     Dropout,
+    GaussianNoise,
     Graph,
     Input,
     Linear,
@@ -54,7 +55,7 @@ MADE = {
     "one module": lambda: Linear(3, 2, 7),
     "a function": lambda: Tanh(),
     "a list of one": lambda: Graph([x := Input(3)], [Softmax()(x)]),
-    "nothing": lambda: Sequential(Dropout(0.1)),
+    "nothing": lambda: Sequential(Dropout(0.1), GaussianNoise(0.1)),
 }
 
 

@@ -89,6 +89,7 @@ def calls(dtype, products=PRODUCTS, shapes=SHAPES):
             yield "concatenate_fprop", [x, columns, out(batch, n + 4)]
             yield "concatenate_bprop", [draw(batch, n + 4), columns, out(batch, n)]
         yield "dropout_step", [np.array([n, 2**40]), np.zeros(3, np.int64)]
+        yield "gaussian_noise", [x, np.array([-n, 2**40, 0]), 0.4, out(batch, n)]
         yield "dropout", [x, np.array([-n, 2**40, 2**30]), 4 / 3, out(batch, n)]
         yield "cross_entropy_fprop", [p, labels, out(batch)]
         yield "cross_entropy_fprop", [p, targets, out(batch)]

@@ -334,6 +334,17 @@ def dropout_bits(size, seed, step):
     return np.array(words[:size], np.int64)
 
 
+def normals(size, seed, step):
+    """The normal number of each element: two words give the ones of two elements, 16 apart."""
+    words = dropout_bits(-(-size // 64) * 64, seed, step).reshape(-1, 2, 2, 16)
+    u, t = ((words[:, :, place] % 2**24 + 1) / 2**24 for place in (0, 1))
+    right = np.where(words[:, :, 1] >> 31, -1, 1)
+    up = np.where(words[:, :, 1] >> 30 & 1, -1, 1)
+    radius, angle = np.sqrt(-2 * np.log(u)), np.pi / 2 * t
+    both = radius * np.cos(angle) * right, radius * np.sin(angle) * up
+    return np.stack(both, axis=2).reshape(-1)[:size]
+
+
 def levels(size, place, seed, epoch):
     """An image's field, from -15/16 to 15/16: 16 counters give 256 bytes, those 512 numbers.
 

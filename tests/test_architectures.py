@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from jitprop.layers import Dropout, Linear, ReLU, Sigmoid, Tanh, gradcheck
+from jitprop.layers import Dropout, GaussianNoise, Linear, ReLU, Sigmoid, Tanh, gradcheck
 from jitprop.training import ARCHITECTURES, gradcheck_mlp, mlp
 from jitprop.training.architectures import FUNCTIONS, gradcheck_layers
 from jitprop.training.settings import ACTIVATIONS
@@ -51,7 +51,11 @@ def test_dropout_of_the_input():
     for a, b in zip(net.parameters(), plain.parameters(), strict=True):
         np.testing.assert_array_equal(a.value, b.value)
     assert [type(module) for module in mlp(6, (), 3, 0, input_dropout=0.2)] == [Dropout, Linear]
-    for wrong in ({"input_dropout": 1}, {"input_dropout": -0.1}, {"dropout": np.nan}):
+    noisy = mlp(6, (5,), 3, 0, input_dropout=0.2, input_noise=0.1)
+    assert [type(module) for module in noisy] == [GaussianNoise, Dropout, Linear, Tanh, Linear]
+    np.testing.assert_array_equal(noisy[2].w, plain[0].w)
+    dropouts = {"input_dropout": 1}, {"input_dropout": -0.1}, {"dropout": np.nan}
+    for wrong in (*dropouts, {"input_noise": -1}, {"input_noise": np.inf}):
         (name,) = wrong
         with pytest.raises(ValueError, match=rf"^mlp: {name} is"):
             mlp(6, (5,), 3, 0, **wrong)

@@ -84,6 +84,7 @@ NETS = {
     "float64": lambda: mlp(24, [9], 5, 0, np.float64),
     "linear": lambda: Linear(24, 5, 0),
     "dropout": lambda: mlp(24, [9, 7], 5, 0, dropout=0.5),
+    "noise": lambda: mlp(24, [9, 7], 5, 0, input_noise=0.5),
     "skip": skip,
     "relu": lambda: Sequential(Linear(24, 9, 0), ReLU(), Linear(9, 5, 1), Softmax()),
     "tanh": Tanh,

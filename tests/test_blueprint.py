@@ -12,6 +12,7 @@ from jitprop.layers import (
     Bias,
     Concatenate,
     Dropout,
+    GaussianNoise,
     Graph,
     Identity,
     Input,
@@ -47,7 +48,7 @@ def many():
 def shared():
     """One chain at two places, one module in two graphs, and all of it twice."""
     linear = Linear(4, 4, rng)
-    cell = Sequential(linear, Tanh(), Dropout(0.5, rng))
+    cell = Sequential(linear, Tanh(), Dropout(0.5, rng), GaussianNoise(0.25, rng))
     x = Input(4)
     both = Graph(x, cell(cell(x)) + linear(x))
     return Sequential(both, ReLU(), both)

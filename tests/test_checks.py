@@ -63,6 +63,7 @@ def arguments(name, dtype=np.float32):
         },
         "dropout_step": {"state": key[:2].copy(), "key": key},
         "dropout": {"x": y, "key": key, "scale": 1.5, "out": x},
+        "gaussian_noise": {"x": y, "key": key, "scale": 1.5, "out": x},
         "mean_squared_error_fprop": {"z": y, "t": floats(batch, n), "losses": losses},
         "mean_squared_error_bprop": {"z": y, "t": floats(batch, n), "scale": 0.5, "out": x},
         "sigmoid_cross_entropy": {
@@ -173,6 +174,7 @@ NAMES = (
     "next_numbers", "smoothed_cross_entropy", "scale", "gather", "sigmoid_fprop", "sigmoid_bprop",
     "relu_fprop", "relu_bprop", "log_softmax_fprop", "log_softmax_bprop", "add", "subtract",
     "multiply", "concatenate_fprop", "concatenate_bprop", "dropout_step", "dropout",
+    "gaussian_noise",
     "mean_squared_error_fprop", "mean_squared_error_bprop",
     "sigmoid_cross_entropy", "poisson_loss",
     "gather_rows", "gather_labels", "next_index", "misses", "tally", "weigh", "share", "zero",
@@ -443,6 +445,7 @@ INPLACE = {
     "sigmoid_fprop": ("x",), "sigmoid_bprop": ("y", "dy"), "relu_fprop": ("x",),
     "relu_bprop": ("y", "dy"), "log_softmax_fprop": ("x",), "log_softmax_bprop": ("y", "dy"),
     "add": ("a", "b"), "subtract": ("a", "b"), "multiply": ("a", "b"), "dropout": ("x",),
+    "gaussian_noise": ("x",),
     "mean_squared_error_bprop": ("z", "t"),
 }  # fmt: skip
 

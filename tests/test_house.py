@@ -38,7 +38,7 @@ BELOW = {
 MICROKERNELS = {"kernels/tile.py", "kernels/sparse_tile.py"}
 LONGEST_FUNCTION, LONGEST_FILE = 80, 500
 
-HELPERS = {"constants", "functions", "fused", "losses", "sparse_tile", "tile"}
+HELPERS = {"constants", "functions", "fused", "losses", "philox", "sparse_tile", "tile"}
 # Whose layer has another name, or that have none.
 LAYERS = {
     "matmul": "linear",

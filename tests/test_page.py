@@ -15,6 +15,7 @@ import pytest
 import jitprop
 from jitprop.layers import (
     Dropout,
+    GaussianNoise,
     Graph,
     Input,
     Linear,
@@ -242,7 +243,7 @@ def test_settings_are_in_words_and_only_those_that_count(tmp_path):
     [
         (mlp(784, [200], 10, 0), "784-200-10, tanh, 159,010 parameters"),
         (mlp(9, [], 4, 0), "9-4, 40 parameters"),
-        (mlp(9, [5, 5], 4, 0, dropout=0.5), "9-5-5-4, tanh, 104 parameters"),
+        (mlp(9, [5, 5], 4, 0, dropout=0.5, input_noise=0.5), "9-5-5-4, tanh, 104 parameters"),
         (Sequential(Linear(9, 5, 0), ReLU(), Linear(5, 4, 0), Tanh()), "9-5-4, ReLU, tanh, 74"),
         (Linear(3, 2, 0), "3-2, 8 parameters"),
         (Tanh(), "Tanh(), 0 parameters"),
@@ -339,7 +340,9 @@ def test_images_as_floats_have_a_confusion_matrix_but_no_gallery(tmp_path):
 
 
 @pytest.mark.usefixtures("undrawn")
-@pytest.mark.parametrize("before", [Dropout(0.5, 0), Tanh(), Linear(25, 25, 0)])
+@pytest.mark.parametrize(
+    "before", [Dropout(0.5, 0), GaussianNoise(0.5, 0), Tanh(), Linear(25, 25, 0)]
+)
 def test_which_layer_is_the_first(before, tmp_path, monkeypatch):
     seen = []
 

@@ -9,6 +9,7 @@ from exchanged import NETWORKS, as_tuple, random_input
 import jitprop
 from jitprop import (
     Dropout,
+    GaussianNoise,
     Linear,
     LogSoftmax,
     Module,
@@ -135,6 +136,16 @@ def test_dropout_is_of_the_generator():
     drops = [from_torch(made, rng=7).fprop(x).copy() for _ in range(2)]
     assert (drops[0] == drops[1]).all()
     assert 0 < np.count_nonzero(drops[0]) < x.size
+
+
+def test_noise():
+    """PyTorch has no such module: ours draws from PyTorch's own generator, and only in training."""
+    torch.manual_seed(0)
+    made, x = to_torch(Sequential(GaussianNoise(0.5))), torch.ones(100, 100, dtype=torch.float64)
+    noise = made(x) - x
+    assert abs(float(noise.mean())) < 4 * 0.5 / 100
+    assert abs(float(noise.std()) - 0.5) < 4 * 0.5 / 100
+    assert made.eval()(x) is x
 
 
 class Mine(Module):

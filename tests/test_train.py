@@ -62,6 +62,9 @@ from jitprop.training.settings import PRESETS
         "--schedule step --gamma 2",
         "--dropout 1",
         "--dropout x",
+        "--input-noise -0.1",
+        "--input-noise nan",
+        "--input-noise x",
         "--label-smoothing 1.1",
         "--early-stopping --patience 0",
         "--seed -1",
@@ -215,6 +218,7 @@ def test_metrics(run, capsys):
         "transposed": False,
         "activation": "tanh",
         "input_dropout": 0,
+        "input_noise": 0,
         "max_norm": 0,
         "average": 0,
         "dropout": 0,
@@ -344,12 +348,13 @@ def test_every_way_to_train(run, capsys):
         ("--schedule cosine --warmup 0.5", "cosine schedule, warm-up 0.5"),
         ("--schedule step --step-size 1 --gamma 0.5", "step schedule"),
         ("--dropout 0.3", "dropout 0.3"),
+        ("--input-noise 0.3", "input noise 0.3"),
         ("--label-smoothing 0.2", "label smoothing 0.2"),
         ("--label-smoothing 1", "label smoothing 1"),
     ):
         digests.append(run(common + option)["weights_sha256"])
         assert f" {line}, seed 0\n" in capsys.readouterr().out
-    assert len(set(digests)) == 12
+    assert len(set(digests)) == 13
 
 
 def test_early_stopping(run, capsys):

@@ -20,7 +20,7 @@ TESTS = (
     "update", "scale", "zero", "gather", "tally", "tape", "checks", "kernel", "sigmoid",
     "relu", "log_softmax", "add", "subtract", "multiply", "concatenate", "dropout",
     "mean_squared_error", "sigmoid_cross_entropy", "poisson_loss", "sparse", "fuse", "memory",
-    "weigh", "csr", "distort",
+    "weigh", "csr", "distort", "gaussian_noise",
 )  # fmt: skip
 
 # All of these are covered, each line and each branch, but for what is named here.
@@ -37,12 +37,14 @@ COVERED = {
     "fuse.py": 100,
     "fused.py": 100,
     "gather.py": 100,
+    "gaussian_noise.py": 100,
     "log_softmax.py": 100,
     "losses.py": 100,
     "matmul.py": 100,
     "mean_squared_error.py": 100,
     "memory.py": 100,
     "multiply.py": 100,
+    "philox.py": 100,
     "poisson_loss.py": 100,
     "relu.py": 100,
     "scale.py": 100,

@@ -3,7 +3,15 @@
 import argparse
 from typing import Any, NamedTuple
 
-from jitprop.cli.values import a_path, batch_size, hidden_widths, integer, share, two_numbers
+from jitprop.cli.values import (
+    a_path,
+    batch_size,
+    hidden_widths,
+    integer,
+    not_negative,
+    share,
+    two_numbers,
+)
 from jitprop.training.distortion import Distortion
 from jitprop.training.settings import (
     ACTIVATIONS,
@@ -228,6 +236,14 @@ LEARNING = [
                 default=0.0,
                 metavar="P",
                 help="the same for pixels, typically 0.2 (default: 0)",
+            ),
+            arg(
+                "--input-noise",
+                type=not_negative,
+                default=0.0,
+                metavar="STD",
+                help="standard deviation of the normal random numbers that are added to pixels, "
+                "which lie between 0 and 1, in training, typically 0.1 to 0.4 (default: 0)",
             ),
             arg(
                 "--max-norm",

@@ -67,7 +67,7 @@ class Request:
         except (TypeError, ValueError) as error:
             self.parser.error(str(error))
         self.hidden = self.args.hidden or ARCHITECTURES[self.args.arch]
-        names = ("dropout", "input_dropout", "activation")
+        names = ("dropout", "input_dropout", "input_noise", "activation")
         self.layers = {name: getattr(self.args, name) for name in names}
         if self.args.dropout and not self.hidden:
             self.parser.error("argument --dropout: there is no hidden layer to drop from")

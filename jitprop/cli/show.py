@@ -63,6 +63,7 @@ def summary(request: Request, size: int) -> list[str]:
     """Return the settings of the training, except those that are off."""
     args, words = request.args, request.settings.in_words(size)
     for name, value in (
+        ("input noise", args.input_noise),
         ("input dropout", args.input_dropout),
         ("dropout", args.dropout),
         ("label smoothing", args.label_smoothing),

@@ -1,6 +1,7 @@
 """Words of a command line as values; a word that makes no sense is refused in one line."""
 
 import argparse
+import math
 from collections.abc import Callable
 
 MAX_WIDTH = 10**9  # two such sizes make a matrix of fewer than 2**63 bytes: no overflow
@@ -43,6 +44,17 @@ def share(below_one: bool = False) -> Callable[[str], float]:
         return value
 
     return convert
+
+
+def not_negative(text: str) -> float:
+    """Return a number of 0 or more."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not (value >= 0 and math.isfinite(value)):
+        raise argparse.ArgumentTypeError(f"expected a number of 0 or more, not {text!r}")
+    return value
 
 
 def two_numbers(text: str) -> tuple[float, ...]:

@@ -1,9 +1,9 @@
 """The lines of an ONNX file: those of each module, and how to write them.
 
 Each module becomes one operator of ONNX's own domain: Linear is Gemm, Bias is Add, and so on. An
-Add of more than two inputs is a chain of Add. Dropout and Identity do nothing in evaluation, and
-are not in the file. Graphs within graphs become flat. Initializers have the names of the
-parameters; shared parameters are stored once.
+Add of more than two inputs is a chain of Add. Dropout, GaussianNoise and Identity do nothing in
+evaluation, and are not in the file. Graphs within graphs become flat. Initializers have the names
+of the parameters; shared parameters are stored once.
 """
 
 from collections.abc import Callable, Sequence
@@ -231,6 +231,7 @@ _OPERATORS: dict[type[Module], Callable[[Lines, Any, list[str], str], list[str]]
     layers.Bias: _bias,
     layers.Concatenate: _plain("Concat", axis=1),
     layers.Dropout: _nothing,
+    layers.GaussianNoise: _nothing,
     layers.Identity: _nothing,
     layers.Linear: _linear,
     layers.LogSoftmax: _plain("LogSoftmax", axis=-1),

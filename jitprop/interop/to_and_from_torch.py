@@ -17,7 +17,10 @@ from jitprop.layers.node import what
 
 # Modules with the same name, and without parameters, in both packages.
 FUNCTIONS = "Identity", "LogSoftmax", "ReLU", "Sigmoid", "Softmax", "Tanh"
-KNOWN = {"Add", "Bias", "Concatenate", "Dropout", "Linear", "Multiply", "Split", "Subtract"}
+KNOWN = {
+    *("Add", "Bias", "Concatenate", "Dropout", "GaussianNoise", "Linear", "Multiply", "Split"),
+    "Subtract",
+}
 TAKEN = "Linear, Dropout, Flatten at the entry, Sequential, " + ", ".join(FUNCTIONS)
 
 
@@ -123,6 +126,8 @@ class _ToTorch:
             return getattr(nn, name)(dim=1)
         if name == "Dropout":
             return nn.Dropout(ours.p)
+        if name == "GaussianNoise":
+            return self.graphs.GaussianNoise(ours.std)
         if name == "Bias":
             return self.graphs.Bias(self.parameter(ours.b))
         if name == "Multiply":

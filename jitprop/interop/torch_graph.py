@@ -47,6 +47,18 @@ class Bias(torch.nn.Module):
         return x + self.bias
 
 
+class GaussianNoise(torch.nn.Module):
+    """Adds normal random numbers to its input in training, of PyTorch's own generator."""
+
+    def __init__(self, std: float) -> None:
+        super().__init__()
+        self.std = std
+
+    def forward(self, x: Any) -> Any:
+        """Return `x + std * normal`; in evaluation `x` itself."""
+        return x + self.std * torch.randn_like(x) if self.training else x
+
+
 class Concatenate(torch.nn.Module):
     """Features side by side."""
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jitprop.layers import Activation, Dropout, Linear, Module
+from jitprop.layers import Activation, Linear, Module
+from jitprop.layers.at_random import AtRandom
 from jitprop.layers.node import what
 from jitprop.reporting import words
 from jitprop.reporting.diagram import XMLNS, draw_svg
@@ -221,7 +222,7 @@ def write_report(
         figures["mistakes.png"] = pictures.mistakes(found, images)
     if distorted is not None:
         figures["distortions.png"] = pictures.distortions(distorted)
-    layers = [part for part in leaves(net) if not isinstance(part, Activation | Dropout)]
+    layers = [part for part in leaves(net) if not isinstance(part, Activation | AtRandom)]
     if images is not None and layers and isinstance(layers[0], Linear):
         to_classes = found is not None and len(layers) == 1
         figures["weights.png"] = pictures.weights(layers[0].w, images.shape[1:], to_classes)

@@ -1,5 +1,6 @@
 """Networks of the exercise: linear layers with a tanh, or another function, between each two."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 from jitprop.layers import (
     Dropout,
+    GaussianNoise,
     GradCheckResult,
     Linear,
     Module,
@@ -39,11 +41,12 @@ def mlp(
     *,
     activation: str = "tanh",
     input_dropout: float = 0.0,
+    input_noise: float = 0.0,
 ) -> Sequential:
     """Return Linear, Tanh, ..., Linear: from images to logits, over layers of `hidden` widths.
 
-    The weights are drawn layer by layer, and the seeds of Dropout after all weights. So the weights
-    are the same with Dropout and without.
+    The weights are drawn layer by layer, and the seeds of Dropout and noise after all weights. So
+    the weights are the same with them and without.
 
     Parameters
     ----------
@@ -64,6 +67,8 @@ def mlp(
         are drawn after He and others, all others after Glorot and Bengio.
     input_dropout : float
         The probability of a zero in the input; if it is above 0, a Dropout comes first.
+    input_noise : float
+        The standard deviation of what a GaussianNoise adds to the input, before that Dropout.
 
     Returns
     -------
@@ -73,7 +78,7 @@ def mlp(
     Raises
     ------
     ValueError
-        A width is below 1, a dropout is out of range, or there is no such activation.
+        A width is below 1, a dropout or noise is out of range, or there is no such activation.
     TypeError
         A width is not an integer, or `dtype` is neither float32 nor float64.
     """
@@ -81,13 +86,17 @@ def mlp(
     widths = _widths(in_features, hidden, classes)
     dropout = _share("dropout", dropout)
     input_dropout = _share("input_dropout", input_dropout)
+    noise = as_number("mlp", "input_noise", input_noise)
+    if not (noise >= 0 and math.isfinite(noise)):
+        raise ValueError(f"mlp: input_noise is {noise}, expected 0 or more, and finite")
     if activation not in FUNCTIONS:
         expected = ", ".join(FUNCTIONS)
         raise ValueError(f"mlp: activation is {activation!r}, expected one of {expected}")
     function, init = FUNCTIONS[activation]
     *inner, last = pairwise(widths)
     linears = [Linear(n, m, rng, dtype, init) for n, m in inner] + [Linear(*last, rng, dtype)]
-    modules: list[Module] = [Dropout(input_dropout, rng)] if input_dropout else []
+    modules: list[Module] = [GaussianNoise(noise, rng)] if noise else []
+    modules += [Dropout(input_dropout, rng)] if input_dropout else []
     for linear in linears[:-1]:
         modules += [linear, function(), *([Dropout(dropout, rng)] if dropout else [])]
     return Sequential(*modules, linears[-1])
@@ -163,7 +172,7 @@ def gradcheck_layers(
     label_smoothing : float
         As for `SoftmaxCrossEntropy`.
     **how
-        As for `mlp`: dropout, input_dropout, activation.
+        As for `mlp`: dropout, input_dropout, input_noise, activation.
 
     Returns
     -------

@@ -17,7 +17,8 @@ import numpy as np
 from jitprop import kernels
 from jitprop.kernels.compiler.apart import apart
 from jitprop.kernels.fused import fused
-from jitprop.layers import Dropout, Graph, Module, Sigmoid, Softmax
+from jitprop.layers import Graph, Module, Sigmoid, Softmax
+from jitprop.layers.at_random import AtRandom
 from jitprop.layers.mode import in_mode, one_at_a_time, parts
 from jitprop.layers.node import what
 from jitprop.layers.sharing import share
@@ -361,7 +362,7 @@ def _gives_probabilities(net: Module, place: int, z: Array) -> bool:
 
 
 def last_module(net: Module, place: int = 0) -> Module | None:
-    """Return the module that gives an output, without a Dropout that follows it.
+    """Return the module that gives an output, without a Dropout or noise that follows it.
 
     None for an output that is an input.
     """
@@ -369,7 +370,7 @@ def last_module(net: Module, place: int = 0) -> Module | None:
     while isinstance(module, Graph):
         value = module.results[place]
         step = next((step for step in module.steps if value in step.gives), None)
-        while step is not None and isinstance(step.module, Dropout):
+        while step is not None and isinstance(step.module, AtRandom):
             value = step.takes[0]
             step = next((step for step in module.steps if value in step.gives), None)
         if step is None:

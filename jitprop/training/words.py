@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from jitprop.layers import Activation, Dropout, Graph, Linear, Module, Sequential
+from jitprop.layers import Activation, Graph, Linear, Module, Sequential
+from jitprop.layers.at_random import AtRandom
 
 
 def leaves(module: Module) -> Iterator[Module]:
@@ -24,7 +25,7 @@ def network(net: Module) -> str:
         what = f"{type(net).__name__} of {len(parts)} modules" if len(parts) > 1 else repr(parts[0])
         return f"{' '.join(what.split())}, {count}"
     widths = [linears[0].in_features, *(linear.out_features for linear in linears)]
-    others = [type(part).__name__ for part in parts if not isinstance(part, Linear | Dropout)]
+    others = [type(part).__name__ for part in parts if not isinstance(part, Linear | AtRandom)]
     words = [word if word == "ReLU" else word.lower() for word in dict.fromkeys(others)]
     return ", ".join(["-".join(map(str, widths)), *words, count])
 
@@ -33,4 +34,4 @@ def _is_chain(net: Module) -> bool:
     """Whether it is a chain: Linear layers with functions without parameters between them."""
     if isinstance(net, Sequential):
         return all(map(_is_chain, net.modules))
-    return isinstance(net, Linear | Activation | Dropout)
+    return isinstance(net, Linear | Activation | AtRandom)
