@@ -58,24 +58,33 @@ class Record:
     target : float
         For the mean of the test errors over all seeds.
     arguments : str
-        The arguments of train.py; for an ensemble, the number of its members.
+        The arguments of train.py; none for an ensemble.
     seeds : int
         The number of runs in the mean, with seeds 0, 1, ...
     rules : str
         What kinds of network the rules allow.
-    of : str
-        For an ensemble, the record whose networks are its members; else "".
+    members : tuple of pairs
+        For an ensemble, records and how many of their networks belong to it: seeds 0, 1, ...
     """
 
     target: float
-    arguments: str
+    arguments: str = ""
     seeds: int = 10
     rules: str = "any"
-    of: str = ""
+    members: tuple[tuple[str, int], ...] = ()
+
+
+def five(*members: tuple[str, int]) -> Record:
+    """Return the record of five networks together, for fewer than 40 errors."""
+    return Record(40, seeds=1, rules="five networks", members=members)
 
 
 MILD = "--elastic-alpha 24 --elastic-sigma 5 --rotate 5 --shear 5 --scale 0.05"
 FAST = "--activation relu --schedule linear"
+LONG = (
+    f"--batch-size 200 --lr 0.15 --warmup 1 {FAST} --weight-decay 2e-5 --label-smoothing 0.05"
+    " --distort --rotate 15 --scale 0.15"
+)
 RECORDS: dict[str, Record] = {
     "errors250": Record(250, f"--hidden 160 --epochs 2 --lr 0.25 {FAST}"),
     "errors200": Record(200, f"--hidden 256 --epochs 3 --lr 0.2 {FAST}", seeds=20),
@@ -83,7 +92,18 @@ RECORDS: dict[str, Record] = {
     "errors100": Record(100, "--preset errors100"),
     "errors70": Record(70, "--preset errors70"),
     "errors50": Record(50, "--preset errors50", seeds=5),
-    "ensemble": Record(40, "5", seeds=1, rules="five networks", of="errors50"),
+    "errors45": Record(45, f"--hidden 800,400 --epochs 250 {LONG}", seeds=5),
+    "errors40": Record(40, f"--hidden 1500,1000 --epochs 520 {LONG}", seeds=1),
+    "errors105": Record(
+        105,
+        "--hidden 800,800 --epochs 200 --batch-size 250 --lr 0.1 --warmup 1 --dropout 0.2"
+        f" --input-noise 0.4 --max-norm 2 {FAST}",
+        seeds=5,
+        rules="no images",
+    ),
+    "ensemble50": five(("errors50", 5)),
+    "ensemble45": five(("errors45", 5)),
+    "ensemble": five(("errors50", 2), ("errors45", 2), ("errors40", 1)),
 }
 
 
@@ -160,6 +180,17 @@ def kept(name: str, seed: int, folder: Path) -> Path:
     return folder / f"{name}-{seed}.safetensors"
 
 
+def networks(record: Record) -> list[tuple[str, int]]:
+    """The networks of an ensemble: a record and a seed each."""
+    return [(name, seed) for name, count in record.members for seed in range(count)]
+
+
+def told(record: Record) -> str:
+    """The arguments of train.py; of an ensemble, its networks."""
+    names = ", ".join(f"{name} (seed {seed})" for name, seed in networks(record))
+    return record.arguments or names
+
+
 def run(name: str, seeds: int, path: Path, folder: Path) -> None:
     """Append and print the runs of a record that are not there yet."""
     from jitprop import kernels
@@ -170,8 +201,8 @@ def run(name: str, seeds: int, path: Path, folder: Path) -> None:
         if seed in done:
             continue
         gflops = peak()
-        if record.of:
-            files = [kept(record.of, member, folder) for member in range(int(record.arguments))]
+        if record.members:
+            files = [kept(*one, folder) for one in networks(record)]
             given = [word for file in files for word in ("--evaluate", str(file))]
         else:
             file = str(kept(name, seed, folder))
@@ -189,12 +220,12 @@ def run(name: str, seeds: int, path: Path, folder: Path) -> None:
         line = {
             **{key: about[key] for key in COLUMNS if key in about},
             "record": name,
-            "arguments": record.arguments,
+            "arguments": told(record),
             "seed": seed,
             "test_errors": metrics["test_errors"],
-            "seconds": "" if record.of else f"{seconds(metrics):.4g}",
-            "epochs": "" if record.of else len(metrics["epochs"]),
-            "weights_sha256": "" if record.of else metrics["weights_sha256"],
+            "seconds": "" if record.members else f"{seconds(metrics):.4g}",
+            "epochs": "" if record.members else len(metrics["epochs"]),
+            "weights_sha256": "" if record.members else metrics["weights_sha256"],
             "peak_gflops": f"{gflops:.0f}",
             "threads": kernels.get_num_threads(),
             "version": jitprop.__version__,
@@ -259,17 +290,15 @@ def commands() -> list[str]:
     """A table of the command of each record."""
     found = ["| record | command |", "|---|---|"]
     for name, record in RECORDS.items():
-        what = f"`python train.py {record.arguments}`"
-        if record.of:
-            what = f"the networks of `{record.of}`, seeds 0 to {int(record.arguments) - 1}"
+        what = told(record) if record.members else f"`python train.py {record.arguments}`"
         found.append(f"| `{name}` | {what} |")
     return found
 
 
 def network(record: Record) -> str:
     """The widths of a record's network, and what it learns from."""
-    if record.of:
-        return f"{record.arguments} networks, {network(RECORDS[record.of])}"
+    if record.members:
+        return f"{len(networks(record))} networks of the rows above"
     args = make_parser().parse_args(record.arguments.split())
     widths = "-".join(map(str, (784, *(args.hidden or ARCHITECTURES[args.arch]), 10)))
     distorted = ", distorted images" if distortion_of(args) else ""

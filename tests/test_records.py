@@ -59,9 +59,10 @@ def test_runs_go_on_where_they_stopped(trained, tmp_path, monkeypatch):
 
 def test_an_ensemble_asks_the_networks_of_another(trained, tmp_path, monkeypatch):
     monkeypatch.setitem(RECORDS, "mine", Record(100, "--epochs 2", seeds=3))
-    monkeypatch.setitem(RECORDS, "all", Record(100, "3", seeds=1, of="mine"))
+    monkeypatch.setitem(RECORDS, "all", Record(100, seeds=1, members=(("mine", 2), ("other", 1))))
     records.run("all", 0, tmp_path / "records.csv", tmp_path)
-    files = [f"--evaluate {tmp_path}/mine-{seed}.safetensors" for seed in range(3)]
+    found = "mine-0", "mine-1", "other-0"
+    files = [f"--evaluate {tmp_path}/{name}.safetensors" for name in found]
     assert trained == [" ".join(files)]
 
 
@@ -148,14 +149,15 @@ def test_the_page_is_what_the_lines_say(tmp_path):
 def test_what_was_run_is_what_the_record_says():
     """A preset that is changed needs new runs."""
     for row in lines(records.RESULTS / "records.csv"):
-        assert row["arguments"] == RECORDS[row["record"]].arguments
+        assert row["arguments"] == records.told(RECORDS[row["record"]])
 
 
 @pytest.mark.parametrize("name", RECORDS)
 def test_commands_make_sense(name):
     record = RECORDS[name]
-    if record.of:
-        assert int(record.arguments) <= RECORDS[record.of].seeds
+    if record.members:
+        assert not record.arguments
+        assert all(count <= RECORDS[one].seeds for one, count in record.members)
     else:
         args = arguments.make_parser().parse_args(shlex.split(record.arguments))
         assert arguments.settings_of(args).epochs
