@@ -20,6 +20,7 @@ from jitprop import (
     Concatenate,
     CrossEntropy,
     Dropout,
+    GaussianNoise,
     Graph,
     Input,
     Linear,
@@ -314,6 +315,7 @@ LOGITS = [lambda: mlp(24, [9], 5, 0), skip, lambda: Sequential(Linear(24, 5, 0),
 OWN = [
     lambda: Sequential(Linear(24, 5, 0), Softmax()),
     lambda: Sequential(Linear(24, 5, 0), Sequential(Softmax(), Dropout(0.5, 0))),
+    lambda: Sequential(Linear(24, 5, 0), Softmax(), GaussianNoise(0.5, 0)),
     lambda: Sequential(Linear(24, 5, 0), Sigmoid()),
 ]
 
