@@ -2,12 +2,13 @@
 
     out = x + scale * normal
 
-    normal_1 = r cos(a),  normal_2 = r sin(a)    with r = sqrt(-2 log u),  a from -pi to pi
+    normal_1 = r cos(a),  normal_2 = r sin(a)    with r = sqrt(-2 log u)
 
-u and a come from two random words: u lies above 0 and up to 1; a is an angle of the first quadrant,
-and two bits say in which quadrant the point lies. A random number depends only on the seed, the
-step and the place of the element. So any number of threads draws the same ones, and float32 and
-float64 draw the same ones up to rounding. The gradient of x is that of out.
+Two random words give u and a. 24 bits of the first are u, above 0 and up to 1, so no number is
+beyond sqrt(-2 log 2^-24) = 5.77. 24 bits of the second are an angle up to pi/2, and two more choose
+the quadrant, which means the signs. A random number depends only on the seed, the step and the
+place of the element. So any number of threads draws the same ones, and float32 and float64 draw the
+same ones up to rounding. The gradient of x is that of out.
 
 Sources: Box and Muller, "A note on the generation of random normal deviates", 1958. Random numbers:
 philox.py.
@@ -33,8 +34,9 @@ from jitprop.kernels.philox import BLOCK, ROUNDS, blocks, philox
 from jitprop.kernels.runtime.kernel import kernel
 
 HALF, QUARTER = 2**31, 2**30  # of the numbers that 32 bits hold
-UNIT = 2.0**-24  # of the fractions that are drawn
-# sin(pi/2 t) = t P(t^2), for t from 0 to 1: the first terms of its series, to 1e-17 and to 1e-9.
+UNIT = 2.0**-24  # the step between fractions
+# sin(pi/2 t) = t P(t^2), for t from 0 to 1, by the first terms of its series: 7 terms to 1e-9 for
+# float32, 11 to 1e-17 for float64.
 TERMS = [(-1) ** k * (math.pi / 2) ** (2 * k + 1) / math.factorial(2 * k + 1) for k in range(11)]
 SINE_32, SINE_64 = tuple(TERMS[:7]), tuple(TERMS)
 
@@ -64,12 +66,11 @@ def _add(x, out, i, normal, scale):
 @inline
 def _add_pairs(x, out, i, word, other, scale):
     """Two normal numbers from two words: for element i and the one LANES behind it."""
-    like = load(x, 0, 0)
-    radius = sqrt(log(_fraction(word, like)) * -2)
-    t = _fraction(other, like)
+    radius = sqrt(log(_fraction(word, x)) * -2)
+    t = _fraction(other, x)
     right, up = radius * _sine(1 - t), radius * _sine(t)
     _add(x, out, i, where(other < HALF, right, -right), scale)
-    _add(x, out, i + LANES, where(other & QUARTER == 0, up, -up), scale)
+    _add(x, out, i + LANES, where((other & QUARTER) == 0, up, -up), scale)
 
 
 @kernel("x(...), key:int64(3), scale -> out(...)", units=blocks, inplace="x")

@@ -1,11 +1,11 @@
 """Philox: random numbers that are a function of a seed, a step and a place.
 
-    (block, step) --ROUNDS times--> 128 random bits    with the seed as key
+    (group, step) --ROUNDS times--> 128 random bits    with the seed as key
 
 So any number of threads draws the same ones, in any order.
 
 Source: Philox4x32-10 of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011; its key
-is the seed, its counter (block of 4 numbers, step).
+is the seed, its counter (which group of 4 numbers, step).
 """
 
 from jitprop.kernels.compiler.inline import inline
@@ -40,5 +40,5 @@ def philox(block, step, seed, like, rounds):
 
 @inline
 def blocks(x, *args):
-    """A unit is as many elements as one call of `philox` has numbers for."""
+    """Units are BLOCK elements: one call of `philox` has numbers for them."""
     return (x.size + BLOCK - 1) // BLOCK, GRAIN // BLOCK

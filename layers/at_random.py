@@ -22,7 +22,7 @@ from jitprop.layers.module import Module, State
 
 
 class AtRandom(Module):
-    """A random change of (batch, features), another one for every `fprop` in training.
+    """Changes (batch, features) at random, in another way at every `fprop` in training.
 
     Attributes
     ----------
@@ -35,7 +35,9 @@ class AtRandom(Module):
 
     def __init__(self, rng: np.random.Generator | int | None) -> None:
         self.state = np.array([as_generator(type(self).__name__, rng).integers(2**63), 0])
-        self._key = np.array([0, 0, 0])  # of the last fprop: seed, step, and what the module adds
+        self._key = np.array(
+            [0, 0, 0]
+        )  # seed and step of the last fprop, and a number of the module's own
         self._last_y: Array | None = None
         self._changed = False
         self._y = Buffer()

@@ -15,8 +15,8 @@ class GaussianNoise(AtRandom):
     Parameters
     ----------
     std : float
-        The standard deviation of what is added, at least 0. Pixels that come as bytes lie between 0
-        and 1 by then.
+        The standard deviation of what is added, at least 0. `fit` divides bytes by 255 first, so
+        pixels lie between 0 and 1.
     rng : Generator, int or None
         A NumPy Generator, a seed for one, or None for a fresh one. It draws the seed in `state`.
         Layers of one network should share a Generator.

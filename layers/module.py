@@ -68,7 +68,7 @@ class Module(Copied, ABC):
     Attributes
     ----------
     training : bool
-        False in evaluation, when Dropout is off.
+        False in evaluation, when Dropout and GaussianNoise are off.
     pixels : bool or None
         Whether bytes that a network gets are pixels, which are divided by 255. None: nobody has set
         it, and they are. `jitprop.fit(..., pixels=...)` sets it.

@@ -1,6 +1,6 @@
 """Gaussian noise: it draws numbers but adds 0 times them, so that results compare. A shape is (n,).
 
-NumPy and PyTorch draw float32 from a table of steps (Ziggurat) and as pairs (Box and Muller).
+NumPy draws by Ziggurat, from a table of steps; PyTorch draws pairs, as Box and Muller do.
 """
 
 from perf.bench_dropout import FLOPS as OF_PHILOX

@@ -47,6 +47,7 @@ SWEPT = ("arguments", "seed", "held_out_errors", "train_errors", "seconds", "epo
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 CERTAIN = 0.01  # a record is certain if its `likelihood` is below this
 PEAK_ROUNDS = 20
+FIVE = 5  # networks of an ensemble
 
 
 @dataclass(frozen=True)
@@ -63,20 +64,20 @@ class Record:
         The number of runs in the mean, with seeds 0, 1, ...
     rules : str
         What kinds of network the rules allow.
-    members : tuple of pairs
-        For an ensemble, records and how many of their networks belong to it: seeds 0, 1, ...
+    of : str
+        For an ensemble, the record whose networks, seeds 0 to 4, are its members; else "".
     """
 
     target: float
     arguments: str = ""
     seeds: int = 10
     rules: str = "any"
-    members: tuple[tuple[str, int], ...] = ()
+    of: str = ""
 
 
-def five(*members: tuple[str, int]) -> Record:
-    """Return the record of five networks together, for fewer than 40 errors."""
-    return Record(40, seeds=1, rules="five networks", members=members)
+def five(of: str) -> Record:
+    """Return the record of five networks of another record together, for fewer than 40 errors."""
+    return Record(40, seeds=1, rules="five networks", of=of)
 
 
 MILD = "--elastic-alpha 24 --elastic-sigma 5 --rotate 5 --shear 5 --scale 0.05"
@@ -101,9 +102,8 @@ RECORDS: dict[str, Record] = {
         seeds=5,
         rules="no images",
     ),
-    "ensemble50": five(("errors50", 5)),
-    "ensemble45": five(("errors45", 5)),
-    "ensemble": five(("errors50", 2), ("errors45", 2), ("errors40", 1)),
+    "ensemble50": five("errors50"),
+    "ensemble45": five("errors45"),
 }
 
 
@@ -180,15 +180,9 @@ def kept(name: str, seed: int, folder: Path) -> Path:
     return folder / f"{name}-{seed}.safetensors"
 
 
-def networks(record: Record) -> list[tuple[str, int]]:
-    """The networks of an ensemble: a record and a seed each."""
-    return [(name, seed) for name, count in record.members for seed in range(count)]
-
-
 def told(record: Record) -> str:
     """The arguments of train.py; of an ensemble, its networks."""
-    names = ", ".join(f"{name} (seed {seed})" for name, seed in networks(record))
-    return record.arguments or names
+    return record.arguments or f"the networks of {record.of}, seeds 0 to {FIVE - 1}"
 
 
 def run(name: str, seeds: int, path: Path, folder: Path) -> None:
@@ -201,8 +195,8 @@ def run(name: str, seeds: int, path: Path, folder: Path) -> None:
         if seed in done:
             continue
         gflops = peak()
-        if record.members:
-            files = [kept(*one, folder) for one in networks(record)]
+        if record.of:
+            files = [kept(record.of, member, folder) for member in range(FIVE)]
             given = [word for file in files for word in ("--evaluate", str(file))]
         else:
             file = str(kept(name, seed, folder))
@@ -223,9 +217,9 @@ def run(name: str, seeds: int, path: Path, folder: Path) -> None:
             "arguments": told(record),
             "seed": seed,
             "test_errors": metrics["test_errors"],
-            "seconds": "" if record.members else f"{seconds(metrics):.4g}",
-            "epochs": "" if record.members else len(metrics["epochs"]),
-            "weights_sha256": "" if record.members else metrics["weights_sha256"],
+            "seconds": "" if record.of else f"{seconds(metrics):.4g}",
+            "epochs": "" if record.of else len(metrics["epochs"]),
+            "weights_sha256": "" if record.of else metrics["weights_sha256"],
             "peak_gflops": f"{gflops:.0f}",
             "threads": kernels.get_num_threads(),
             "version": jitprop.__version__,
@@ -290,19 +284,21 @@ def commands() -> list[str]:
     """A table of the command of each record."""
     found = ["| record | command |", "|---|---|"]
     for name, record in RECORDS.items():
-        what = told(record) if record.members else f"`python train.py {record.arguments}`"
+        what = told(record) if record.of else f"`python train.py {record.arguments}`"
         found.append(f"| `{name}` | {what} |")
     return found
 
 
 def network(record: Record) -> str:
     """The widths of a record's network, and what it learns from."""
-    if record.members:
-        return f"{len(networks(record))} networks of the rows above"
+    if record.of:
+        return f"{FIVE} networks together: {network(RECORDS[record.of])}"
     args = make_parser().parse_args(record.arguments.split())
     widths = "-".join(map(str, (784, *(args.hidden or ARCHITECTURES[args.arch]), 10)))
-    distorted = ", distorted images" if distortion_of(args) else ""
-    return f"{widths}, {args.epochs} epochs{distorted}"
+    images = ", distorted images" if distortion_of(args) else ""
+    if record.rules != "any":
+        images = f", {record.rules}"
+    return f"{widths}, {args.epochs} epochs{images}"
 
 
 def short(lines: Sequence[dict[str, str]]) -> list[str]:

@@ -34,8 +34,8 @@ CPUS = {  # name: flags of a CPU that can run its code
 
 
 def network(name: str, hidden: dict[str, tuple[int, ...]]):
-    """Return one of `hidden`, or a network with a connection that skips a layer, and dropout."""
-    from jitprop.layers import Dropout, Graph, Input, Linear, Tanh
+    """Return one of `hidden`, or a network with dropout, noise, and a connection past a layer."""
+    from jitprop.layers import Dropout, GaussianNoise, Graph, Input, Linear, Tanh
     from jitprop.training import mlp
 
     if name in hidden:
@@ -43,7 +43,8 @@ def network(name: str, hidden: dict[str, tuple[int, ...]]):
     rng = np.random.default_rng(0)
     x = Input(784)
     h = Dropout(0.3, rng)(Tanh()(Linear(784, 70, rng)(x)))
-    return Graph(x, Linear(70, 10, rng)(h) + Linear(784, 10, rng)(x))
+    y = Linear(70, 10, rng)(GaussianNoise(0.3, 1)(h)) + Linear(784, 10, rng)(x)
+    return Graph(x, y)
 
 
 def digests(small: bool) -> Iterator[tuple[str, str, str]]:

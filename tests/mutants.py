@@ -39,6 +39,8 @@ MIRRORS = {
     "kernels/runtime/intrinsics.py": ["tests/test_threads.py"],
     "kernels/sparse_tile.py": ["tests/test_sparse.py"],
     "kernels/tile.py": ["tests/test_matmul.py"],
+    "kernels/philox.py": ["tests/test_dropout.py", "tests/test_gaussian_noise.py"],
+    "layers/at_random.py": ["tests/test_layers_dropout.py", "tests/test_gaussian_noise.py"],
     "layers/batch.py": ["tests/test_batch.py", "tests/test_linear.py", "tests/test_arithmetic.py"],
     "layers/cross_entropy.py": ["tests/test_losses.py"],
     "layers/losses.py": ["tests/test_weighted_losses.py", "tests/test_weighted.py"],

@@ -340,8 +340,8 @@ def normals(size, seed, step):
     u, t = ((words[:, :, place] % 2**24 + 1) / 2**24 for place in (0, 1))
     right = np.where(words[:, :, 1] >> 31, -1, 1)
     up = np.where(words[:, :, 1] >> 30 & 1, -1, 1)
-    radius, angle = np.sqrt(-2 * np.log(u)), np.pi / 2 * t
-    both = radius * np.cos(angle) * right, radius * np.sin(angle) * up
+    radius, sine = np.sqrt(-2 * np.log(u)), lambda part: np.sin(np.pi / 2 * part)
+    both = radius * sine(1 - t) * right, radius * sine(t) * up
     return np.stack(both, axis=2).reshape(-1)[:size]
 
 

@@ -78,7 +78,7 @@ def test_activations(activation, kind):
 def test_all_activations_have_a_module():
     assert tuple(FUNCTIONS) == ACTIVATIONS
     for activation in ACTIVATIONS:
-        how = {"activation": activation, "dropout": 0.1, "input_dropout": 0.1}
+        how = {"activation": activation, "dropout": 0.1, "input_dropout": 0.1, "input_noise": 0.1}
         assert all(row.result for row in gradcheck_layers(2, 0.1, **how))
 
 

@@ -6,6 +6,7 @@ One file: every way to ask is compared with the same rows.
 import copy
 import os
 import pickle
+import re
 import signal
 import threading
 import time
@@ -19,10 +20,12 @@ from jitprop import (
     Concatenate,
     CrossEntropy,
     Dropout,
+    GaussianNoise,
     Graph,
     Input,
     Linear,
     LogSoftmax,
+    Losses,
     MeanSquaredError,
     Module,
     Multiply,
@@ -30,6 +33,7 @@ from jitprop import (
     ReLU,
     Sequential,
     Sigmoid,
+    SigmoidCrossEntropy,
     Softmax,
     SoftmaxCrossEntropy,
     Tanh,
@@ -42,7 +46,8 @@ from jitprop import (
     probabilities,
     weights_sha256,
 )
-from jitprop.training.asking import BATCH, FEW, MOST
+from jitprop.kernels.compiler.messages import say_once
+from jitprop.training.asking import BATCH, FEW, MOST, check_endings
 
 RNG = np.random.default_rng(0)
 IMAGES = (RNG.integers(0, 256, (1203, 4, 6)) * (RNG.random((1203, 4, 6)) < 0.3)).astype(np.uint8)
@@ -310,6 +315,7 @@ LOGITS = [lambda: mlp(24, [9], 5, 0), skip, lambda: Sequential(Linear(24, 5, 0),
 OWN = [
     lambda: Sequential(Linear(24, 5, 0), Softmax()),
     lambda: Sequential(Linear(24, 5, 0), Sequential(Softmax(), Dropout(0.5, 0))),
+    lambda: Sequential(Linear(24, 5, 0), Softmax(), GaussianNoise(0.5, 0)),
     lambda: Sequential(Linear(24, 5, 0), Sigmoid()),
 ]
 
@@ -566,3 +572,35 @@ def test_a_child_asks_though_a_thread_was_asking():
         os._exit(0)
     thread.join()
     assert os.waitpid(child, 0)[1] == 0
+
+
+ENDINGS = [
+    (lambda: Sequential(Linear(24, 5, 0), Softmax()), SoftmaxCrossEntropy(), "leave out Softmax"),
+    (lambda: Sequential(Linear(24, 5, 0), Sigmoid()), SigmoidCrossEntropy(), "leave out Sigmoid"),
+    (lambda: Linear(24, 5, 0), CrossEntropy(), r"add Softmax\(\), or take SoftmaxCrossEntropy"),
+    (lambda: Linear(24, 5, 0), SoftmaxCrossEntropy(), None),
+    (lambda: Linear(24, 5, 0), MeanSquaredError(), None),
+    (lambda: Sequential(Linear(24, 5, 0), Softmax(), Dropout(0.1)), CrossEntropy(), None),
+    (lambda: Sequential(Linear(24, 5, 0), Softmax()), SigmoidCrossEntropy(), None),
+    (lambda: Own(), SoftmaxCrossEntropy(), None),
+]
+
+
+@pytest.mark.parametrize(("make", "loss", "line"), ENDINGS)
+def test_a_loss_that_does_not_fit_the_last_module_is_told(make, loss, line, caplog):
+    say_once.cache_clear()
+    check_endings(make(), loss)
+    x = Input(24)
+    both = Graph(x, [Tanh()(x), make()(x)])
+    check_endings(both, Losses((MeanSquaredError(), 1), (loss, 1)))
+    assert len(caplog.messages) == (line is not None)  # the second time is the same line
+    for said in caplog.messages:
+        assert re.search(line, said)
+
+
+def test_training_looks_at_the_last_module(caplog):
+    say_once.cache_clear()
+    net = Sequential(mlp(24, [4], 5, 0), Softmax())
+    x, t = np.zeros((6, 24), np.float32), np.arange(6) % 5
+    fit(net, SoftmaxCrossEntropy(), x, t, epochs=1, batch_size=6, rate=0.1)
+    assert any("leave out Softmax" in said for said in caplog.messages)

@@ -36,11 +36,13 @@ NUMPY = {
     "Bias": lambda: layers.Bias(np.int32(3)),
     "Dropout": lambda: layers.Dropout(np.float32(0.5), 0),
     "Dropout, no dimensions": lambda: layers.Dropout(np.array(0.25), 0),
+    "GaussianNoise": lambda: layers.GaussianNoise(np.float32(0.5), 0),
     "Multiply": lambda: layers.Multiply(np.float32(2)),
     "Multiply, an integer": lambda: layers.Multiply(np.int64(2)),
     "Split": lambda: layers.Split(np.array([1, 2])),
     "Split, a tuple": lambda: layers.Split((np.int64(1), 2)),
     "mlp": lambda: mlp(np.int64(5), [np.int64(3)], np.int16(2), 0, dropout=np.float32(0.25)),
+    "mlp, noise": lambda: mlp(5, [3], 2, 0, input_noise=np.float32(0.25)),
     "mlp, an array": lambda: mlp(np.int64(5), np.array([3, 4]), 2, 0),
 }
 
@@ -89,6 +91,8 @@ def test_losses_of_numpy():
         (lambda: layers.Dropout("0.5"), "Dropout: p is '0.5', expected a number"),
         (lambda: layers.Dropout(True), "Dropout: p is True, expected a number"),
         (lambda: layers.Dropout(None), "Dropout: p is None, expected a number"),
+        (lambda: layers.GaussianNoise(True), "GaussianNoise: std is True, expected a number"),
+        (lambda: layers.GaussianNoise(0.5, 1.5), "GaussianNoise: rng is 1.5, expected a seed"),
         (lambda: layers.Multiply("2"), "Multiply: constant is '2', expected a number"),
         (lambda: layers.Multiply(1j), "Multiply: constant is 1j, expected a number"),
         (lambda: layers.Multiply(10**400), "Multiply: constant is beyond the numbers of float64"),
@@ -110,6 +114,7 @@ def test_losses_of_numpy():
         (lambda: layers.Dropout(0.5, 1.5), "Dropout: rng is 1.5, expected a seed"),
         (lambda: mlp(5, [2], 2, "b"), "mlp: rng is 'b', expected a seed"),
         (lambda: mlp(5, [2.5], 2), "mlp: hidden[0] is 2.5, expected an integer"),
+        (lambda: mlp(5, [3], 2, input_noise="0.1"), "mlp: input_noise is '0.1', expected a number"),
         (lambda: mlp(5, [3], 2, dropout="0.1"), "mlp: dropout is '0.1', expected a number"),
     ],
 )

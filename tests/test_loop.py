@@ -322,7 +322,7 @@ def test_a_label_without_an_output():
 
 
 ADAMW = {"optimizer": "adamw", "weight_decay": 0.1, "schedule": "cosine", "warmup": 0.5}
-RUNS = {  # settings, and of the network its dropout
+RUNS = {  # settings, and of the network its dropout; "noise" in the name is the rest
     "sgd": ({}, 0),
     "sgd, step": ({"schedule": "step", "step_size": 2, "gamma": 0.5}, 0),
     "momentum, linear, dropout, noise": ({"momentum": 0.9, "schedule": "linear", "warmup": 1}, 0.3),

@@ -64,6 +64,7 @@ from jitprop.training.settings import PRESETS
         "--dropout x",
         "--input-noise -0.1",
         "--input-noise nan",
+        "--input-noise inf",
         "--input-noise x",
         "--label-smoothing 1.1",
         "--early-stopping --patience 0",

@@ -124,9 +124,8 @@ LEARNING = [
                 type=integer(0),
                 default=0,
                 metavar="N",
-                help="of the initial weights, the order of the images and dropout; the same seed "
-                "gives the "
-                "same network to the bit (default: 0)",
+                help="of the initial weights, the order of the images, dropout and noise; the same "
+                "seed gives the same network to the bit (default: 0)",
             ),
         ],
     ),
@@ -242,8 +241,8 @@ LEARNING = [
                 type=not_negative,
                 default=0.0,
                 metavar="STD",
-                help="standard deviation of the normal random numbers that are added to pixels, "
-                "which lie between 0 and 1, in training, typically 0.1 to 0.4 (default: 0)",
+                help="in training, add normal random numbers with this standard deviation to the "
+                "pixels, which lie between 0 and 1; typically 0.1 to 0.4 (default: 0)",
             ),
             arg(
                 "--max-norm",

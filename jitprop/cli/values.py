@@ -47,13 +47,13 @@ def share(below_one: bool = False) -> Callable[[str], float]:
 
 
 def not_negative(text: str) -> float:
-    """Return a number of 0 or more."""
+    """Return a finite number of 0 or more."""
     try:
         value = float(text)
     except ValueError:
         value = -1.0
     if not (value >= 0 and math.isfinite(value)):
-        raise argparse.ArgumentTypeError(f"expected a number of 0 or more, not {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a finite number of 0 or more, not {text!r}")
     return value
 
 

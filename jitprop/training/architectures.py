@@ -66,7 +66,8 @@ def mlp(
         The function between the layers: "tanh", "relu" or "sigmoid". Weights that lead to a ReLU
         are drawn after He and others, all others after Glorot and Bengio.
     input_dropout : float
-        The probability of a zero in the input; if it is above 0, a Dropout comes first.
+        The probability of a zero in the input; if it is above 0, a Dropout comes before
+        the first Linear.
     input_noise : float
         The standard deviation of what a GaussianNoise adds to the input, before that Dropout.
 

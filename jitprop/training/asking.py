@@ -16,8 +16,20 @@ import numpy as np
 
 from jitprop import kernels
 from jitprop.kernels.compiler.apart import apart
+from jitprop.kernels.compiler.messages import say_once
 from jitprop.kernels.fused import fused
-from jitprop.layers import Graph, Module, Sigmoid, Softmax
+from jitprop.layers import (
+    CrossEntropy,
+    Graph,
+    Linear,
+    Loss,
+    Losses,
+    Module,
+    Sigmoid,
+    SigmoidCrossEntropy,
+    Softmax,
+    SoftmaxCrossEntropy,
+)
 from jitprop.layers.at_random import AtRandom
 from jitprop.layers.mode import in_mode, one_at_a_time, parts
 from jitprop.layers.node import what
@@ -37,6 +49,7 @@ BATCH = 500  # rows that run together: their activations stay in the cache
 FEW = 3  # so many rows are computed together anyway, with zeros or without
 LOOKED_AT = 16  # zeros are counted in so many rows
 MOST = 32  # tapes that a thread keeps
+OF_LOGITS: dict[type, type] = {Softmax: SoftmaxCrossEntropy, Sigmoid: SigmoidCrossEntropy}
 
 Arrays = list[Any]  # one for each input, or output
 
@@ -359,6 +372,23 @@ def _gives_probabilities(net: Module, place: int, z: Array) -> bool:
     if module is not None and own_part(module) is not None:  # only its numbers tell
         return bool((z >= 0).all() and np.allclose(z.sum(axis=1), 1, atol=1e-4))
     return isinstance(module, Softmax | Sigmoid)
+
+
+def check_endings(net: Module, loss: Loss) -> None:
+    """Say so if a network ends in a function that its loss applies again, or in none it needs."""
+    losses = [part for part, _ in loss.weighted] if isinstance(loss, Losses) else [loss]
+    for place, part in enumerate(losses):
+        last = last_module(net, place)
+        if isinstance(part, OF_LOGITS.get(type(last), ())):
+            say_once(
+                f"{part!r} takes logits, and applies {last!r} itself, in which the network ends, "
+                f"too: leave out {last!r}"
+            )
+        elif isinstance(part, CrossEntropy) and isinstance(last, Linear):
+            say_once(
+                f"{part!r} takes probabilities, and the network ends in {last!r}: add Softmax(), "
+                "or take SoftmaxCrossEntropy() in its place"
+            )
 
 
 def last_module(net: Module, place: int = 0) -> Module | None:

@@ -17,6 +17,7 @@ from jitprop.layers.batch import as_generator
 from jitprop.layers.mode import undisturbed
 from jitprop.layers.node import what
 from jitprop.training import schedules
+from jitprop.training.asking import check_endings
 from jitprop.training.average import keeps
 from jitprop.training.batches import Batches
 from jitprop.training.distortion import Distortion
@@ -99,6 +100,7 @@ class Training:
         for name, call in (("on_epoch", on_epoch), ("on_batch", on_batch)):
             if call is not None and not callable(call):
                 raise TypeError(f"{name} is {what(call)}, expected a function or None")
+        check_endings(net, loss)
         self.net, self.loss, self.settings = net, loss, settings
         self.history: list[Epoch] = []
         self.epoch = 1
