@@ -82,10 +82,6 @@ def five(of: str) -> Record:
 
 MILD = "--elastic-alpha 24 --elastic-sigma 5 --rotate 5 --shear 5 --scale 0.05"
 FAST = "--activation relu --schedule linear"
-LONG = (
-    f"--batch-size 200 --lr 0.15 --warmup 1 {FAST} --weight-decay 2e-5 --label-smoothing 0.05"
-    " --distort --rotate 15 --scale 0.15"
-)
 RECORDS: dict[str, Record] = {
     "errors250": Record(250, f"--hidden 160 --epochs 2 --lr 0.25 {FAST}"),
     "errors200": Record(200, f"--hidden 256 --epochs 3 --lr 0.2 {FAST}", seeds=20),
@@ -93,8 +89,12 @@ RECORDS: dict[str, Record] = {
     "errors100": Record(100, "--preset errors100"),
     "errors70": Record(70, "--preset errors70"),
     "errors50": Record(50, "--preset errors50", seeds=5),
-    "errors45": Record(45, f"--hidden 800,400 --epochs 250 {LONG}", seeds=5),
-    "errors40": Record(40, f"--hidden 1500,1000 --epochs 520 {LONG}", seeds=1),
+    "errors45": Record(
+        45,
+        f"--hidden 800,400 --epochs 250 --batch-size 200 --lr 0.15 --warmup 1 {FAST}"
+        " --weight-decay 2e-5 --label-smoothing 0.05 --distort --rotate 15 --scale 0.15",
+        seeds=5,
+    ),
     "errors105": Record(
         105,
         "--hidden 800,800 --epochs 200 --batch-size 250 --lr 0.1 --warmup 1 --dropout 0.2"

@@ -29,14 +29,14 @@ def with_key(seed, step, scale):
 def test_numbers_are_box_and_mullers(seed, step, dtype):
     """A logarithm off by an eps is half of that under the root, which rounds; the sine is off by 2.
 
-    The product rounds, and the sum.
+    The product rounds, and the sum; in float64 the reference is off as much.
     """
     x = np.random.default_rng(1).standard_normal(1000).astype(dtype)
     normal = reference.normals(1000, seed, step)
     alone = run(with_key(seed, step, 1), np.zeros_like(x))
     assert (np.abs(alone - normal) <= 4 * eps(dtype) * np.abs(normal)).all()
     out, wanted = run(with_key(seed, step, 0.25), x), x + 0.25 * normal
-    bound = np.abs(normal) + np.abs(wanted) / 2
+    bound = np.abs(normal) + np.abs(wanted)
     assert (np.abs(out - wanted) <= eps(dtype) * bound).all()
 
 

@@ -100,7 +100,6 @@ class Training:
         for name, call in (("on_epoch", on_epoch), ("on_batch", on_batch)):
             if call is not None and not callable(call):
                 raise TypeError(f"{name} is {what(call)}, expected a function or None")
-        check_endings(net, loss)
         self.net, self.loss, self.settings = net, loss, settings
         self.history: list[Epoch] = []
         self.epoch = 1
@@ -120,6 +119,7 @@ class Training:
         self._rng = as_generator("fit", rng)
         size = settings.batch_size
         batches = Batches(net, x, t, size, input, loss, pixels, warn=True, weights=sample_weight)
+        check_endings(net, loss)
         # Drawn only where it is needed, so that other trainings keep their numbers.
         self._key = None if distort is None else batches.distort(distort, x, self._rng)
         self._optimiser = optimiser(net, settings)
