@@ -94,6 +94,8 @@ def test_refuses_arguments(args, capsys):
         ("--patience 3", "patience is for early stopping, which is off"),
         ("--early-stopping", "early stopping needs images to validate on: --validation N"),
         ("--arch linear --dropout 0.5", "--dropout: there is no hidden layer"),
+        ("--input sparse --input-noise 0.1", "--input: sparse is not for --input-noise, which"),
+        ("--input sparse --input-dropout 0.1", "--input: sparse is not for --input-dropout, which"),
     ],
 )
 def test_refuses_what_does_not_go_together(folder, args, message, capsys):

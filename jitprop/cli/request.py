@@ -71,6 +71,10 @@ class Request:
         self.layers = {name: getattr(self.args, name) for name in names}
         if self.args.dropout and not self.hidden:
             self.parser.error("argument --dropout: there is no hidden layer to drop from")
+        before = [name for name in ("input_noise", "input_dropout") if self.layers[name]]
+        if before and self.args.input == "sparse":
+            flag = before[0].replace("_", "-")
+            self.parser.error(f"argument --input: sparse is not for --{flag}, which changes pixels")
         if self.args.checkpoint_every and not self.args.save:
             self.parser.error("argument --checkpoint-every: needs --save FILE")
 
