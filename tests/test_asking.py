@@ -598,9 +598,13 @@ def test_a_loss_that_does_not_fit_the_last_module_is_told(make, loss, line, capl
         assert re.search(line, said)
 
 
-def test_training_looks_at_the_last_module(caplog):
+def test_training_and_evaluation_look_at_the_last_module(caplog):
     say_once.cache_clear()
     net = Sequential(mlp(24, [4], 5, 0), Softmax())
     x, t = np.zeros((6, 24), np.float32), np.arange(6) % 5
     fit(net, SoftmaxCrossEntropy(), x, t, epochs=1, batch_size=6, rate=0.1)
+    assert any("leave out Softmax" in said for said in caplog.messages)
+    caplog.clear()
+    say_once.cache_clear()
+    evaluate(net, SoftmaxCrossEntropy(), x, t)
     assert any("leave out Softmax" in said for said in caplog.messages)

@@ -322,14 +322,18 @@ def test_a_label_without_an_output():
 
 
 ADAMW = {"optimizer": "adamw", "weight_decay": 0.1, "schedule": "cosine", "warmup": 0.5}
-RUNS = {  # settings, and of the network its dropout; "noise" in the name is the rest
-    "sgd": ({}, 0),
-    "sgd, step": ({"schedule": "step", "step_size": 2, "gamma": 0.5}, 0),
-    "momentum, linear, dropout, noise": ({"momentum": 0.9, "schedule": "linear", "warmup": 1}, 0.3),
-    "nesterov": ({"momentum": 0.9, "nesterov": True, "weight_decay": 0.01}, 0),
-    "adam, dropout": ({"optimizer": "adam", "rate": 0.01}, 0.3),
-    "adamw, cosine": ({**ADAMW, "rate": 0.01}, 0),
-    "adamw, cosine, dropout, early": ({**ADAMW, "early_stopping": True, "patience": 2}, 0.3),
+RUNS = {  # settings, and of the network its dropout and noise
+    "sgd": ({}, 0, 0),
+    "sgd, step": ({"schedule": "step", "step_size": 2, "gamma": 0.5}, 0, 0),
+    "momentum, linear, dropout, noise": (
+        {"momentum": 0.9, "schedule": "linear", "warmup": 1},
+        0.3,
+        0.3,
+    ),
+    "nesterov": ({"momentum": 0.9, "nesterov": True, "weight_decay": 0.01}, 0, 0),
+    "adam, dropout": ({"optimizer": "adam", "rate": 0.01}, 0.3, 0),
+    "adamw, cosine": ({**ADAMW, "rate": 0.01}, 0, 0),
+    "adamw, cosine, dropout, early": ({**ADAMW, "early_stopping": True, "patience": 2}, 0.3, 0),
 }
 every_run = pytest.mark.parametrize("run", RUNS)
 
@@ -343,8 +347,7 @@ class Loss(SoftmaxCrossEntropy):
 
 def begun(run, kind=SoftmaxCrossEntropy, rng=1, **more):
     """A training of 4 epochs of 11 batches; all labels but the last 40 are right."""
-    given, dropout = RUNS[run]
-    noise = 0.3 if "noise" in run else 0.0
+    given, dropout, noise = RUNS[run]
     net = mlp(24, [9, 5], 4, 0, dropout=dropout, input_noise=noise)
     settings = Settings(**{"epochs": 4, "batch_size": 10, "rate": 0.1, **given})
     held_out = IMAGES[:40], LABELS[:40]

@@ -360,6 +360,14 @@ def test_every_way_to_train(run, capsys):
     assert len(set(digests)) == 13
 
 
+def test_what_was_trained_with_noise_is_evaluated_without(run, tmp_path):
+    """So any input will do."""
+    path = tmp_path / "net.safetensors"
+    trained = run(f"--hidden 8 --epochs 2 --input-noise 0.3 --input-dropout 0.1 --save {path}")
+    given = run(f"--evaluate {path} --input sparse")
+    assert given["test_errors"] == trained["test_errors"]
+
+
 def test_early_stopping(run, capsys):
     given = "--hidden 8 --epochs 200 --validation 44 --early-stopping --patience 2 --dropout 0.8"
     metrics = run(given)

@@ -72,7 +72,7 @@ class Request:
         if self.args.dropout and not self.hidden:
             self.parser.error("argument --dropout: there is no hidden layer to drop from")
         before = [name for name in ("input_noise", "input_dropout") if self.layers[name]]
-        if before and self.args.input == "sparse":
+        if before and self.args.input == "sparse" and not self.args.evaluate:
             flag = before[0].replace("_", "-")
             self.parser.error(f"argument --input: sparse is not for --{flag}, which changes pixels")
         if self.args.checkpoint_every and not self.args.save:

@@ -18,8 +18,8 @@ from jitprop.layers.node import what
 # Modules with the same name, and without parameters, in both packages.
 FUNCTIONS = "Identity", "LogSoftmax", "ReLU", "Sigmoid", "Softmax", "Tanh"
 KNOWN = {
-    *("Add", "Bias", "Concatenate", "Dropout", "GaussianNoise", "Linear", "Multiply", "Split"),
-    "Subtract",
+    *("Add", "Bias", "Concatenate", "Dropout", "GaussianNoise"),
+    *("Linear", "Multiply", "Split", "Subtract"),
 }
 TAKEN = "Linear, Dropout, Flatten at the entry, Sequential, " + ", ".join(FUNCTIONS)
 

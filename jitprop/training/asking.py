@@ -381,8 +381,8 @@ def check_endings(net: Module, loss: Loss) -> None:
         last = last_module(net, place)
         if isinstance(part, OF_LOGITS.get(type(last), ())):
             say_once(
-                f"{part!r} takes logits, and applies {last!r} itself, in which the network ends, "
-                f"too: leave out {last!r}"
+                f"{part!r} applies {last!r} itself, and the network ends in it, too: "
+                f"leave out {last!r}"
             )
         elif isinstance(part, CrossEntropy) and isinstance(last, Linear):
             say_once(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from jitprop.layers import Bias, CrossEntropy, Loss, Module, SoftmaxCrossEntropy
 from jitprop.layers.copies import copied
 from jitprop.layers.mode import one_at_a_time
-from jitprop.training.asking import BATCH, predict, probabilities, twin
+from jitprop.training.asking import BATCH, check_endings, predict, probabilities, twin
 from jitprop.training.batches import Batches
 from jitprop.training.ensemble import members
 from jitprop.training.examples import Array, Rows, check_loss, labels
@@ -89,6 +89,7 @@ def evaluate(
                 "networks, the loss is the cross-entropy of their mean probabilities"
             )
         return evaluate_probabilities(probabilities(nets, x), t, sample_weight)
+    check_endings(one, loss)
     if own_part(one) or own_part(loss):
         with one_at_a_time:
             return evaluate_plan(Plan(one, loss, batches))
